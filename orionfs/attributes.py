@@ -1,0 +1,148 @@
+"""The `user.orion.*` extended attributes of the tree.
+
+Only names are decided here; what they read and write is the namespace's. Foreign namespaces and unknown
+names are answered without a request: ENOTSUP outside `user.` (the kernel then stops asking for the
+whole mount), ENODATA inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from orionfs.errors import InvalidCall, NoSuchAttribute, NotPermitted, NotSupported, NotUnicode, TooLong
+from orionfs.inodes import Inode
+from orionfs.namespace import Namespace
+
+_PREFIX = "user.orion."
+_TAGS = "tags"
+_TAG = "tag."
+_VALUE_MAX_BYTES = 65536  # XATTR_SIZE_MAX of the kernel
+
+
+class ExtendedAttributes:
+    """Reads and changes the attributes of inodes."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._readers: dict[str, Callable[[Inode], Awaitable[str | None]]] = {
+            "id": self._id,
+            "type": self._type,
+            "path": self._path,
+            "name": self._name,
+            _TAGS: self._tags,
+        }
+
+    async def get(self, inode: Inode, raw_name: bytes) -> bytes:
+        """The value of an attribute. Raises NoSuchAttribute, NotSupported, TooLong."""
+        name = _own_name(raw_name)
+        if name is None:
+            raise NoSuchAttribute(raw_name.decode("utf-8", "replace"))
+        if name.startswith(_TAG):
+            if name.removeprefix(_TAG) in await self._namespace.tags(inode):
+                return b""
+            raise NoSuchAttribute(_PREFIX + name)
+        reader = self._readers.get(name)
+        value = await reader(inode) if reader is not None else None
+        if value is None:
+            raise NoSuchAttribute(_PREFIX + name)
+        encoded = value.encode()
+        if len(encoded) > _VALUE_MAX_BYTES:
+            raise TooLong(f"{_PREFIX}{name} of {inode.local_path()} has {len(encoded)} bytes")
+        return encoded
+
+    async def list(self, inode: Inode) -> list[bytes]:
+        """The names that may travel with a copy: the tags of an item that has some."""
+        is_tagged = inode.parent is not None and inode.anchor is None and await self._namespace.tags(inode)
+        return [f"{_PREFIX}{_TAGS}".encode()] if is_tagged else []
+
+    async def set(self, inode: Inode, raw_name: bytes, value: bytes) -> None:
+        """Tag, or replace all tags. Raises NotPermitted for what is read-only, NotSupported, InvalidCall."""
+        name = _own_name(raw_name)
+        if name is None:
+            raise NotSupported(f"{raw_name.decode('utf-8', 'replace')}: Orion keeps no such attribute")
+        if name.startswith(_TAG):
+            await self._namespace.change_tags(_taggable(inode), (_tag(name.removeprefix(_TAG)),), ())
+        elif name == _TAGS:
+            await self._replace_tags(_taggable(inode), parse_tags(value))
+        elif name in self._readers:
+            raise NotPermitted(f"{_PREFIX}{name} is read-only")
+        else:
+            raise NotSupported(f"{_PREFIX}{name}: no such attribute")
+
+    async def remove(self, inode: Inode, raw_name: bytes) -> None:
+        """Untag. Raises NoSuchAttribute, NotPermitted."""
+        name = _own_name(raw_name)
+        if name == _TAGS:
+            await self._replace_tags(_taggable(inode), ())
+        elif name is not None and name.startswith(_TAG):
+            await self.get(inode, raw_name)
+            await self._namespace.change_tags(_taggable(inode), (), (name.removeprefix(_TAG),))
+        elif name in self._readers:
+            raise NotPermitted(f"{_PREFIX}{name} is read-only")
+        else:
+            raise NoSuchAttribute(raw_name.decode("utf-8", "replace"))
+
+    async def _replace_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
+        before = await self._namespace.tags(inode)
+        add = tuple(tag for tag in tags if tag not in before)
+        remove = tuple(tag for tag in before if tag not in tags)
+        await self._namespace.change_tags(inode, add, remove)
+
+    async def _id(self, inode: Inode) -> str | None:
+        if inode.item.id is None and inode.item.is_folder and inode.anchor is None and not inode.is_virtual:
+            return str((await self._namespace.folder_with_id(inode)).id)
+        return None if inode.item.id is None else str(inode.item.id)
+
+    async def _type(self, inode: Inode) -> str:
+        return inode.item.literal or inode.item.kind.value
+
+    async def _path(self, inode: Inode) -> str | None:
+        return None if inode.is_virtual else inode.orion_path()
+
+    async def _name(self, inode: Inode) -> str | None:
+        return inode.item.name or None
+
+    async def _tags(self, inode: Inode) -> str | None:
+        if inode.anchor is not None or inode.parent is None:
+            return None
+        return format_tags(await self._namespace.tags(inode))
+
+
+def format_tags(tags: tuple[str, ...]) -> str:
+    """Tags one a line; a newline or backslash inside a tag is escaped with a backslash."""
+    return "\n".join(tag.replace("\\", "\\\\").replace("\n", "\\n") for tag in tags)
+
+
+def parse_tags(value: bytes) -> tuple[str, ...]:
+    """Inverse of `format_tags`; empty lines are no tags. Raises NotUnicode."""
+    return tuple(_unescape(line) for line in _text(value).split("\n") if line.strip())
+
+
+def _unescape(line: str) -> str:
+    return line.replace("\\\\", "\0").replace("\\n", "\n").replace("\0", "\\")
+
+
+def _own_name(raw_name: bytes) -> str | None:
+    """The part after `user.orion.`; None for other `user.` names. Raises NotSupported for foreign ones."""
+    name = _text(raw_name)
+    if not name.startswith("user."):
+        raise NotSupported(f"{name}: only user.orion.* is kept")
+    return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else None
+
+
+def _tag(tag: str) -> str:
+    if not tag:
+        raise InvalidCall("a tag needs a text: user.orion.tag.TEXT")
+    return tag
+
+
+def _taggable(inode: Inode) -> Inode:
+    Namespace.place_of(inode)
+    return inode
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotUnicode(f"{value!r} is not UTF-8") from None

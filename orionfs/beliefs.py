@@ -1,0 +1,241 @@
+"""What is believed of names, and asking Orion when it is not known: the read side of the tree.
+
+Answers come from, in this order: our own changes, a fresh listing, a fresh single answer, Orion. Every
+answer says how long it holds. Each question is asked once, however many wait for it. Part of
+`namespace`, which alone records changes here; must not know FUSE, handles or contents.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+
+import trio
+
+from orionfs.changes import Changes
+from orionfs.errors import NotADirectory, NotSupported, RemoteFailure, TimedOut
+from orionfs.inodes import Inode
+from orionfs.metacache import Listing, MetaCache, Single
+from orionfs.models import InodeNumber, Item, Kind
+from orionfs.names import base_name, decode_name, visible_names
+from orionfs.remote import Health, Remote
+
+_BIG_FOLDER_PAGES = 5  # larger folders are asked name by name, but for readdir
+_OFFLINE_VALID_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What a name means (None: nothing), and for how many seconds that holds."""
+
+    item: Item | None
+    valid_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How long answers are believed, seconds; `read_lag_s` is how far a replica may lag behind us."""
+
+    metadata_ttl_s: float = 30.0
+    absence_ttl_s: float = 5.0
+    read_lag_s: float = 10.0
+
+
+class Beliefs:
+    """What one mount believes of its tree."""
+
+    def __init__(
+        self, remote: Remote, cache: MetaCache, freshness: Freshness, clock: Callable[[], float]
+    ) -> None:
+        self._remote = remote
+        self._cache = cache
+        self._clock = clock
+        self._flights: dict[tuple[InodeNumber, str | None], trio.Event] = {}
+        self.freshness = freshness
+        self.changes = Changes(freshness.read_lag_s)
+
+    async def list(self, folder: Inode) -> tuple[dict[str, Item], float]:
+        """Visible name -> item of a folder, and how long that holds. Never short: incomplete is an error."""
+        if folder.is_virtual:
+            children = folder.children or {}
+            return {name: inode.item for name, inode in children.items()}, self.freshness.metadata_ttl_s
+        if folder.item.kind is Kind.COLLECTION:
+            raise NotSupported(f"{folder.local_path()}: collections can't be opened through the mount yet")
+        listing = self._fresh_listing(folder)
+        while listing is None:
+            try:
+                await self._once(folder, None, lambda: self._ask_listing(folder))
+            except TimedOut:
+                listing = self._fresh_listing(folder)  # offline, what is cached is served however old
+                if listing is None:
+                    raise
+            else:
+                listing = self._cache.get(folder.number).listing
+        if not listing.is_complete:
+            self._cache.drop(folder.number)
+            raise RemoteFailure(f"{folder.local_path()}: Orion told less than the folder holds; try again")
+        self._fold(folder)
+        return self.changes.overlay(folder.number, listing), self._valid_s(listing.asked_at_s)
+
+    async def resolve(self, parent: Inode, name: str) -> Believed:
+        """What a name of a folder means, asked for if it is not known."""
+        if parent.children is None:
+            raise NotADirectory(parent.local_path())
+        if parent.is_virtual:
+            top = parent.children.get(name)
+            return Believed(top.item if top else None, self.freshness.metadata_ttl_s)
+        believed = self._believed(parent, name, since_s=None)
+        while believed is None:
+            asked_at_s = self._clock()
+            subject = None if self._wants_listing(parent, name) else name
+            try:
+                await self._once(parent, subject, partial(self._ask, parent, name, subject))
+            except TimedOut:
+                believed = self._believed(parent, name, since_s=None)
+                if believed is None:
+                    raise
+            else:
+                believed = self._believed(parent, name, since_s=asked_at_s)
+        return believed
+
+    async def list_now(self, folder: Inode) -> dict[str, Item]:
+        """What a folder holds at this moment: asked anew, never from what was believed."""
+        started_at_s = self._clock()
+        listing: Listing | None = None
+        while listing is None or listing.asked_at_s < started_at_s:
+            await self._once(folder, None, lambda: self._ask_listing(folder))
+            listing = self._cache.get(folder.number).listing
+        return (await self.list(folder))[0]
+
+    def known(self, parent: Inode, name: str) -> Item | None:
+        """What a name is known to mean without asking."""
+        believed = self._believed(parent, name, since_s=None)
+        return believed.item if believed is not None else None
+
+    def learn(self, parent: Inode, name: str, item: Item | None) -> None:
+        """Somebody else's question told what is under a name just now."""
+        self._cache.put_single(parent.number, name, Single(item, self._clock()))
+
+    def learn_empty(self, folder: Inode) -> None:
+        """This mount has just made the folder."""
+        self._cache.put_listing(folder.number, Listing({}, asked_at_s=self._clock()))
+
+    def doubt(self, folder: Inode) -> None:
+        """A change of this folder had an unclear end: ask again."""
+        self._cache.drop(folder.number)
+
+    def drop(self, folder: Inode) -> None:
+        """The folder is gone."""
+        self._cache.drop(folder.number)
+        self.changes.drop_folder(folder.number)
+
+    def _believed(self, parent: Inode, name: str, since_s: float | None) -> Believed | None:
+        """What is known of a name and still holds, or was asked for after `since_s`."""
+        best = self._best_answer(parent, name)
+        if best is None:
+            return None
+        item, told_at_s = best
+        ttl_s = self.freshness.metadata_ttl_s if item is not None else self.freshness.absence_ttl_s
+        valid_s = told_at_s + ttl_s - self._clock()
+        if valid_s > 0:
+            return Believed(item, valid_s)
+        if since_s is not None and told_at_s >= since_s:
+            return Believed(item, 0.0)
+        return Believed(item, _OFFLINE_VALID_S) if self._remote.health is Health.OFFLINE else None
+
+    def _best_answer(self, parent: Inode, name: str) -> tuple[Item | None, float] | None:
+        """The newest answer about a name with our changes laid over it, and when it was given."""
+        belief = self._cache.get(parent.number)
+        single, listing = belief.singles.get(name), belief.listing
+        if single is not None and (listing is None or single.asked_at_s >= listing.asked_at_s):
+            answer: tuple[Item | None, float] | None = (single.item, single.asked_at_s)
+        elif listing is not None and (name in listing.items or listing.is_complete):
+            answer = (self._listed(parent, listing, name), listing.asked_at_s)
+        else:
+            answer = None
+        asked_at_s = answer[1] if answer else -inf
+        change = self.changes.find(parent.number, name, asked_at_s)
+        if change is not None:
+            is_under_way = change.settled_at_s == inf
+            return change.item, self._clock() if is_under_way else max(change.settled_at_s, asked_at_s)
+        if answer and answer[0] is not None and self.changes.hides(parent.number, answer[0], asked_at_s):
+            return None, asked_at_s
+        return answer
+
+    def _listed(self, parent: Inode, listing: Listing, name: str) -> Item | None:
+        """A listing's item; a name with a duplicate's suffix may exist only once changes are laid over."""
+        item = listing.items.get(name)
+        if item is None and "~" in name and parent.number in self.changes:
+            item = self.changes.overlay(parent.number, listing).get(name)
+        return item
+
+    def _fresh_listing(self, folder: Inode) -> Listing | None:
+        listing = self._cache.get(folder.number).listing
+        if listing is None:
+            return None
+        is_believed = self._valid_s(listing.asked_at_s) > 0 or self._remote.health is Health.OFFLINE
+        return listing if is_believed else None
+
+    def _valid_s(self, asked_at_s: float) -> float:
+        return max(0.0, asked_at_s + self.freshness.metadata_ttl_s - self._clock())
+
+    # Asking
+
+    def _wants_listing(self, parent: Inode, name: str) -> bool:
+        """One listing instead of name by name, unless the folder is large or this is its first name."""
+        if "~" in name or "/" in decode_name(name):
+            return True
+        belief = self._cache.get(parent.number)
+        if belief.listing is not None:
+            return belief.listing.pages <= _BIG_FOLDER_PAGES
+        now_s = self._clock()
+        ttl_s = self.freshness.metadata_ttl_s
+        return any(other != name and now_s - s.asked_at_s < ttl_s for other, s in belief.singles.items())
+
+    async def _ask(self, parent: Inode, name: str, subject: str | None) -> None:
+        if subject is None:
+            await self._ask_listing(parent)
+            return
+        asked_at_s = self._clock()
+        item = await self._remote.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
+        if item is not None and base_name(item) != name:
+            item = None  # a dataset by its bare name, or a path that means something else
+        self._cache.put_single(parent.number, name, Single(item, asked_at_s))
+
+    async def _ask_listing(self, folder: Inode) -> None:
+        asked_at_s = self._clock()
+        answer = await self._remote.list_folder(folder.orion_path())
+        listing = Listing(visible_names(answer.items), asked_at_s, answer.is_complete, answer.pages)
+        before = self._cache.get(folder.number).listing
+        if before is not None and before.items.keys() != listing.items.keys():
+            touch(folder)
+        self._cache.put_listing(folder.number, listing)
+
+    async def _once(self, folder: Inode, name: str | None, ask: Callable[[], Awaitable[object]]) -> None:
+        """Single flight: whoever comes second waits, and looks again."""
+        flight = self._flights.get((folder.number, None)) or self._flights.get((folder.number, name))
+        if flight is not None:
+            await flight.wait()
+            return
+        flight = self._flights[folder.number, name] = trio.Event()
+        try:
+            await ask()
+        finally:
+            del self._flights[folder.number, name]
+            flight.set()
+
+    def _fold(self, folder: Inode) -> None:
+        """Drop changes that every answer still believed knows."""
+        horizon_s = self._clock() - self.freshness.metadata_ttl_s - self.freshness.read_lag_s
+        folded = self.changes.fold(folder.number, self._cache.get(folder.number).listing, horizon_s)
+        if folded is not None:
+            self._cache.drop(folder.number)
+            self._cache.put_listing(folder.number, folded)
+
+
+def touch(folder: Inode) -> None:
+    """The names of a folder changed: its time moves, or interpreters would not import new modules."""
+    folder.mtime_ns = max(time.time_ns(), folder.mtime_ns + 1)

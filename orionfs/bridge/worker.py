@@ -1,0 +1,409 @@
+"""One session behind plain calls: plain data in, plain data out, one attempt each.
+
+`Calls` is used in the daemon over our own session, and in worker processes over any other one; this
+file is the whole program of such a process, run by path under the session's own interpreter. So:
+standard library only, syntax of Python 3.8, nothing of orionfs imported, only documented members of
+the session touched (extensions are looked for first). Must not know the mount.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import re
+import select
+import socket
+import struct
+import sys
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+__all__ = ["CallFailed", "Calls", "describe", "read_message", "write_message"]
+
+CLASSES = {"file": "File", "dataset": "Dataset", "collection": "ShardCollection", "folder": "Folder"}
+"""Words for kinds of resources, and the classes of a session's `types` (Folder: our extension)."""
+
+DOCUMENTED_ERRORS = frozenset(
+    {
+        "OrionError",
+        "InvalidCredentials",
+        "AuthorizationRequired",
+        "BadResponse",
+        "NotFoundResponse",
+        "RateLimitedResponse",
+        "InvalidAPIVersion",
+        "ValidationError",
+        "OrionConnectionError",
+        "OrionServiceError",
+        "OrionTimeout",
+        "OrionLinkError",
+        "NotEnoughDiskError",
+        "DatasetDimensionsTooLargeError",
+    }
+)
+MESSAGE_MAX_BYTES = 1 << 28
+_FOUND_MAX = 100
+_HELD_MAX = 256
+_DETAIL_MAX = 500
+_CHAIN_MAX = 20
+# What is read where an object does not show its attributes by itself.
+_USUAL_ATTRIBUTES = ("id", "name", "path", "size", "count", "created", "owner", "project", "state")
+_SECRETS = re.compile(
+    r"(?i)((?:token|signature|password|authorization|credential)['\"]?\s*[:=]\s*['\"]?|\btoken (?=\S{16}))"
+    r"[^\s'\"&,;]+"
+)
+
+
+class CallFailed(Exception):
+    """A call of the session failed; `info` is what `describe` made of it."""
+
+    def __init__(self, info: dict[str, Any]) -> None:
+        super().__init__(info)
+        self.info = info
+
+    def __str__(self) -> str:
+        status = self.info.get("status")
+        return "{}{}: {}".format(
+            self.info.get("error"), f" ({status})" if status else "", self.info.get("detail")
+        )
+
+
+# ---------------------------------------------------------------------- failures
+
+
+def describe(exc: BaseException) -> dict[str, Any]:
+    """An exception as plain data, for people and for tables; without anything secret.
+
+    Keys: `error` (documented class name, else the type's), `status`, `detail`, `request_id`,
+    `retry_after` (as received), `code` (the server's word), `errno`, `refused` (no connection was
+    made), `nothing_sent` (the request certainly never arrived).
+    """
+    if isinstance(exc, CallFailed):
+        return exc.info
+    response = getattr(exc, "response", None)
+    headers = getattr(response, "headers", None) or {}
+    answer = _json_of(response)
+    names = [cls.__name__ for cls in type(exc).__mro__]
+    is_refused = any(isinstance(each, ConnectionRefusedError) for each in _chain(exc))
+    return {
+        "error": next((name for name in names if name in DOCUMENTED_ERRORS), names[0]),
+        "status": getattr(response, "status_code", None),
+        "detail": _detail(exc, answer),
+        "request_id": headers.get("X-Request-Id"),
+        "retry_after": headers.get("Retry-After"),
+        "code": _text_or_none(answer.get("code")),
+        "errno": exc.errno if isinstance(exc, OSError) else None,
+        "refused": is_refused,
+        "nothing_sent": is_refused or bool(getattr(exc, "nothing_sent", False)),
+    }
+
+
+def _json_of(response: Any) -> dict[str, Any]:
+    if response is None:
+        return {}
+    try:
+        answer = response.json()
+    except Exception:  # whatever a foreign response does: no more than a text is lost
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _detail(exc: BaseException, answer: dict[str, Any]) -> str:
+    text = _text_or_none(answer.get("detail")) or str(exc) or type(exc).__name__
+    text = _SECRETS.sub(r"\1***", text)
+    return "".join(char if char.isprintable() else " " for char in text)[:_DETAIL_MAX]
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    """An exception and what it came from, however it was wrapped."""
+    waiting: list[Any] = [exc]
+    seen: list[int] = []
+    while waiting and len(seen) < _CHAIN_MAX:
+        each = waiting.pop(0)
+        if not isinstance(each, BaseException) or id(each) in seen:
+            continue
+        seen.append(id(each))
+        yield each
+        waiting += [each.__cause__, each.__context__, getattr(each, "reason", None)]
+        waiting += list(each.args)
+
+
+# ---------------------------------------------------------------------- calls
+
+
+class Calls:
+    """The verbs of a session on plain data. As safe for threads as the session is.
+
+    `session` and `types` are used by their documented members. `ranged` says whether Files can be
+    read in ranges, `direct` whether resources can be made from an id (both our extensions).
+    """
+
+    def __init__(self, session: Any, types: Any) -> None:
+        self._session = session
+        self._types = types
+        self.ranged = hasattr(getattr(types, "File", None), "read_into")
+        self.direct = bool(getattr(session, "direct_resources", False))
+        self._held: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def whoami(self) -> dict[str, Any]:
+        """`profile` and `project` of the session, and the server's `instance` where it is known."""
+        return {
+            "profile": _attributes(self._session.get_user_profile()),
+            "project": _attributes(self._session.get_current_project()),
+            "instance": getattr(self._session, "instance", None),
+        }
+
+    def ls_path(self, path: str, query_params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One page of a folder, as received."""
+        answer: dict[str, Any] = self._session.ls_path(path, query_params=query_params)
+        return answer
+
+    def stat_path(self, path: str) -> dict[str, Any]:
+        """What is at a path, as received."""
+        answer: dict[str, Any] = self._session.stat_path(path)
+        return answer
+
+    def create_paths(self, paths: list[str]) -> None:
+        """Make folders."""
+        self._session.create_paths(*paths)
+
+    def remove_paths(self, paths: list[str]) -> None:
+        """Remove what is at these paths."""
+        self._session.remove_paths(*paths)
+
+    def assign_paths(self, assignments: list[dict[str, Any]]) -> None:
+        """Put items into folders: resource_type, id, path and perhaps name each."""
+        self._session.assign_paths(*assignments)
+
+    def get(self, kind: str, id: int) -> dict[str, Any]:
+        """Attributes of one resource, asked for anew."""
+        resource = self._session.get_resource(self._class(kind), id)
+        self._hold(kind, id, resource)
+        return _attributes(resource)
+
+    def find(self, kind: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
+        """Attributes of the resources that a listing with these filters gives, 100 at most."""
+        found = self._session.list_resources(self._class(kind), filters=filters)
+        return [_attributes(each) for each in islice(found, _FOUND_MAX)]
+
+    def delete(self, kind: str, id: int) -> None:
+        """Delete one resource, the soft way."""
+        is_deleted = self._session.delete_resource(self._resource(kind, id))
+        with self._lock:
+            self._held.pop((kind, id), None)
+        if is_deleted is False:
+            raise CallFailed(_own_failure("BadResponse", f"{kind} {id} was not deleted"))
+
+    def upload(self, name: str, path: str) -> dict[str, Any]:
+        """Upload a local file as a new item; its attributes."""
+        return _attributes(self._types.File.upload(self._session, name, path))
+
+    def download(self, kind: str, id: int, path: str) -> None:
+        """Download a resource to a local file."""
+        self._resource(kind, id).download_to_file(path)
+
+    def list_tags(self, kind: str, id: int) -> list[dict[str, Any]]:
+        """Tags of a resource, as received."""
+        return list(self._session.list_tags(self._resource(kind, id)))
+
+    def tag(self, kind: str, id: int, tags: list[str]) -> None:
+        """Add tags."""
+        self._session.tag_resource(self._resource(kind, id), *tags)
+
+    def untag(self, kind: str, id: int, tags: list[str]) -> None:
+        """Remove tags; those that are not there are ignored."""
+        self._session.untag_resource(self._resource(kind, id), *tags)
+
+    def read_into(self, kind: str, id: int, offset: int, length: int, fd: int, fd_offset: int) -> int:
+        """Fetch a range into an open file at `fd_offset`; `length`, or an exception. Only if `ranged`."""
+        count: int = self._resource(kind, id).read_into(fd, fd_offset, offset, length)
+        if count != length:
+            detail = f"{count} of {length} bytes of {kind} {id}"
+            raise CallFailed(_own_failure("OrionServiceError", detail))
+        return count
+
+    def _class(self, kind: str) -> Any:
+        found = getattr(self._types, CLASSES.get(kind, ""), None)
+        if found is None:
+            detail = f"this session has no type for {kind}"
+            raise CallFailed(_own_failure("ValidationError", detail))
+        return found
+
+    def _resource(self, kind: str, id: int) -> Any:
+        cls = self._class(kind)
+        if self.direct:
+            return cls(id=id, session=self._session)
+        with self._lock:
+            held = self._held.get((kind, id))
+            if held is not None:
+                self._held.move_to_end((kind, id))
+                return held
+        resource = self._session.get_resource(cls, id)
+        self._hold(kind, id, resource)
+        return resource
+
+    def _hold(self, kind: str, id: int, resource: Any) -> None:
+        if self.direct:
+            return
+        with self._lock:
+            self._held[(kind, id)] = resource
+            self._held.move_to_end((kind, id))
+            while len(self._held) > _HELD_MAX:
+                self._held.popitem(last=False)
+
+
+def _own_failure(error: str, detail: str) -> dict[str, Any]:
+    return {**describe(Exception(detail)), "error": error}
+
+
+def _attributes(resource: Any) -> dict[str, Any]:
+    """Public attributes with simple values. Nothing is read that the object does not show."""
+    names = set(getattr(resource, "__dict__", {}))
+    for cls in type(resource).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        names.update([slots] if isinstance(slots, str) else slots)
+    if "id" not in names:
+        names.update(_USUAL_ATTRIBUTES)
+    found = {}
+    for name in sorted(names):
+        if not name.startswith("_"):
+            is_simple, value = _simple(getattr(resource, name, None))
+            if is_simple:
+                found[name] = value
+    return found
+
+
+def _simple(value: Any) -> tuple[bool, Any]:
+    """Whether a value can be said in JSON, and the value for it."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return True, value
+    if isinstance(value, (list, tuple)):
+        pairs = [_simple(each) for each in value]
+        return all(is_simple for is_simple, _ in pairs), [each for _, each in pairs]
+    if isinstance(value, dict):
+        pairs = [_simple(each) for each in value.values()]
+        is_simple = all(is_simple for is_simple, _ in pairs) and all(isinstance(key, str) for key in value)
+        return is_simple, {key: pair[1] for key, pair in zip(value, pairs)}  # noqa: B905 (since 3.10)
+    if hasattr(value, "isoformat"):
+        return True, value.isoformat()
+    return False, None
+
+
+# ---------------------------------------------------------------------- the process
+
+
+def write_message(connection: socket.socket, message: Any) -> None:
+    """Send one message: four bytes of length, big-endian, then JSON."""
+    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    connection.sendall(struct.pack(">I", len(body)) + body)
+
+
+def read_message(receive: Callable[[int], bytes]) -> Any:
+    """The next message; None at the end. `receive(n)` gives at most n bytes, none at the end."""
+    head = _exactly(receive, 4)
+    if head is None:
+        return None
+    (length,) = struct.unpack(">I", head)
+    if length > MESSAGE_MAX_BYTES:
+        raise ValueError(f"a message of {length} bytes")
+    body = _exactly(receive, length)
+    return None if body is None else json.loads(body.decode("utf-8"))
+
+
+def _exactly(receive: Callable[[int], bytes], count: int) -> bytes | None:
+    parts = bytearray()
+    while len(parts) < count:
+        part = receive(min(count - len(parts), 1 << 20))
+        if not part:
+            return None
+        parts += part
+    return bytes(parts)
+
+
+def load(factory: str) -> tuple[Any, Any]:
+    """The session and its types from `module:attribute`; a callable that is no session is called."""
+    module_name, _, attribute = factory.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for name in attribute.split("."):
+        found = getattr(found, name)
+    is_session = not isinstance(found, type) and hasattr(found, "ls_path")
+    session = found if is_session or not callable(found) else found()
+    types = getattr(found, "types", None)
+    if types is None:
+        package = type(session).__module__.rpartition(".")[0]
+        types = importlib.import_module(package + ".types")
+    return session, types
+
+
+def serve(connection: socket.socket, factory: str) -> None:
+    """Load the session, say so, answer requests one by one until the other side is gone."""
+    try:
+        calls = Calls(*load(factory))
+    except Exception as exc:  # anything can happen in foreign code; the pool hears what it was
+        traceback.print_exc()
+        write_message(connection, {"failed": describe(exc)})
+        return
+    write_message(connection, {"ready": True, "ranged": calls.ranged})
+    while True:
+        request = read_message(connection.recv)
+        if request is None:
+            return
+        answer = _answer(calls, request)
+        try:
+            write_message(connection, answer)
+        except (TypeError, ValueError) as exc:  # no plain data; nothing of it was sent yet
+            write_message(connection, {"id": request["id"], "failed": describe(exc)})
+
+
+def _answer(calls: Calls, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        verb = request["verb"]
+        if verb.startswith("_"):
+            raise AttributeError(f"no such verb: {verb}")
+        return {"id": request["id"], "ok": getattr(calls, verb)(*request["args"])}
+    except Exception as exc:  # the call failed, not the worker
+        info = describe(exc)
+        if info["error"] not in DOCUMENTED_ERRORS and not isinstance(exc, OSError):
+            traceback.print_exc()
+        return {"id": request.get("id"), "failed": info}
+
+
+def _end_with_the_other_side(connection: socket.socket) -> None:
+    """End even in the middle of a call when nobody is left to hear its answer."""
+    watched = select.poll()
+    watched.register(connection, 0)
+    watched.poll()
+    os._exit(0)
+
+
+def main() -> None:
+    """Entry of the process: `python worker.py --factory module:attribute --fd N`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--factory", required=True)
+    parser.add_argument("--fd", required=True, type=int)
+    options = parser.parse_args()
+    # What the session prints goes where it can be read.
+    os.dup2(2, 1)
+    # The folder of this file would hide modules of the session's interpreter.
+    own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]
+    connection = socket.socket(fileno=options.fd)
+    connection.set_inheritable(False)
+    watcher = threading.Thread(target=_end_with_the_other_side, args=(connection,), daemon=True)
+    watcher.start()
+    serve(connection, options.factory)
+
+
+if __name__ == "__main__":
+    main()

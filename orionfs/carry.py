@@ -1,0 +1,271 @@
+"""The steps of one upload: bytes under the mark, tags, its name, the replaced item removed.
+
+Each step may be interrupted by an error, a signal or a power cut and is found out by the mark at the
+next attempt, so nothing is doubled or orphaned. Used by `sync` alone, which owns when and how often.
+Must not know inodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from orionfs.content import ContentCache, Staged, copy_range
+from orionfs.errors import AccessDenied, Busy, Conflict, NoSuchName, OrionFsError, RemoteFailure
+from orionfs.journal import Journal, Removal, UploadRow, UploadStep
+from orionfs.models import MARK_PREFIX, Item, Key, Kind
+from orionfs.remote import Assignment, Health, Remote
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_ATTEMPTS = 4
+_PAUSE_S = 0.25
+
+
+class UploadState(Enum):
+    """Where a sealed version is; DONE and CANCELLED are final."""
+
+    WAITING = "waiting"
+    RUNNING = "uploading"
+    FAILED = "failed"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class Upload:
+    """One sealed version on its way. `placing` is held while Orion gives it its name.
+
+    `on_placed` is called once, in the trio thread, when the version has its name: with the upload and
+    the new item, before anything else can happen to either.
+    """
+
+    def __init__(
+        self, row: UploadRow, staged: Staged | None, on_placed: Callable[[Upload, Item], None]
+    ) -> None:
+        self.row = row
+        self.staged = staged
+        self.on_placed = on_placed
+        self.state = UploadState.WAITING
+        self.error: OrionFsError | None = None
+        self.carrying = trio.Lock()
+        self.placing = trio.Lock()
+        self.is_unclear = False  # an attempt may have left an item under the mark
+        self.is_in_background = False
+        self.hurry = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Upload {self.row.path!r} {self.state.value}>"
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in (UploadState.DONE, UploadState.CANCELLED)
+
+
+class JournalThread:
+    """The journal from trio: it is blocking and has one thread; what it was asked to write is awaited."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._limiter = trio.CapacityLimiter(1)
+
+    async def run(self, write: Callable[[Journal], _T]) -> _T:
+        return await trio.to_thread.run_sync(write, self.journal, limiter=self._limiter)
+
+
+class Carrier:
+    """Carries one upload at a time through its steps; many may run side by side."""
+
+    def __init__(
+        self, remote: Remote, journal: JournalThread, content: ContentCache, staging: Path, home: str
+    ) -> None:
+        self._remote = remote
+        self._journal = journal
+        self._content = content
+        self._staging = staging
+        self._home = home
+
+    async def carry(self, upload: Upload) -> Removal | None:
+        """One attempt; the replaced item, if it is still to be removed. The caller holds `carrying`."""
+        if upload.is_over:
+            return None
+        upload.state = UploadState.RUNNING
+        if upload.staged is not None:
+            upload.staged.is_frozen = True
+        path = await self._exact_file(upload)
+        item = await self._uploaded_item(upload, path)
+        if upload.row.tags:
+            await self._remote.tag(_key(item), upload.row.tags)
+        async with upload.placing:
+            if upload.is_over:
+                return None
+            await self._place(upload, item)
+            return await self._finish(upload, item, path)
+
+    async def _exact_file(self, upload: Upload) -> Path:
+        """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
+        row = upload.row
+        path = self._staging / row.staged
+        if path.stat().st_size == row.size_bytes:
+            return path
+        exact = path.with_suffix(f".{row.mark[-8:]}")
+        await trio.to_thread.run_sync(_copy_prefix, path, exact, row.size_bytes)
+        return exact
+
+    async def _uploaded_item(self, upload: Upload, path: Path) -> Item:
+        """The item that has this version's bytes under its mark, uploaded at most once."""
+        row = upload.row
+        if row.step is UploadStep.UPLOADED and row.new_id is not None:
+            return _new_item(row)
+        for attempt in range(1, _ATTEMPTS + 1):
+            item = await self._found(upload) if upload.is_unclear else None
+            try:
+                return await self._note_uploaded(
+                    upload, item or await self._remote.upload(row.mark, path, row.size_bytes)
+                )
+            except OrionFsError as error:
+                upload.is_unclear = True
+                if not error.is_retryable or attempt == _ATTEMPTS or self._remote.health is Health.OFFLINE:
+                    raise
+                log.info("%s: upload is tried again: %s", row.path, error)
+            await trio.sleep(_PAUSE_S * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _note_uploaded(self, upload: Upload, item: Item) -> Item:
+        mark, new_id = upload.row.mark, _key(item).id
+        await self._journal.run(lambda journal: journal.uploaded(mark, new_id))
+        upload.row = replace(upload.row, step=UploadStep.UPLOADED, new_id=new_id)
+        return _new_item(upload.row, item)
+
+    async def _found(self, upload: Upload) -> Item | None:
+        """What an earlier attempt left under the mark, if it is whole; a part of it is removed."""
+        item = await self._remote.find_upload(self._home, upload.row.mark)
+        if item is None:
+            return None
+        if item.size == upload.row.size_bytes and item.state in ("", "ready"):
+            return item
+        await self._remote.delete(_key(item))
+        return None
+
+    async def _place(self, upload: Upload, item: Item) -> None:
+        """One `assign_paths` into place; a folder that is gone is made again, since bytes must land."""
+        for attempt in range(_ATTEMPTS):
+            row = upload.row
+            try:
+                await self._assign(row, item)
+                return
+            except NoSuchName as missing:
+                if attempt == _ATTEMPTS - 1:
+                    await self._restart(upload)
+                    raise RemoteFailure(f"{row.path}: Orion lost the uploaded item: {missing}") from missing
+                if upload.row.folder == row.folder:
+                    await self._make_folders(row.folder)
+            except Conflict as conflict:
+                raise Busy(f"{row.path}: the name is taken by something else on Orion") from conflict
+
+    async def _assign(self, row: UploadRow, item: Item) -> None:
+        place = Assignment(item, row.folder, row.name)
+        try:
+            await self._remote.assign(place)
+        except Conflict:  # this stack refuses duplicate names: both in one call
+            if row.replaces is None:
+                raise
+            old = Item(row.replaces.kind, row.replaces.id, row.name, literal=row.replaces.kind.value)
+            await self._remote.assign(Assignment(old, row.folder, new_old_mark()), place)
+
+    async def _make_folders(self, folder: str) -> None:
+        parent = folder.rsplit("/", 1)[0]
+        try:
+            await self._remote.create_folder(folder)
+        except NoSuchName:
+            if not parent:
+                raise
+            await self._make_folders(parent)
+            await self._remote.create_folder(folder)
+        except Conflict:
+            log.debug("%s is there", folder)
+
+    async def _finish(self, upload: Upload, item: Item, path: Path) -> Removal | None:
+        """Remove what was replaced, write down that all is done, tell who asked."""
+        row = upload.row
+        left_over = None
+        if row.replaces is not None and row.replaces != item.key:
+            left_over = await self._remove_replaced(upload, item, Removal(row.replaces, row.path))
+        await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
+        upload.state, upload.error = UploadState.DONE, None
+        self._content.adopt(_key(item), path, row.size_bytes)
+        upload.on_placed(upload, item.renamed(row.name))
+        return left_over
+
+    async def _remove_replaced(self, upload: Upload, item: Item, old: Removal) -> Removal | None:
+        """Remove the replaced item; what is left to do later. Not allowed: the new one is withdrawn."""
+        try:
+            await self._remote.delete(old.key)
+        except AccessDenied as denied:
+            await self._remote.delete(_key(item))
+            await self._give_back_name(upload.row)
+            await self._restart(upload)
+            raise AccessDenied(f"{old.path}: what is there may not be replaced: {denied}") from denied
+        except OrionFsError as error:
+            log.info("%s: the replaced item is removed later: %s", old.path, error)
+            return old
+        return None
+
+    async def _give_back_name(self, row: UploadRow) -> None:
+        """Where both items were renamed in one call, the one that stays gets its name again."""
+        assert row.replaces is not None
+        old = Item(row.replaces.kind, row.replaces.id, row.name, literal=row.replaces.kind.value)
+        await self._remote.assign(Assignment(old, row.folder, row.name))
+
+    async def _restart(self, upload: Upload) -> None:
+        """The uploaded item is gone: upload the version anew."""
+        await self._journal.run(lambda journal: journal.restart(upload.row.mark))
+        upload.row = replace(upload.row, step=UploadStep.SEALED, new_id=None)
+
+    async def remove_marked(self, upload: Upload) -> None:
+        """Remove what a cancelled upload left on Orion."""
+        if upload.row.new_id is not None:
+            await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
+        elif upload.is_unclear:
+            item = await self._remote.find_upload(self._home, upload.row.mark)
+            if item is not None:
+                await self._remote.delete(_key(item))
+
+
+def new_mark() -> str:
+    """A name that no other upload has, of this machine or another."""
+    return f"{MARK_PREFIX}{uuid.uuid4().hex}"
+
+
+def new_old_mark() -> str:
+    """A name for an item that gives way to another in the same call."""
+    return f"{MARK_PREFIX}old-{uuid.uuid4().hex}"
+
+
+def _key(item: Item) -> Key:
+    if item.key is None:
+        raise RemoteFailure(f"{item.name}: an item without an id")
+    return item.key
+
+
+def _new_item(row: UploadRow, told: Item | None = None) -> Item:
+    """The uploaded version as its folder will show it."""
+    item = told or Item(Kind.FILE, row.new_id, row.mark, literal=Kind.FILE.value)
+    return replace(item, name=row.name, size=row.size_bytes, tags=row.tags or ())
+
+
+def _copy_prefix(source: Path, target: Path, size: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        target.unlink()
+    with source.open("rb") as old, target.open("xb") as new:
+        os.chmod(target, 0o600)
+        copy_range(old.fileno(), new.fileno(), size)

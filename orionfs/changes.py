@@ -1,0 +1,151 @@
+"""Our unfinished and recent changes to names, and the one overlay that shows them; pure.
+
+A change says what this mount did to one name of one folder. While it is under way it wins over every
+listing; once settled it wins over listings that were asked for before it, or so soon after it that a
+lagging replica may have answered (`read_lag_s`). Later listings know better. Only `namespace` changes
+this; it must not know sessions, clocks or inodes beyond their numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import inf
+
+from orionfs.metacache import Listing
+from orionfs.models import InodeNumber, Item, Key
+from orionfs.names import visible_names
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What we made of a name: `item` is there now, or nothing is (None).
+
+    `settled_at_s` is inf while Orion does not know it yet.
+    """
+
+    item: Item | None
+    settled_at_s: float = inf
+
+
+@dataclass(slots=True)
+class _FolderChanges:
+    names: dict[str, Change] = field(default_factory=dict)
+    left: dict[Key, str] = field(default_factory=dict)  # version that went away -> name it had
+
+
+class Changes:
+    """All changes that some listing may not show yet, by folder number."""
+
+    def __init__(self, read_lag_s: float) -> None:
+        self.read_lag_s = read_lag_s
+        self._folders: dict[InodeNumber, _FolderChanges] = {}
+
+    def __contains__(self, folder: InodeNumber) -> bool:
+        return folder in self._folders
+
+    def record(
+        self,
+        folder: InodeNumber,
+        name: str,
+        item: Item | None,
+        settled_at_s: float = inf,
+        replaces: Key | None = None,
+    ) -> None:
+        """`name` of `folder` now means `item`; the version `replaces` is no longer there."""
+        changes = self._folders.setdefault(folder, _FolderChanges())
+        before = changes.names.get(name)
+        own_key = item.key if item is not None else None
+        for key in (replaces, before.item.key if before and before.item else None):
+            if key is not None and key != own_key:
+                changes.left[key] = name
+        if own_key is not None:
+            changes.left.pop(own_key, None)
+        changes.names[name] = Change(item, settled_at_s)
+
+    def settle(self, folder: InodeNumber, name: str, now_s: float) -> None:
+        """Orion has confirmed what is recorded for `name`."""
+        changes = self._folders.get(folder)
+        if changes is not None and name in changes.names:
+            changes.names[name] = replace(changes.names[name], settled_at_s=now_s)
+
+    def withdraw(self, folder: InodeNumber, name: str) -> None:
+        """A change did not happen: what Orion says of `name` holds again."""
+        changes = self._folders.get(folder)
+        if changes is not None:
+            changes.names.pop(name, None)
+            self._tidy(folder, changes)
+
+    def get(self, folder: InodeNumber, name: str) -> Change | None:
+        """What is recorded for `name`, however long ago."""
+        changes = self._folders.get(folder)
+        return changes.names.get(name) if changes else None
+
+    def find(self, folder: InodeNumber, name: str, asked_at_s: float) -> Change | None:
+        """The change that wins over an answer about `name` asked for at `asked_at_s`, if any."""
+        change = self.get(folder, name)
+        return change if change and self._wins(change, asked_at_s) else None
+
+    def hides(self, folder: InodeNumber, item: Item, asked_at_s: float) -> bool:
+        """True if a row of an answer asked for at `asked_at_s` is a version that we took away."""
+        changes = self._folders.get(folder)
+        if changes is None or item.key is None or item.key not in changes.left:
+            return False
+        return self._wins(changes.names[changes.left[item.key]], asked_at_s)
+
+    def overlay(self, folder: InodeNumber, listing: Listing) -> dict[str, Item]:
+        """Visible name -> item: what the folder holds, from Orion's answer and our changes.
+
+        Another item that Orion shows under a name of ours keeps reachable with a duplicate's suffix.
+        """
+        changes = self._folders.get(folder)
+        if changes is None:
+            return dict(listing.items)
+        ours = {n: c.item for n, c in changes.names.items() if self._wins(c, listing.asked_at_s)}
+        own_keys = {item.key for item in ours.values() if item is not None and item.key is not None}
+        names: dict[str, Item] = {}
+        displaced: list[tuple[str, Item]] = []
+        for name, item in listing.items.items():
+            if item.key in own_keys or self.hides(folder, item, listing.asked_at_s):
+                continue
+            if name not in ours:
+                names[name] = item
+            elif ours[name] is not None:
+                displaced.append((name, item))
+        names.update((name, item) for name, item in ours.items() if item is not None)
+        for name, item in displaced:
+            names.update(_suffixed(item, winner=names[name]))
+        return names
+
+    def fold(self, folder: InodeNumber, listing: Listing | None, horizon_s: float) -> Listing | None:
+        """Forget the changes settled before `horizon_s`; the listing that takes their place, if any.
+
+        For callers: every answer still believed was asked for after `horizon_s` plus the read lag, but
+        for a listing kept although it is old, which therefore gets the changes written into it.
+        """
+        changes = self._folders.get(folder)
+        if changes is None or all(c.settled_at_s >= horizon_s for c in changes.names.values()):
+            return None
+        folded = None
+        if listing is not None and listing.asked_at_s <= horizon_s + self.read_lag_s:
+            folded = replace(listing, items=self.overlay(folder, listing))
+        changes.names = {n: c for n, c in changes.names.items() if c.settled_at_s >= horizon_s}
+        self._tidy(folder, changes)
+        return folded
+
+    def drop_folder(self, folder: InodeNumber) -> None:
+        """A removed folder has no changes."""
+        self._folders.pop(folder, None)
+
+    def _wins(self, change: Change, asked_at_s: float) -> bool:
+        return change.settled_at_s + self.read_lag_s >= asked_at_s
+
+    def _tidy(self, folder: InodeNumber, changes: _FolderChanges) -> None:
+        changes.left = {key: name for key, name in changes.left.items() if name in changes.names}
+        if not changes.names:
+            self._folders.pop(folder, None)
+
+
+def _suffixed(item: Item, winner: Item) -> dict[str, Item]:
+    """The name that `item` gets beside `winner`, whatever their ages."""
+    newest = replace(winner, created_ns=item.created_ns + 1)
+    return {name: other for name, other in visible_names([item, newest]).items() if other is item}

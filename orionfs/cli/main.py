@@ -1,0 +1,75 @@
+"""The group of all commands and the one place where an error becomes a line and an exit status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from orionfs import __version__
+from orionfs.cli.demo import demo
+from orionfs.cli.mount import mount
+from orionfs.cli.serve import serve
+from orionfs.cli.terminal import printable
+from orionfs.cli.umount import umount
+from orionfs.errors import StartupError
+
+# What shells report for a command that SIGINT ended.
+INTERRUPTED = 128 + 2
+
+EXIT_STATUSES = """\
+\b
+Exit statuses:
+   0  done
+   1  failed in a way that has no number of its own
+   2  wrong usage of a command
+   3  wrong configuration: config file, environment or mount option
+   4  Orion does not accept the credentials
+   5  Orion can't be reached
+   6  the mount point can't be used
+   7  FUSE does not work on this machine
+  16  the mount is in use
+  75  not everything could be uploaded; the next mount finishes it
+"""
+
+
+class Boundary(click.Group):
+    """Runs a command: what it returns is the exit status, what it may raise is told."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command and leave; click turns all other errors of usage into status 2."""
+        try:
+            status = super().invoke(ctx)
+        except StartupError as error:
+            # A name in the line may hold anything.
+            click.echo(f"orionfs: {printable(str(error))}", err=True)
+            ctx.exit(int(error.exit_status))
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        ctx.exit(int(status or 0))
+
+
+@click.group(cls=Boundary, epilog=EXIT_STATUSES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="orionfs", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Work on the data that you keep on OpenEye Orion as on a local directory.
+
+    \b
+    To try it without an Orion of your own:
+        orionfs demo ~/orion
+    With a profile in the config file:
+        mkdir -p ~/orion && orionfs mount ~/orion --profile work
+    When done:
+        orionfs umount ~/orion
+
+    orionfs is an independent project, not made, endorsed or supported by OpenEye or Cadence.
+    """
+
+
+for command in (mount, umount, demo, serve):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli()

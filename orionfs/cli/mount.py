@@ -1,0 +1,168 @@
+"""`orionfs mount`: everything a user can get wrong is found and told here, before the shell goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orionfs.cli import background
+from orionfs.cli.mounts import (
+    Health,
+    MountBusy,
+    prepare_mount_point,
+    probe,
+    resolve,
+    unmount,
+)
+from orionfs.cli.terminal import own_command, printable, shell_word, waiting
+from orionfs.config import KNOWN_OPTIONS, LOG_LEVELS, MountConfig, load_mount_config
+from orionfs.errors import ExitStatus, StartupError
+from orionfs.mountinfo import ORIONFS_TYPE, mount_at, read_mountinfo
+
+ANSWER_TIMEOUT_S = 20.0
+
+OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPTIONS))}."
+
+
+@click.command(short_help="Mount Orion on an empty directory.")
+@click.argument("mountpoint")
+@click.option("-p", "--profile", help="Profile in the config file. Default: $ORION_PROFILE, else 'default'.")
+@click.option("--root", metavar="PATH", help="Show this Orion path alone, such as /project/1/team.")
+@click.option("--read-only", is_flag=True, help="Refuse every change.")
+@click.option("-f", "--foreground", is_flag=True, help="Stay in this terminal; the log goes to stderr.")
+@click.option("-o", "options", multiple=True, metavar="NAME[=VALUE],...", help=OPTIONS_HELP)
+@click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS, case_sensitive=False),
+    default="INFO",
+    show_default=True,
+    help="What is worth a line in the log.",
+)
+@click.option("--ready-fd", type=int, hidden=True)
+@click.option("--keep-fd", type=int, hidden=True)
+def mount(mountpoint: str, foreground: bool, ready_fd: int | None, keep_fd: int | None, **how: Any) -> int:
+    """Mount Orion on MOUNTPOINT, an empty directory of your own.
+
+    Returns when the mount answers. Wrong credentials, a server that can't be reached, or a mount point
+    that can't be used are told here, and nothing is left behind. What a daemon that died has left on
+    MOUNTPOINT is taken away first.
+
+    \b
+    Examples:
+        orionfs mount ~/orion
+        orionfs mount ~/orion --profile work --read-only
+        orionfs mount ~/orion -o umask=077,metadata_ttl_s=5
+
+    ORIONFS_URL and ORIONFS_TOKEN in the environment stand for a profile, if none is named. The log of a
+    mount lies in ~/.local/state/orionfs/log.
+
+    \b
+    Exit statuses: 0 mounted, 3 wrong configuration, 4 wrong credentials,
+    5 Orion can't be reached, 6 wrong mount point, 7 FUSE does not work here.
+    """
+    point = resolve(mountpoint)
+    if foreground:
+        return _run_here(point, background.Report(ready_fd), keep_fd, how)
+    message = mount_behind(point, arguments_of(how), load(point, how))
+    click.echo(f"{printable(message)}; '{own_command()} umount {shell_word(point)}' ends it")
+    return ExitStatus.OK
+
+
+def load(point: Path, how: dict[str, Any]) -> MountConfig:
+    """The configuration that the command's options stand for."""
+    return load_mount_config(
+        point,
+        profile_name=how["profile"],
+        root=how["root"],
+        read_only=how["read_only"],
+        options=how["options"],
+        log_level=how["log_level"].upper(),
+    )
+
+
+def arguments_of(how: dict[str, Any]) -> list[str]:
+    """The options again, for the daemon's command line."""
+    arguments = ["--log-level", how["log_level"]]
+    for name in ("profile", "root"):
+        if how[name] is not None:
+            arguments += [f"--{name}", how[name]]
+    if how["read_only"]:
+        arguments.append("--read-only")
+    for option in how["options"]:
+        arguments += ["-o", option]
+    return arguments
+
+
+def mount_behind(
+    point: Path, arguments: Sequence[str], config: MountConfig, keep_fd: int | None = None
+) -> str:
+    """Start the daemon and return its words when the mount answers to others too. Raises StartupError.
+
+    `keep_fd` is a descriptor that the daemon holds until it ends.
+    """
+    prepare_mount_point(point)
+    keep = [] if keep_fd is None else [keep_fd]
+    kept = [f"--keep-fd={fd}" for fd in keep]
+    log = background.log_path(config.state_dir, point)
+    with waiting("mounting"):
+        try:
+            # Options first, so that a mount point can have any name.
+            command = ["--foreground", *kept, *arguments, "--", str(point)]
+            child = background.start("mount", command, log, keep=keep)
+        except BaseException:
+            _leave_nothing(point)
+            raise
+        if not _answers(point):
+            child.end()
+            _leave_nothing(point)
+            raise StartupError(f"the mount on {point} does not answer; its log is {log}", ExitStatus.FUSE)
+    child.leave()
+    return str(child.answer["message"])
+
+
+def _answers(point: Path) -> bool:
+    return _is_ours(point) and probe(point, ANSWER_TIMEOUT_S) is Health.ANSWERS
+
+
+def _is_ours(point: Path) -> bool:
+    entry = mount_at(read_mountinfo(), point)
+    return entry is not None and entry.fs_type == ORIONFS_TYPE
+
+
+def _leave_nothing(point: Path) -> None:
+    """Take away what a daemon that did not come up has mounted."""
+    if not _is_ours(point):
+        return
+    try:
+        unmount(point, is_lazy=True)
+    except (MountBusy, StartupError) as error:
+        click.echo(f"orionfs: {printable(str(error))}", err=True)
+
+
+def _run_here(point: Path, report: background.Report, keep_fd: int | None, how: dict[str, Any]) -> int:
+    """Be the daemon of the mount."""
+    try:
+        if keep_fd is not None:
+            background.hold(keep_fd)
+        config = load(point, how)
+        prepare_mount_point(point)
+        _log_to_stderr(config.log_level)
+        # A daemon must not keep the directory it was started in from being unmounted.
+        os.chdir("/")
+        from orionfs import daemon
+
+        return daemon.run(config, report.ready)
+    except StartupError as error:
+        report.failed(error)
+        raise
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # The level is about our own words: what libraries say at DEBUG holds signed addresses.
+    logging.getLogger("orionfs").setLevel(level)

@@ -1,0 +1,58 @@
+"""What is shown to people: names made harmless, commands they can paste, waiting made visible."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def printable(text: str) -> str:
+    """The text with all that could steer a terminal escaped: names on Orion may hold anything."""
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    # A byte that is not UTF-8 comes as a lone surrogate.
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def shell_word(path: Path | str) -> str:
+    """A path as a shell needs it, control characters included."""
+    text = str(path)
+    return shlex.quote(text) if text.isprintable() else "$'" + _ansi_c(text) + "'"
+
+
+def _ansi_c(text: str) -> str:
+    raw = text.encode("utf-8", "surrogateescape")
+    return "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and chr(byte) not in "'\\" else f"\\x{byte:02x}" for byte in raw
+    )
+
+
+def own_command() -> str:
+    """How this program can be called from the shell that called it."""
+    started = Path(sys.argv[0])
+    found = shutil.which("orionfs")
+    if found is not None or started.name != "orionfs":
+        return "orionfs"
+    return shell_word(started.absolute())
+
+
+@contextmanager
+def waiting(message: str) -> Iterator[Callable[[str], None]]:
+    """Show what is waited for, if somebody is looking; the function given changes the words."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(printable(message))) as status:
+        yield lambda words: status.update(Text(printable(words)))

@@ -1,0 +1,200 @@
+"""`orionfs umount`: first everything goes up to Orion, then the mount goes away, then the daemon ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orionfs.cli.mounts import (
+    Health,
+    MountBusy,
+    probe,
+    resolve,
+    unmount,
+    users_of,
+    wait_until_gone,
+    wrong_mount_point,
+)
+from orionfs.cli.terminal import own_command, printable, shell_word, waiting
+from orionfs.config import control_path, runtime_folders
+from orionfs.errors import ExitStatus, StartupError
+from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
+
+# What a daemon may take to end once nothing is mounted any more.
+END_TIMEOUT_S = 30.0
+FAILED_SHOWN = 5
+
+
+@dataclass(slots=True)
+class Drained:
+    """What the daemon said of the changes it had to bring to Orion."""
+
+    is_done: bool = False
+    pending: int | None = None  # None: it said nothing
+    failed: tuple[str, ...] = ()
+
+    @property
+    def is_all_uploaded(self) -> bool:
+        """Whether Orion has everything."""
+        return self.is_done and not self.pending and not self.failed
+
+
+@click.command(short_help="Upload what is left, then unmount.")
+@click.argument("mountpoint")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for uploads that are under way.",
+)
+def umount(mountpoint: str, timeout_s: float) -> int:
+    """Upload what is left to upload, then unmount MOUNTPOINT.
+
+    A mount that is in use stays; the programs that use it are named. A mount whose daemon has died is
+    taken away at once. Nothing is lost when uploads fail or take longer than the timeout: their bytes
+    stay on this machine, and the next mount of the same account finishes them.
+
+    \b
+    Example:
+        orionfs umount ~/orion
+
+    \b
+    Exit statuses: 0 unmounted, 6 no mount of orionfs is there, 16 in use,
+    75 unmounted, but not everything could be uploaded.
+    """
+    point = resolve(mountpoint)
+    # We ourselves must not be what keeps the mount busy.
+    os.chdir("/")
+    entry = mount_at(read_mountinfo(), point)
+    if entry is None:
+        raise wrong_mount_point(f"nothing is mounted on {point}")
+    if entry.fs_type != ORIONFS_TYPE:
+        raise wrong_mount_point(f"{point} is not a mount of orionfs: it is {entry.source} ({entry.fs_type})")
+    connection = _connect(point, entry)
+    if connection is None:
+        return _unmount_without_daemon(point)
+    with connection:
+        return _unmount_with_daemon(point, connection, timeout_s)
+
+
+def _connect(point: Path, entry: MountEntry) -> socket.socket | None:
+    """The control socket of the daemon; None if there is none that listens."""
+    uid = os.getuid() if entry.owner_uid is None else entry.owner_uid
+    for folder in runtime_folders(uid):
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(control_path(folder, point)))
+        except OSError:
+            connection.close()
+        else:
+            return connection
+    return None
+
+
+def _unmount_without_daemon(point: Path) -> int:
+    if probe(point) is Health.DEAD:
+        unmount(point, is_lazy=True)
+        click.echo(f"the daemon of {printable(str(point))} had died; the mount is taken away")
+    else:
+        _unmount_or_name_users(point)
+    return ExitStatus.OK
+
+
+def _unmount_with_daemon(point: Path, connection: socket.socket, timeout_s: float) -> int:
+    with waiting(f"waiting for uploads of {point}") as show:
+        drained = _drain(connection, timeout_s, show)
+    _unmount_or_name_users(point)
+    with waiting("waiting for the daemon to end"):
+        has_ended = wait_until_gone(point, END_TIMEOUT_S) and _is_closed_within(connection, END_TIMEOUT_S)
+    if not has_ended:
+        click.echo(f"orionfs: the daemon of {printable(str(point))} is still at work", err=True)
+    return ExitStatus.OK if drained.is_all_uploaded else _not_uploaded(point, drained)
+
+
+def _not_uploaded(point: Path, drained: Drained) -> int:
+    """Say what is left, and that it is not lost."""
+    for name in drained.failed[:FAILED_SHOWN]:
+        click.echo(f"  not uploaded: {printable(name)}", err=True)
+    more = len(drained.failed) - FAILED_SHOWN
+    if more > 0:
+        click.echo(f"  and {more} more", err=True)
+    left = "an unknown number of" if drained.pending is None else f"{drained.pending + len(drained.failed)}"
+    raise StartupError(
+        f"{point} is unmounted, but {left} changes could not be uploaded; they are kept on this"
+        f" machine, and the next mount finishes them: {own_command()} mount {shell_word(point)}",
+        ExitStatus.NOT_UPLOADED,
+    )
+
+
+def _drain(connection: socket.socket, timeout_s: float, show: Callable[[str], None]) -> Drained:
+    """Ask the daemon to bring everything to Orion; what it said last counts."""
+    drained = Drained()
+    try:
+        connection.settimeout(END_TIMEOUT_S)
+        connection.sendall(b'{"command": "drain"}\n')
+        for answer in _answers(connection, time.monotonic() + timeout_s):
+            drained.pending = answer.get("pending", drained.pending)
+            drained.failed = tuple(str(name) for name in answer.get("failed", drained.failed))
+            drained.is_done = bool(answer.get("done"))
+            if drained.is_done:
+                break
+            show(f"{drained.pending} to upload")
+    except (OSError, ValueError):
+        # A daemon that hangs, dies or talks nonsense: what it has not said is not known to be done.
+        return drained
+    return drained
+
+
+def _answers(connection: socket.socket, deadline: float) -> Iterator[dict[str, Any]]:
+    """The JSON objects that come in until the deadline, one a line."""
+    received = b""
+    while (left_s := deadline - time.monotonic()) > 0:
+        connection.settimeout(left_s)
+        piece = connection.recv(65536)
+        if not piece:
+            return
+        *lines, received = (received + piece).split(b"\n")
+        for line in lines:
+            answer = json.loads(line)
+            if not isinstance(answer, dict):
+                raise ValueError("the daemon's answer is not an object")
+            yield answer
+
+
+def _is_closed_within(connection: socket.socket, timeout_s: float) -> bool:
+    """Whether the daemon closes the connection in time: it does so last of all."""
+    deadline = time.monotonic() + timeout_s
+    while (left_s := deadline - time.monotonic()) > 0:
+        connection.settimeout(left_s)
+        try:
+            if not connection.recv(65536):
+                return True
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+    return False
+
+
+def _unmount_or_name_users(point: Path) -> None:
+    """Unmount, or say who is in the way."""
+    try:
+        unmount(point, is_lazy=False)
+    except MountBusy:
+        users = users_of(point)
+        by = f" by {', '.join(users)}" if users else ""
+        raise StartupError(
+            f"{point} is in use{by}: close what is open there, leave the directory, and try again",
+            ExitStatus.BUSY,
+        ) from None

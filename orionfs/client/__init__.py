@@ -1,0 +1,33 @@
+"""A client for Orion stacks that speak this project's dialect: `OrionSession` and its types.
+
+A library on its own, on `requests` and `msgspec`; nothing of the file system is needed to use it:
+
+    from orionfs.client import File, OrionSession, SessionConfig
+    session = OrionSession(config=SessionConfig(url="http://127.0.0.1:8000", token="..."))
+    File.upload(session, "notes.txt", "/home/me/notes.txt")
+"""
+
+from __future__ import annotations
+
+from . import errors, types
+from .http import CONNECTION_FAILED, get_session, user_agent
+from .profiles import SessionConfig, get_profile_config
+from .session import OrionSession
+from .types import File, Folder, OrionUser, Project, UserProfile
+
+__version__ = user_agent().partition("/")[2]
+
+__all__ = [
+    "CONNECTION_FAILED",
+    "File",
+    "Folder",
+    "OrionSession",
+    "OrionUser",
+    "Project",
+    "SessionConfig",
+    "UserProfile",
+    "errors",
+    "get_profile_config",
+    "get_session",
+    "types",
+]

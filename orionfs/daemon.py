@@ -1,0 +1,236 @@
+"""Composition root of one mount: builds the layers, mounts, serves, drains, unmounts.
+
+Order: session, account, state of earlier mounts, layers, kernel, readiness; and backwards at the end.
+After an unexpected error the mount is left dead and not unmounted: an empty folder in its place would
+make a mirror delete everything. Must not decide anything that a layer can.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from orionfs import control, fuse, state
+from orionfs.adoption import adopt
+from orionfs.attributes import ExtendedAttributes
+from orionfs.beliefs import Freshness
+from orionfs.carry import UploadState
+from orionfs.config import MountConfig, control_path
+from orionfs.content import ContentCache
+from orionfs.errors import AccessDenied, ExitStatus, OrionFsError, StartupError, TimedOut
+from orionfs.fetch import Fetcher
+from orionfs.files import Files
+from orionfs.metacache import MetaCache
+from orionfs.models import Account
+from orionfs.moves import Moves
+from orionfs.namespace import Namespace, Permissions
+from orionfs.remote import Limits, Remote
+from orionfs.sessions import connect, stack_name
+from orionfs.sync import Sync
+from orionfs.toplevel import Top, find_tops
+
+log = logging.getLogger(__name__)
+
+_DRAIN_LIMIT_S = 60.0
+_CACHE_MAX_BYTES = 20 * 2**30
+_CACHE_SHARE = 5  # of the free room, where nobody says how much
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Everything of a mount between the session and the kernel."""
+
+    account: Account
+    remote: Remote
+    content: ContentCache
+    namespace: Namespace
+    sync: Sync
+    fetcher: Fetcher
+    files: Files
+    operations: fuse.Operations
+
+
+def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
+    """Be the daemon of a mount until it is unmounted. `ready` gets a line for people once it answers.
+
+    Raises StartupError before that: credentials, server, mount point, FUSE. NOT_UPLOADED: something
+    stays staged on this machine, and the next mount of the account carries it out.
+    """
+    calls = connect(config.profile)
+    try:
+        return trio.run(_main, config, Remote(calls, _limits(config)), ready)
+    finally:
+        calls.close()
+
+
+async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None]) -> ExitStatus:
+    account, tops = await _log_in(config, remote)
+    claimed = await trio.to_thread.run_sync(state.claim, config.state_dir, account)
+    try:
+        layers = _build(config, remote, account, tops, claimed)
+        async with trio.open_nursery() as nursery:
+            for service in (remote.run, layers.sync.run, layers.fetcher.run):
+                await nursery.start(service)
+            await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
+            source = f"orion:{account.project_name}@{_host_of(config)}"
+            with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
+                await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
+            await layers.files.seal_all()
+            is_all_uploaded = await layers.sync.drain(_DRAIN_LIMIT_S)
+            nursery.cancel_scope.cancel()
+        layers.content.close()
+        return ExitStatus.OK if is_all_uploaded else ExitStatus.NOT_UPLOADED
+    finally:
+        claimed.close()
+
+
+async def _log_in(config: MountConfig, remote: Remote) -> tuple[Account, list[Top]]:
+    """Who we are, and what of the tree this account may see. Errors in words for a terminal."""
+    try:
+        account = await remote.whoami(stack_name(config.profile))
+        return account, await find_tops(remote, account, config.root)
+    except AccessDenied as error:
+        raise StartupError(
+            f"Orion does not accept the credentials: {error}", ExitStatus.CREDENTIALS
+        ) from error
+    except TimedOut as error:
+        raise StartupError(f"Orion can't be reached: {error}", ExitStatus.UNREACHABLE) from error
+    except OrionFsError as error:
+        raise StartupError(f"Orion does not answer as it should: {error}", ExitStatus.FAILED) from error
+
+
+def _build(
+    config: MountConfig, remote: Remote, account: Account, tops: list[Top], claimed: state.StateFolder
+) -> Layers:
+    content = ContentCache(config.cache_dir, account.stack, account.username, _cache_limit(config))
+    freshness = Freshness(config.metadata_ttl_s, config.absence_ttl_s)
+    permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
+    local = claimed.journal.local_attributes()
+    namespace = Namespace(remote, MetaCache(config.cache_items_max), freshness, permissions, local)
+    for top in tops:
+        if top.name:
+            namespace.add_top(top.name, top.orion_path)
+        else:
+            namespace.mount_root(top.orion_path)
+    sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
+    fetcher = Fetcher(remote, content)
+    files = Files(namespace, sync, fetcher)
+    presentation = fuse.Presentation(
+        config.uid,
+        config.gid,
+        config.read_deadline_s + 5,
+        config.change_deadline_s + 5,
+        4 * config.inactivity_s,
+    )
+    operations = fuse.Operations(
+        namespace,
+        files,
+        Moves(namespace, files, sync, remote),
+        ExtendedAttributes(namespace),
+        presentation,
+        lambda: os.statvfs(claimed.staging),
+    )
+    return Layers(account, remote, content, namespace, sync, fetcher, files, operations)
+
+
+async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
+    """Answer the kernel until it lets go of the mount, or a signal or `stop` ends it."""
+    async with trio.open_nursery() as nursery:
+        commands = _commands(config, layers)
+        await nursery.start(control.serve, control_path(config.runtime_dir, config.mountpoint), commands)
+        await nursery.start(_end_on_signal)
+        await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
+        ready()
+        log.info("mounted on %s", config.mountpoint)
+        await layers.operations.ended.wait()
+        nursery.cancel_scope.cancel()
+    log.info("unmounted from %s", config.mountpoint)
+
+
+async def _answer_kernel(
+    operations: fuse.Operations,
+    mountpoint: Path,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    fuse.tune(mountpoint)
+    task_status.started()
+    await operations.run()
+
+
+async def _end_on_signal(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            log.info("signal %s: unmounting", signal.Signals(number).name)
+            fuse.terminate()
+
+
+def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Command]:
+    sync = layers.sync
+
+    async def drain(request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        await layers.files.seal_all()
+        limit_s = float(request.get("timeout_s", _DRAIN_LIMIT_S))
+        with trio.move_on_after(limit_s):
+            while sync.pending_count:
+                yield {"pending": sync.pending_count}
+                if await sync.drain(1.0) or sync.is_stuck:
+                    break
+        failed = [upload.row.path for upload in sync.pending if upload.state is UploadState.FAILED]
+        yield {"done": True, "pending": sync.pending_count, "failed": failed}
+
+    async def status(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        yield {
+            "mountpoint": str(config.mountpoint),
+            "pid": os.getpid(),
+            "stack": layers.account.stack,
+            "user": layers.account.username,
+            "project": layers.account.project_name,
+            "health": layers.remote.health.value,
+            "pending": sync.pending_count,
+            "inodes": len(layers.namespace.inodes),
+        }
+
+    async def stop(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        fuse.terminate()
+        yield {"done": True}
+
+    return {"drain": drain, "status": status, "stop": stop}
+
+
+def _limits(config: MountConfig) -> Limits:
+    return Limits(
+        config.read_deadline_s,
+        config.change_deadline_s,
+        config.inactivity_s,
+        metadata_in_flight=config.in_flight_max,
+    )
+
+
+def _cache_limit(config: MountConfig) -> int:
+    if config.cache_limit_bytes is not None:
+        return config.cache_limit_bytes
+    config.cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    room = os.statvfs(config.cache_dir)
+    return min(_CACHE_MAX_BYTES, room.f_bavail * room.f_frsize // _CACHE_SHARE)
+
+
+def _mount_options(config: MountConfig) -> set[str]:
+    options = {"default_permissions", "subtype=orionfs"}
+    if config.allow_other:
+        options.add("allow_other")
+    if config.read_only:
+        options.add("ro")
+    return options
+
+
+def _host_of(config: MountConfig) -> str:
+    url = config.profile.url
+    return url.split("://", 1)[-1].rstrip("/") if url else config.profile.name

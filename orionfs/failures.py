@@ -1,0 +1,95 @@
+"""Failures of a session as our errors, by tables, and whether and when trying again makes sense; pure.
+
+`info` is what `bridge.worker.describe` made of an exception: documented class name, status, text.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any
+
+from orionfs.errors import (
+    AccessDenied,
+    Conflict,
+    FileTooLarge,
+    InvalidCall,
+    NoSpace,
+    NoSuchName,
+    OrionFsError,
+    QuotaExceeded,
+    RemoteFailure,
+    Throttled,
+    TimedOut,
+    Unreachable,
+)
+
+_FORBIDDEN_PAUSE_S = 1.0  # a 403 can be transient on Orion, so it is tried once more
+_BACKOFF_CAP_S = 8.0
+
+_BY_STATUS: Mapping[int, type[OrionFsError]] = {
+    400: InvalidCall,
+    401: AccessDenied,
+    403: AccessDenied,
+    404: NoSuchName,
+    409: Conflict,
+    413: FileTooLarge,
+    422: InvalidCall,
+    429: Throttled,
+    507: QuotaExceeded,
+}
+_BY_CLASS: Mapping[str, type[OrionFsError]] = {
+    "InvalidCredentials": AccessDenied,
+    "AuthorizationRequired": AccessDenied,
+    "NotFoundResponse": NoSuchName,
+    "RateLimitedResponse": Throttled,
+    "ValidationError": InvalidCall,
+    "OrionConnectionError": Unreachable,
+    "OrionTimeout": TimedOut,
+    "NotEnoughDiskError": NoSpace,
+    "CallTimeout": TimedOut,
+}
+
+
+def failure_of(verb: str, args: Sequence[Any], info: Mapping[str, Any]) -> OrionFsError:
+    """Our error for what a session said: by status where there is one, else by documented class."""
+    status = info.get("status")
+    kind = _BY_STATUS.get(status) if isinstance(status, int) else None
+    kind = kind or _BY_CLASS.get(str(info.get("error")), RemoteFailure)
+    request_id = f" [request {info['request_id']}]" if info.get("request_id") else ""
+    error = kind(f"{verb} {subject_of(args)}: {info.get('detail') or info.get('error')}{request_id}")
+    error.status = status if isinstance(status, int) else None
+    error.retry_after_s = parse_retry_after_s(info.get("retry_after"))
+    return error
+
+
+def parse_retry_after_s(value: Any) -> float | None:
+    """Seconds to wait from a Retry-After header in either form: seconds, or an HTTP date."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        due = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, due.timestamp() - time())
+
+
+def pause_before_retry_s(error: OrionFsError, attempt: int) -> float | None:
+    """How long to wait before another attempt, or None if there is to be none."""
+    if error.status == 403:
+        return _FORBIDDEN_PAUSE_S if attempt == 1 else None
+    if not error.is_retryable:
+        return None
+    backoff_s = min(_BACKOFF_CAP_S, 0.1 * 2**attempt) * random.uniform(0.5, 1.0)
+    return max(backoff_s, error.retry_after_s or 0.0)
+
+
+def subject_of(args: Sequence[Any]) -> str:
+    """What a call was about, for messages: a path, or a kind and an id."""
+    if args and isinstance(args[0], list):
+        return ", ".join(str(a.get("path") if isinstance(a, dict) else a) for a in args[0][:3])
+    return " ".join(str(arg) for arg in args[:2] if isinstance(arg, str | int))

@@ -1,0 +1,398 @@
+"""Open files: read, write, truncate, flush; what of a file's contents is here and what is on its way.
+
+One `OpenFile` an inode, shared by its handles. Bytes written go to a staged file; flush, fsync and a
+truncate by path seal a version and carry it to Orion (`sync`). An uploaded version stays readable from
+the staged file until it is in place. Knows inodes as identities; must not know FUSE or listings.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import trio
+
+from orionfs.carry import Upload, UploadState, new_mark
+from orionfs.content import Staged, copy_range
+from orionfs.errors import AccessDenied, IsADirectory, NotSupported, Stale
+from orionfs.fetch import Fetcher, Source, Window
+from orionfs.inodes import Inode
+from orionfs.journal import Removal, UploadRow
+from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
+from orionfs.namespace import Namespace
+from orionfs.sync import Sync
+
+log = logging.getLogger(__name__)
+
+_UPLOAD_EVERY_S = 10.0  # while a file stays open, each exit of a child that has it is a flush
+
+
+@dataclass(eq=False, slots=True)
+class OpenFile:
+    """What all handles of one inode share. `staged` is what is newer here than on Orion."""
+
+    inode: Inode
+    handles: int = 0
+    staged: Staged | None = None
+    source: Source | None = None
+    uploaded_at_s: float | None = None  # when this open file was first carried to Orion
+    flushing: trio.Lock = field(default_factory=trio.Lock)
+    staging: trio.Lock = field(default_factory=trio.Lock)
+
+    def __repr__(self) -> str:
+        return f"<OpenFile {self.inode!r} handles={self.handles} staged={self.staged!r}>"
+
+
+@dataclass(eq=False, slots=True)
+class Handle:
+    """One open file description."""
+
+    file: OpenFile
+    may_write: bool
+    window: Window = field(default_factory=Window)
+
+
+class Files:
+    """The open files of one mount."""
+
+    def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher) -> None:
+        self._namespace = namespace
+        self._sync = sync
+        self._fetcher = fetcher
+        self._numbers = itertools.count(1)
+        self._handles: dict[HandleId, Handle] = {}
+        self._files: dict[InodeNumber, OpenFile] = {}
+        self._uploads: dict[InodeNumber, Upload] = {}  # the newest version under way of each inode
+        self._doomed: dict[InodeNumber, tuple[Removal, Callable[[], None]]] = {}  # removed at the last close
+
+    # Handles
+
+    async def open(self, inode: Inode, flags: int) -> HandleId:
+        """Open a file; O_TRUNC empties it here, and on Orion with the next flush."""
+        if inode.children is not None:
+            raise IsADirectory(inode.local_path())
+        may_write = flags & os.O_ACCMODE != os.O_RDONLY
+        if may_write and inode.item.kind is not Kind.FILE:
+            raise AccessDenied(f"{inode.local_path()}: a {inode.item.kind.value} can't be written as a file")
+        if inode.item.kind not in (Kind.FILE, Kind.DATASET):
+            raise NotSupported(f"{inode.local_path()}: a {inode.item.literal} can't be opened")
+        handle_id = self._new_handle(inode, may_write=may_write)
+        try:
+            if inode.item.size is None and inode.written_size is None:
+                await self._find_size(self._handles[handle_id].file)
+            if flags & os.O_TRUNC and may_write:
+                await self._truncate(self._handles[handle_id].file, 0)
+        except BaseException:
+            await self.release(handle_id)
+            raise
+        return handle_id
+
+    def create(self, inode: Inode) -> HandleId:
+        """Open a file that was just made here; its first flush puts it on Orion, empty or not."""
+        handle_id = self._new_handle(inode, may_write=True)
+        file = self._handles[handle_id].file
+        if file.staged is None:
+            file.staged = self._sync.new_staged()
+            file.staged.is_dirty = True
+        return handle_id
+
+    async def read(self, handle_id: HandleId, offset: int, size: int) -> bytes:
+        """Bytes at `offset`; short only at the end of the file."""
+        handle = self._handles[handle_id]
+        file = handle.file
+        if file.staged is not None:
+            return file.staged.read(offset, size)
+        return await self._fetcher.read(self._source(file), handle.window, offset, size)
+
+    async def write(self, handle_id: HandleId, offset: int, data: bytes) -> int:
+        """Stage bytes. Raises NoSpace; what was there before stays whole."""
+        file = self._handles[handle_id].file
+        async with file.staging:
+            staged = await self._writable(file, offset)
+            written = staged.write(offset, data)
+        self._namespace.note_written(file.inode, staged.size)
+        return written
+
+    async def truncate(self, inode: Inode, size: int, handle_id: HandleId | None) -> None:
+        """ftruncate by handle; by path it seals a version of its own."""
+        if handle_id is not None:
+            await self._truncate(self._handles[handle_id].file, size)
+            return
+        own_handle = await self.open(inode, os.O_WRONLY)
+        try:
+            await self._truncate(self._handles[own_handle].file, size)
+            await self.flush(own_handle)
+        finally:
+            await self.release(own_handle)
+
+    async def flush(self, handle_id: HandleId) -> None:
+        """close(2) and fsync(2): what was written is on Orion when this returns.
+
+        While a file stays open its second and later versions go up behind it, at most one in 10 s: every
+        exit of a child that inherited the descriptor is a flush too, and can't be told apart.
+        """
+        file = self._handles[handle_id].file
+        async with file.flushing:
+            if file.staged is None or not file.staged.is_dirty:
+                return
+            upload = await self._seal(file, file.staged)
+            if file.uploaded_at_s is None:
+                await self._sync.carry(upload)
+                file.uploaded_at_s = trio.current_time()
+                return
+            due_s = file.uploaded_at_s + _UPLOAD_EVERY_S
+            file.uploaded_at_s = max(due_s, trio.current_time())
+            self._sync.carry_soon(upload, max(0.0, due_s - trio.current_time()))
+
+    async def release(self, handle_id: HandleId) -> None:
+        """The last reference of a handle is gone; what nobody flushed is sealed and goes up behind this."""
+        handle = self._handles.pop(handle_id)
+        file = handle.file
+        async with file.flushing:
+            try:
+                if file.handles == 1 and file.staged is not None and file.staged.is_dirty:
+                    await self._seal_behind(file, file.staged)
+            finally:
+                self._let_go(file)
+
+    async def seal_all(self) -> None:
+        """The mount ends: everything that was written is promised to Orion."""
+        for file in list(self._files.values()):
+            async with file.flushing:
+                if file.staged is not None and file.staged.is_dirty:
+                    await self._seal_behind(file, file.staged)
+
+    # Contents without a handle
+
+    async def make_readable(self, inode: Inode, limit_bytes: int) -> bool:
+        """Have all of an open file here before its item goes; False if it is larger than the limit."""
+        file = self._files.get(inode.number)
+        if file is None or file.staged is not None or inode.item.key is None:
+            return True
+        source = self._source(file)
+        if source.entry.size > limit_bytes and not source.entry.is_complete:
+            return False
+        await self._fetcher.ensure(source, 0, source.entry.size)
+        return True
+
+    def remove_at_last_close(self, inode: Inode, removal: Removal, on_done: Callable[[], None]) -> None:
+        """An unlinked file that is too large to fetch stays on Orion while somebody reads it."""
+        self._doomed[inode.number] = (removal, on_done)
+
+    def upload_of(self, inode: Inode) -> Upload | None:
+        """The newest version of an inode that is not in place yet."""
+        return self._uploads.get(inode.number)
+
+    async def publish(self, inode: Inode) -> None:
+        """A file that Orion has not heard of yet (mknod, or open and never flushed) goes there now."""
+        handle_id = self.create(inode)
+        try:
+            await self.flush(handle_id)
+        finally:
+            await self.release(handle_id)
+
+    async def cancel_upload(self, inode: Inode) -> None:
+        """The file was removed: its version under way is not wanted any more."""
+        upload = self._uploads.get(inode.number)
+        if upload is not None:
+            await self._sync.cancel(upload)
+            self._detach_upload(inode, upload)
+
+    def adopt_upload(self, inode: Inode, row: UploadRow) -> None:
+        """A version that an earlier daemon sealed goes on."""
+        upload = self._sync.adopt(row, partial(self._commit_placed, inode))
+        self._attach_upload(inode, upload)
+        self._sync.carry_soon(upload)
+
+    async def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> None:
+        """utimens and chmod, kept across restarts for what Orion has an id for."""
+        await self._write_down(inode, self._namespace.set_local(inode, mtime_ns, permissions))
+
+    # Staging
+
+    async def _writable(self, file: OpenFile, offset: int) -> Staged:
+        """A staged file whose bytes from `offset` on may change. The caller holds `staging`."""
+        if file.staged is None:
+            await self._stage(file, file.inode.item.size or 0)
+        elif not file.staged.can_change_from(offset):
+            await self._clone(file, file.staged, file.staged.size)
+        assert file.staged is not None
+        return file.staged
+
+    async def _truncate(self, file: OpenFile, size: int) -> None:
+        async with file.staging:
+            if file.staged is None:
+                await self._stage(file, min(size, file.inode.item.size or 0))
+            elif not file.staged.can_change_from(min(size, file.staged.size)):
+                await self._clone(file, file.staged, min(size, file.staged.size))
+            assert file.staged is not None
+            file.staged.truncate(size)
+        self._namespace.note_written(file.inode, size)
+
+    async def _stage(self, file: OpenFile, keep: int) -> None:
+        """Begin to write a version that is on Orion: its first `keep` bytes are copied."""
+        staged = self._sync.new_staged()
+        try:
+            if keep:
+                source = self._source(file)
+                await self._fetcher.ensure(source, 0, keep)
+                await trio.to_thread.run_sync(copy_range, source.entry.fd, staged.fd, keep)
+                staged.size = keep
+        except BaseException:
+            self._drop(staged)
+            raise
+        file.staged = staged
+
+    async def _clone(self, file: OpenFile, old: Staged, keep: int) -> None:
+        """Go on in a copy: what is sealed does not change."""
+        staged = self._sync.new_staged()
+        source_fd = os.dup(old.fd)  # the old file is let go of when its upload ends, perhaps meanwhile
+        staged.is_dirty = old.is_dirty
+        try:
+            await trio.to_thread.run_sync(copy_range, source_fd, staged.fd, keep)
+        except BaseException:
+            self._drop(staged)
+            raise
+        finally:
+            os.close(source_fd)
+        staged.size = keep
+        if file.staged is old:
+            self._drop(old)
+        file.staged = staged
+
+    def _drop(self, staged: Staged) -> None:
+        staged.close()
+        self._sync.release_staged(staged.path.name)
+
+    # Sealing
+
+    async def _seal(self, file: OpenFile, staged: Staged) -> Upload:
+        """Promise what is staged now. The caller holds `flushing`."""
+        inode = file.inode
+        before = self._uploads.get(inode.number)
+        on_placed = partial(self._commit_placed, inode)
+        upload = await self._sync.seal(lambda: self._row(inode, staged), staged, on_placed, before)
+        self._attach_upload(inode, upload)
+        return upload
+
+    async def _seal_behind(self, file: OpenFile, staged: Staged) -> None:
+        if file.inode.is_attached:
+            self._sync.carry_soon(await self._seal(file, staged))
+
+    def _row(self, inode: Inode, staged: Staged) -> UploadRow:
+        parent, _ = self._namespace.place_of(inode)
+        under_way = self._uploads.get(inode.number)
+        replaces = inode.item.key
+        if replaces is None and under_way is not None and not under_way.is_over:
+            replaces = under_way.row.replaces
+        return UploadRow(
+            mark=new_mark(),
+            folder=parent.orion_path(),
+            name=inode.item.name,
+            staged=staged.path.name,
+            size_bytes=staged.size,
+            mtime_ns=inode.local.mtime_ns or 0,
+            permissions=inode.local.permissions,
+            tags=inode.item.tags,
+            replaces=replaces,
+            sealed_ns=time.time_ns(),
+        )
+
+    def _commit_placed(self, inode: Inode, upload: Upload, item: Item) -> None:
+        """Orion has the version under its name: other id, same inode; no await."""
+        file = self._files.get(inode.number)
+        if file is not None:
+            self._leave_uploaded(file, upload)
+        wanted = inode.item.tags if inode.item.tags is not None else item.tags or ()
+        is_still_written = file is not None and file.staged is not None
+        self._namespace.commit_version(inode, replace(item, tags=wanted), is_still_written=is_still_written)
+        if item.key is not None:
+            later = [tag for tag in wanted if tag not in (item.tags or ())]
+            if later:
+                self._sync.tag_soon(item.key, later)
+            if inode.local != LocalAttributes(upload.row.mtime_ns, upload.row.permissions):
+                self._sync.write_down_soon(item.key, inode.local)
+        self._detach_upload(inode, upload)
+
+    def _leave_uploaded(self, file: OpenFile, upload: Upload) -> None:
+        """The staged file has become a cache file, unless it was written to since; reads go there."""
+        staged = file.staged
+        is_uploaded = staged is not None and staged.path.name == upload.row.staged
+        if (
+            staged is not None
+            and is_uploaded
+            and not staged.is_dirty
+            and staged.size == upload.row.size_bytes
+        ):
+            self._drop(staged)
+            file.staged = None
+        if file.source is not None:
+            self._fetcher.close(file.source)
+            file.source = None
+
+    def _attach_upload(self, inode: Inode, upload: Upload) -> None:
+        if inode.number not in self._uploads:
+            inode.pins += 1
+        self._uploads[inode.number] = upload
+
+    def _detach_upload(self, inode: Inode, upload: Upload) -> None:
+        if self._uploads.get(inode.number) is upload:
+            del self._uploads[inode.number]
+            inode.pins -= 1
+            self._namespace.inodes.collect(inode)
+
+    # Open files
+
+    def _new_handle(self, inode: Inode, *, may_write: bool) -> HandleId:
+        file = self._files.get(inode.number)
+        if file is None:
+            file = self._files[inode.number] = OpenFile(inode)
+            upload = self._uploads.get(inode.number)
+            if upload is not None:
+                file.staged = self._sync.open_staged(upload)
+        file.handles += 1
+        inode.opens += 1
+        handle_id = HandleId(next(self._numbers))
+        self._handles[handle_id] = Handle(file, may_write)
+        return handle_id
+
+    def _let_go(self, file: OpenFile) -> None:
+        file.handles -= 1
+        file.inode.opens -= 1
+        if file.handles:
+            return
+        self._files.pop(file.inode.number, None)
+        if file.staged is not None:
+            self._drop(file.staged)
+            file.staged = None
+        if file.source is not None:
+            self._fetcher.close(file.source)
+        upload = self._uploads.get(file.inode.number)
+        if upload is not None and upload.state is UploadState.WAITING:
+            upload.hurry.set()
+        doomed = self._doomed.pop(file.inode.number, None)
+        if doomed is not None:
+            self._sync.resume_removal(*doomed)
+        self._namespace.inodes.collect(file.inode)
+
+    def _source(self, file: OpenFile) -> Source:
+        key = file.inode.item.key
+        if key is None:
+            raise Stale(f"{file.inode.local_path()} has no contents on Orion yet")
+        if file.source is None:
+            file.source = self._fetcher.open(key, file.inode.item.size or 0)
+        return file.source
+
+    async def _find_size(self, file: OpenFile) -> None:
+        """A version whose length nobody tells is fetched whole, then its length is known."""
+        size = await self._fetcher.fetch_whole(self._source(file))
+        self._namespace.commit_size(file.inode, size)
+
+    async def _write_down(self, inode: Inode, local: LocalAttributes) -> None:
+        if inode.item.key is not None:
+            await self._sync.set_local(inode.item.key, local)

@@ -1,0 +1,209 @@
+"""Inode numbers for versions, and what the kernel still knows of them; a pure table.
+
+A file's number is a hash of (kind, id), a folder's of its path at first sight: the same at every
+mount, except for what this mount has itself written since (`rebind` keeps the number while the id
+changes). Only `namespace` changes it. Must not know caches, sessions or what a name means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from orionfs.errors import Stale
+from orionfs.models import InodeNumber, Item, Key, Kind, LocalAttributes
+
+ROOT_NUMBER = InodeNumber(1)
+_NO_ATTRIBUTES = LocalAttributes()
+
+
+def number_of(seed: str) -> InodeNumber:
+    """A 63-bit number above the root's, from a text that is the same at every mount."""
+    digest = hashlib.blake2b(seed.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return InodeNumber(max(2, int.from_bytes(digest, "big") >> 1))
+
+
+class Inode:
+    """One version of a thing at its place in the tree.
+
+    `name` is the visible name below `parent`; a detached inode (unlinked, or replaced elsewhere) keeps
+    both but is no child any more. `anchor` is the Orion path of a top of the tree. `lookups` are the
+    kernel's, `opens` the handles', `pins` those of changes under way. `written_size` is the size in
+    bytes while the contents here are newer than Orion's.
+    """
+
+    __slots__ = (
+        "anchor",
+        "children",
+        "is_attached",
+        "item",
+        "local",
+        "lookups",
+        "mtime_ns",
+        "name",
+        "number",
+        "opens",
+        "parent",
+        "pins",
+        "written_size",
+    )
+
+    def __init__(self, number: InodeNumber, parent: Inode | None, name: str, item: Item) -> None:
+        self.number = number
+        self.parent = parent
+        self.name = name
+        self.item = item
+        self.anchor: str | None = None
+        self.children: dict[str, Inode] | None = {} if item.is_folder else None  # visible name -> inode
+        self.is_attached = True
+        self.lookups = 0
+        self.opens = 0
+        self.pins = 0
+        self.mtime_ns = item.created_ns
+        self.local = _NO_ATTRIBUTES
+        self.written_size: int | None = None
+
+    def __repr__(self) -> str:
+        state = "" if self.is_attached else " detached"
+        return f"<Inode {self.number} {self.name!r} {self.item.kind.value}:{self.item.id}{state}>"
+
+    @property
+    def is_virtual(self) -> bool:
+        """True for folders that exist only in this mount's tree."""
+        return self.anchor is None and self.parent is None
+
+    @property
+    def is_in_use(self) -> bool:
+        return bool(self.lookups or self.opens or self.pins or self.children)
+
+    def orion_path(self) -> str:
+        """Absolute path on Orion, from true names; Stale for what hangs below no anchor."""
+        names: list[str] = []
+        inode: Inode = self
+        while inode.anchor is None:
+            if inode.parent is None:
+                raise Stale(f"{self.name!r} has no place on Orion")
+            names.append(inode.item.name)
+            inode = inode.parent
+        top = inode.anchor.rstrip("/")
+        return "/".join([top, *reversed(names)]) or "/"
+
+    def local_path(self) -> str:
+        """Path below the mount point, for messages."""
+        names: list[str] = []
+        inode: Inode | None = self
+        while inode is not None and inode.parent is not None:
+            names.append(inode.name)
+            inode = inode.parent
+        return "/" + "/".join(reversed(names))
+
+
+class InodeTable:
+    """All inodes that the kernel, a handle or a change still needs, by number."""
+
+    def __init__(self, root_item: Item) -> None:
+        self.root = Inode(ROOT_NUMBER, None, "", root_item)
+        self.root.pins = 1
+        self._inodes: dict[InodeNumber, Inode] = {ROOT_NUMBER: self.root}
+        self._rebound: dict[Key, InodeNumber] = {}  # id written through this mount -> number it keeps
+
+    def __len__(self) -> int:
+        return len(self._inodes)
+
+    def __iter__(self) -> Iterator[Inode]:
+        return iter(list(self._inodes.values()))
+
+    def get(self, number: int) -> Inode:
+        """The inode of a number the kernel gave. Raises Stale if it is gone."""
+        try:
+            return self._inodes[InodeNumber(number)]
+        except KeyError:
+            raise Stale(f"inode {number} is not known any more") from None
+
+    def add_top(self, name: str, item: Item, orion_path: str) -> Inode:
+        """A folder of the virtual root that stands for an Orion path; it stays."""
+        assert self.root.children is not None
+        inode = Inode(number_of(f"folder:{orion_path}"), self.root, name, item)
+        inode.anchor, inode.pins = orion_path, 1
+        self._inodes[inode.number] = self.root.children[name] = inode
+        return inode
+
+    def bind(self, parent: Inode, name: str, item: Item) -> Inode:
+        """The inode of `item` under `name`: the one that is there if it is this version, else a new one."""
+        assert parent.children is not None
+        child = parent.children.get(name)
+        if child is not None:
+            if child.item.is_same_version(item):
+                child.item = item if item.size is not None else replace(item, size=child.item.size)
+                return child
+            self.detach(child)
+        elsewhere = self._inodes.get(self._preferred(parent, item))
+        if elsewhere is not None and not elsewhere.item.is_folder and elsewhere.item.is_same_version(item):
+            self.attach(elsewhere, parent, name)
+            elsewhere.item = item
+            return elsewhere
+        return self._new(parent, name, item)
+
+    def attach(self, inode: Inode, parent: Inode, name: str) -> None:
+        """Make `inode` the child `name` of `parent`, wherever it was; what had the name is detached."""
+        assert parent.children is not None
+        occupant = parent.children.get(name)
+        if occupant is not None and occupant is not inode:
+            self.detach(occupant)
+        old_parent = inode.parent
+        self._unlink(inode)
+        inode.parent, inode.name, inode.is_attached = parent, name, True
+        parent.children[name] = inode
+        if old_parent is not None and old_parent is not parent:
+            self.collect(old_parent)
+
+    def detach(self, inode: Inode) -> None:
+        """Take `inode` out of its parent; it lives on while it is in use."""
+        self._unlink(inode)
+        inode.is_attached = False
+        self.collect(inode)
+
+    def rebind(self, inode: Inode, item: Item) -> None:
+        """Content written through this mount: another id, the same number."""
+        inode.item = item
+        if item.key is not None:
+            self._rebound[item.key] = inode.number
+
+    def forget(self, number: int, lookups: int) -> None:
+        """The kernel drops `lookups` references; unknown numbers are ignored."""
+        inode = self._inodes.get(InodeNumber(number))
+        if inode is not None:
+            inode.lookups = max(0, inode.lookups - lookups)
+            self.collect(inode)
+
+    def collect(self, inode: Inode | None) -> None:
+        """Drop `inode`, and then its parents, as far as nobody needs them."""
+        while inode is not None and not inode.is_in_use and inode.number in self._inodes:
+            if self._inodes[inode.number] is inode:
+                del self._inodes[inode.number]
+            self._unlink(inode)
+            inode = inode.parent
+
+    def _new(self, parent: Inode, name: str, item: Item) -> Inode:
+        assert parent.children is not None
+        number = self._preferred(parent, item)
+        while number in self._inodes:
+            number = InodeNumber(number % (2**63 - 1) + 1)
+        inode = Inode(number, parent, name, item)
+        self._inodes[number] = inode
+        parent.children[name] = inode
+        return inode
+
+    def _preferred(self, parent: Inode, item: Item) -> InodeNumber:
+        if item.kind is Kind.FOLDER:
+            return number_of(f"folder:{parent.orion_path().rstrip('/')}/{item.name}")
+        if item.key is not None:
+            return self._rebound.get(item.key) or number_of(f"{item.kind.value}:{item.id}")
+        return number_of(f"mark:{item.mark}")
+
+    @staticmethod
+    def _unlink(inode: Inode) -> None:
+        siblings = inode.parent.children if inode.parent is not None else None
+        if siblings is not None and siblings.get(inode.name) is inode:
+            del siblings[inode.name]

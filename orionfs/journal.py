@@ -1,0 +1,265 @@
+"""Durable changes: what was promised to users and is not on Orion yet, and what only this machine knows.
+
+Three tables: `uploads` (a sealed version on its way, by the mark its upload carries), `removals` (items
+to be removed) and `local` (time of the last write here, chmod). A version is sealed by one full-sync
+commit after its bytes were synced; later steps need no sync, since a lost one is found out by the
+mark. Blocking: callers run it in a thread, one call at a time. Knows no session and no inode.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from orionfs.models import Key, Kind, LocalAttributes
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS uploads (
+    mark TEXT PRIMARY KEY,           -- name the upload carries until it is in place
+    step TEXT NOT NULL,              -- UploadStep
+    folder TEXT NOT NULL,            -- absolute Orion path it goes to
+    name TEXT NOT NULL,              -- true name it gets there
+    staged TEXT NOT NULL,            -- file name below the staging folder
+    size_bytes INTEGER NOT NULL,     -- sealed length (the staged file may have grown since)
+    mtime_ns INTEGER NOT NULL,
+    permissions INTEGER,
+    tags TEXT,                       -- JSON list to put on the new item, NULL if none is known
+    replaces_kind TEXT, replaces_id INTEGER,
+    new_id INTEGER,                  -- once uploaded
+    sealed_ns INTEGER NOT NULL       -- order of sealing
+) STRICT;
+CREATE TABLE IF NOT EXISTS removals (
+    kind TEXT NOT NULL, id INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KEY (kind, id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS local (
+    kind TEXT NOT NULL, id INTEGER NOT NULL, mtime_ns INTEGER, permissions INTEGER, PRIMARY KEY (kind, id)
+) STRICT;
+"""
+_VERSION = 1
+_UPLOAD_COLUMNS = (
+    "mark, step, folder, name, staged, size_bytes, mtime_ns, permissions, tags, replaces_kind, replaces_id,"
+    " new_id, sealed_ns"
+)
+
+
+class UploadStep(Enum):
+    """How far a sealed version has come; a step is written down after it was done."""
+
+    SEALED = "sealed"
+    UPLOADED = "uploaded"
+    CANCELLED = "cancelled"  # not wanted any more; what it may have left on Orion is still to be removed
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """One sealed version: its bytes, where they go, what they replace."""
+
+    mark: str
+    folder: str
+    name: str
+    staged: str
+    size_bytes: int
+    mtime_ns: int
+    permissions: int | None = None
+    tags: tuple[str, ...] | None = None
+    replaces: Key | None = None
+    new_id: int | None = None
+    step: UploadStep = UploadStep.SEALED
+    sealed_ns: int = 0
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder.rstrip('/')}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """An item to be removed from Orion; `path` is where users knew it, for messages."""
+
+    key: Key
+    path: str
+
+
+class Journal:
+    """The journal of one daemon, in its own locked folder."""
+
+    def __init__(self, path: Path, *, on_network_disk: bool = False) -> None:
+        """Open or make it. WAL does not work on network filesystems, so those get DELETE."""
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        os.chmod(path, 0o600)
+        self._db.execute(f"PRAGMA journal_mode = {'DELETE' if on_network_disk else 'WAL'}")
+        self._is_lazy_allowed = not on_network_disk
+        with self._transaction(durable=True):
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def close(self) -> None:
+        self._db.close()
+
+    # Uploads
+
+    def seal(self, row: UploadRow, descriptor: int, supersedes: Iterable[UploadRow] = ()) -> None:
+        """Promise a version: after this returns its bytes and intention survive a power cut.
+
+        `descriptor` is the staged file's. Rows that this version supersedes go in the same commit.
+        """
+        os.fdatasync(descriptor)
+        with self._transaction(durable=True):
+            for old in supersedes:
+                self._set_step(old.mark, UploadStep.CANCELLED)
+            self._put_upload(row)
+
+    def uploaded(self, mark: str, new_id: int) -> None:
+        """The bytes are on Orion under the mark, as item `new_id`."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE uploads SET step = ?, new_id = ? WHERE mark = ?",
+                (UploadStep.UPLOADED.value, new_id, mark),
+            )
+
+    def placed(self, row: UploadRow, key: Key, replaced: Removal | None) -> None:
+        """The item has its name: the upload ends, what it replaced becomes a removal."""
+        with self._transaction():
+            self._db.execute("DELETE FROM uploads WHERE mark = ?", (row.mark,))
+            self._put_local(key, LocalAttributes(row.mtime_ns, row.permissions))
+            if replaced is not None:
+                self._put_removal(replaced)
+                self._db.execute("DELETE FROM local WHERE kind = ? AND id = ?", _columns(replaced.key))
+
+    def retarget(self, mark: str, folder: str, name: str, replaces: Key | None) -> None:
+        """A version under way gets another name, and may replace another item there."""
+        with self._transaction(durable=True):
+            self._db.execute(
+                "UPDATE uploads SET folder = ?, name = ?, replaces_kind = ?, replaces_id = ? WHERE mark = ?",
+                (folder, name, *_columns(replaces), mark),
+            )
+
+    def move_folder(self, old: str, new: str) -> None:
+        """A folder was renamed: uploads below it go to the new path."""
+        with self._transaction(durable=True):
+            self._db.execute(
+                "UPDATE uploads SET folder = ? || substr(folder, ?) WHERE folder = ? OR folder GLOB ?",
+                (new, len(old) + 1, old, _glob_quoted(old) + "/*"),
+            )
+
+    def cancel(self, mark: str) -> None:
+        """The version is not wanted any more, whatever becomes of this daemon."""
+        with self._transaction(durable=True):
+            self._set_step(mark, UploadStep.CANCELLED)
+
+    def restart(self, mark: str) -> None:
+        """The uploaded item was withdrawn: the version is sealed and nothing more."""
+        with self._transaction():
+            self._set_step(mark, UploadStep.SEALED)
+
+    def drop_upload(self, mark: str) -> None:
+        """Nothing of this version is left to do."""
+        with self._transaction():
+            self._db.execute("DELETE FROM uploads WHERE mark = ?", (mark,))
+
+    def uploads(self) -> list[UploadRow]:
+        """All sealed versions that are not in place, in the order of sealing."""
+        rows = self._db.execute(f"SELECT {_UPLOAD_COLUMNS} FROM uploads ORDER BY sealed_ns")
+        return [_upload_row(row) for row in rows]
+
+    # Removals
+
+    def add_removal(self, removal: Removal) -> None:
+        """An item that is to go, whatever happens to this daemon."""
+        with self._transaction(durable=True):
+            self._put_removal(removal)
+
+    def drop_removal(self, key: Key) -> None:
+        with self._transaction():
+            self._db.execute("DELETE FROM removals WHERE kind = ? AND id = ?", _columns(key))
+
+    def removals(self) -> list[Removal]:
+        rows = self._db.execute("SELECT kind, id, path FROM removals")
+        return [Removal(Key(Kind(kind), id_), path) for kind, id_, path in rows]
+
+    # What only this machine knows
+
+    def set_local(self, key: Key, attributes: LocalAttributes) -> None:
+        with self._transaction():
+            self._put_local(key, attributes)
+
+    def local_attributes(self) -> dict[Key, LocalAttributes]:
+        rows = self._db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
+        return {Key(Kind(kind), id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
+
+    def absorb(self, other: Journal) -> None:
+        """Take over everything of a journal whose daemon is gone."""
+        with self._transaction(durable=True):
+            for row in other.uploads():
+                self._put_upload(row)
+            for removal in other.removals():
+                self._put_removal(removal)
+            for key, attributes in other.local_attributes().items():
+                self._put_local(key, attributes)
+
+    def _set_step(self, mark: str, step: UploadStep) -> None:
+        self._db.execute("UPDATE uploads SET step = ? WHERE mark = ?", (step.value, mark))
+
+    def _put_upload(self, row: UploadRow) -> None:
+        tags = json.dumps(row.tags) if row.tags is not None else None
+        values = (row.mark, row.step.value, row.folder, row.name, row.staged, row.size_bytes, row.mtime_ns)
+        more = (row.permissions, tags, *_columns(row.replaces), row.new_id, row.sealed_ns)
+        self._db.execute(f"INSERT OR REPLACE INTO uploads VALUES ({','.join('?' * 13)})", values + more)
+
+    def _put_removal(self, removal: Removal) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO removals VALUES (?, ?, ?)", (*_columns(removal.key), removal.path)
+        )
+
+    def _put_local(self, key: Key, attributes: LocalAttributes) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?)",
+            (*_columns(key), attributes.mtime_ns, attributes.permissions),
+        )
+
+    @contextmanager
+    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+        """One commit; a durable one is synced to the disk before it returns."""
+        level = "FULL" if durable or not self._is_lazy_allowed else "NORMAL"
+        self._db.execute(f"PRAGMA synchronous = {level}")
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _upload_row(row: tuple[Any, ...]) -> UploadRow:
+    mark, step, folder, name, staged, size, mtime_ns, permissions, tags, kind, id_, new_id, sealed_ns = row
+    return UploadRow(
+        mark=mark,
+        folder=folder,
+        name=name,
+        staged=staged,
+        size_bytes=size,
+        mtime_ns=mtime_ns,
+        permissions=permissions,
+        tags=tuple(json.loads(tags)) if tags is not None else None,
+        replaces=Key(Kind(kind), id_) if kind is not None else None,
+        new_id=new_id,
+        step=UploadStep(step),
+        sealed_ns=sealed_ns,
+    )
+
+
+def _columns(key: Key | None) -> tuple[str | None, int | None]:
+    return (key.kind.value, key.id) if key is not None else (None, None)
+
+
+def _glob_quoted(text: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in text)

@@ -1,0 +1,87 @@
+"""What we believe of folders and until when: one cachetools entry a folder, sized by its items.
+
+An entry never decides how long it holds; it says when it was asked for, and `namespace` compares.
+Entries outlive their validity, because an offline mount answers from them however old they are.
+Holds no identity: losing an entry costs a request, never an inode number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from cachetools import LRUCache
+
+from orionfs.models import InodeNumber, Item
+
+_SINGLES_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One answer to "what is in this folder": visible name -> item, asked for at `asked_at_s`.
+
+    `is_complete` is False where Orion may hold more than it told: such a listing proves no absence.
+    `pages` is what it cost.
+    """
+
+    items: Mapping[str, Item]
+    asked_at_s: float
+    is_complete: bool = True
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One answer to "what is under this name"; `item` None: nothing."""
+
+    item: Item | None
+    asked_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FolderBelief:
+    """All that is believed of one folder."""
+
+    listing: Listing | None = None
+    singles: Mapping[str, Single] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return 1 + len(self.singles) + (len(self.listing.items) if self.listing else 0)
+
+
+class MetaCache:
+    """Beliefs by folder number, the least recently used dropped beyond `items_max` items."""
+
+    def __init__(self, items_max: int) -> None:
+        self._beliefs: LRUCache[InodeNumber, FolderBelief] = LRUCache(
+            items_max,
+            getsizeof=lambda belief: min(belief.size, items_max),  # the largest folder alone fits
+        )
+
+    def get(self, folder: InodeNumber) -> FolderBelief:
+        """What is believed; an empty belief if nothing is."""
+        return self._beliefs.get(folder) or FolderBelief()
+
+    def put_listing(self, folder: InodeNumber, listing: Listing) -> None:
+        """A newer listing replaces the older one, and every single answer asked before it."""
+        belief = self.get(folder)
+        if belief.listing is not None and belief.listing.asked_at_s > listing.asked_at_s:
+            return
+        singles = {n: s for n, s in belief.singles.items() if s.asked_at_s > listing.asked_at_s}
+        self._put(folder, FolderBelief(listing, singles))
+
+    def put_single(self, folder: InodeNumber, name: str, single: Single) -> None:
+        belief = self.get(folder)
+        singles = {**belief.singles, name: single}
+        while len(singles) > _SINGLES_MAX:
+            del singles[next(iter(singles))]
+        self._put(folder, replace(belief, singles=singles))
+
+    def drop(self, folder: InodeNumber) -> None:
+        self._beliefs.pop(folder, None)
+
+    def _put(self, folder: InodeNumber, belief: FolderBelief) -> None:
+        self._beliefs.pop(folder, None)
+        self._beliefs[folder] = belief

@@ -1,0 +1,119 @@
+"""Frozen records and identities that all layers share; a leaf.
+
+An `Item` is what Orion (or this mount, before the upload) says of one thing in a folder. Times are
+integer nanoseconds since the epoch, sizes are bytes. Nothing here does I/O or knows a library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import NamedTuple, NewType
+
+InodeNumber = NewType("InodeNumber", int)
+HandleId = NewType("HandleId", int)
+
+MARK_PREFIX = ".orionfs-"
+"""Names of uploads that are not in place yet; never shown to users."""
+
+NAME_MAX_BYTES = 255
+"""The kernel's NAME_MAX for a FUSE mount."""
+
+
+class Kind(Enum):
+    """What a thing on Orion is; the values are the words of Orion's typed references."""
+
+    FOLDER = "folder"
+    FILE = "file"
+    DATASET = "dataset"
+    COLLECTION = "collection"
+    OTHER = "other"
+
+
+class Key(NamedTuple):
+    """Identity of one version on Orion: a File and a Dataset of one number are two things."""
+
+    kind: Kind
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing in a folder, as a listing row or a `stat` tells it.
+
+    `id` is None for a folder of a stack that gives folders no id, and for a file that is not on Orion
+    yet; the latter has a `mark`, the name its upload carries. `size` is None where nobody has told it.
+    `literal` is the `resource_type` as received: it is what `assign_paths` gets back.
+    """
+
+    kind: Kind
+    id: int | None
+    name: str
+    size: int | None = None
+    created_ns: int = 0
+    literal: str = ""
+    state: str = ""
+    owner: int | None = None
+    project: int | None = None
+    tags: tuple[str, ...] | None = None
+    mark: str | None = None
+
+    @property
+    def key(self) -> Key | None:
+        """Identity on Orion, or None while there is none."""
+        return None if self.id is None else Key(self.kind, self.id)
+
+    @property
+    def is_folder(self) -> bool:
+        return self.kind in (Kind.FOLDER, Kind.COLLECTION)
+
+    def is_same_version(self, other: Item) -> bool:
+        """True if both are one version: equal identity, or the same upload under way."""
+        if self.kind is not other.kind:
+            return False
+        if self.kind is Kind.FOLDER and (self.id is None or other.id is None):
+            return self.name == other.name  # this mount made it, or the stack gives folders no id
+        if self.id is None or other.id is None:
+            return self.id is None and other.id is None and self.mark == other.mark
+        return self.id == other.id
+
+    def renamed(self, name: str) -> Item:
+        return replace(self, name=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What `stat` says of an inode, and how long the kernel may believe it (seconds)."""
+
+    number: InodeNumber
+    is_directory: bool
+    permissions: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    entry_valid_s: float
+    attributes_valid_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAttributes:
+    """What only this machine knows of an item: the time of its last write here, a chmod."""
+
+    mtime_ns: int | None = None
+    permissions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who the mount works as: the stack's stable name, user and project."""
+
+    stack: str
+    username: str
+    user_id: int | None
+    project_id: int | None
+    project_name: str
+
+    @property
+    def home(self) -> str:
+        """Orion path of My Data, where an upload lands first."""
+        return f"/project/{self.project_id}/user/{self.username}"

@@ -1,0 +1,162 @@
+"""Unlink and rename: where names, contents and what is under way to Orion meet.
+
+Decides from the namespace, asks `remote` once, lets the namespace commit. Nothing that was written is
+lost by either: open files stay readable, versions under way follow their name. Must not know FUSE.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from orionfs.carry import Upload, new_old_mark
+from orionfs.errors import (
+    AccessDenied,
+    Conflict,
+    CrossDevice,
+    InvalidCall,
+    NameExists,
+    NotPermitted,
+    OrionFsError,
+)
+from orionfs.files import Files
+from orionfs.inodes import Inode
+from orionfs.journal import Removal
+from orionfs.models import Key
+from orionfs.names import decode_name
+from orionfs.namespace import Namespace
+from orionfs.remote import Assignment, Remote
+from orionfs.sync import Sync
+
+log = logging.getLogger(__name__)
+
+_FETCHED_BEFORE_REMOVAL_BYTES = 64 * 2**20
+
+
+class Moves:
+    """Takes names away and gives them."""
+
+    def __init__(self, namespace: Namespace, files: Files, sync: Sync, remote: Remote) -> None:
+        self._namespace = namespace
+        self._files = files
+        self._sync = sync
+        self._remote = remote
+
+    async def unlink(self, parent: Inode, name: str) -> None:
+        """Remove a file; who has it open goes on reading it."""
+        inode = await self._namespace.child(parent, name)
+        is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
+        await self._files.cancel_upload(inode)
+        if is_readable:
+            await self._namespace.remove_item(inode, self._remote.delete)
+            return
+
+        async def promise(key: Key) -> None:
+            removal = Removal(key, inode.orion_path())
+            await self._sync.promise_removal(removal)
+            self._files.remove_at_last_close(inode, removal, lambda: self._namespace.settle(parent, name))
+
+        await self._namespace.remove_item(inode, promise, is_removed_later=True)
+
+    async def rename(
+        self, parent: Inode, name: str, new_parent: Inode, new_name: str, *, may_replace: bool
+    ) -> None:
+        """Give an item or a folder another name or folder, in place of what is there. Raises NameExists."""
+        source = await self._namespace.child(parent, name)
+        target = await self._namespace.check_rename(source, new_parent, new_name)
+        if target is not None and not may_replace:
+            raise NameExists(target.local_path())
+        if parent is new_parent and name == new_name:
+            return
+        if source.children is not None:
+            await self._rename_folder(source, target, new_parent, new_name)
+        else:
+            await self._rename_item(source, target, new_parent, new_name)
+
+    # Folders
+
+    async def _rename_folder(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> None:
+        if target is not None:
+            await self._namespace.remove_folder(parent, name)
+        item = await self._namespace.folder_with_id(source)
+        folder, true_name = parent.orion_path(), decode_name(name)
+        old_path = source.orion_path()
+        with self._namespace.doubting(parent):
+            try:
+                await self._remote.assign(Assignment(item, folder, true_name))
+            except InvalidCall as refused:
+                raise CrossDevice(
+                    f"{old_path}: this stack can't move folders; mv copies instead"
+                ) from refused
+            except Conflict as conflict:
+                raise NameExists(f"{folder}/{true_name}") from conflict
+        self._namespace.commit_rename(source, parent, name, None, is_settled=True)
+        await self._sync.move_folder(old_path, f"{folder.rstrip('/')}/{true_name}")
+
+    # Items
+
+    async def _rename_item(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> None:
+        if source.item.key is None and self._files.upload_of(source) is None:
+            await self._files.publish(source)  # what nobody promised to Orion yet must not replace anything
+        if target is not None:
+            await self._files.make_readable(target, _FETCHED_BEFORE_REMOVAL_BYTES)
+            await self._files.cancel_upload(target)
+        upload = self._files.upload_of(source)
+        if upload is None:
+            await self._move(source, target, parent, name)
+            return
+        async with upload.placing:
+            await self._move(source, target, parent, name, None if upload.is_over else upload)
+
+    async def _move(
+        self, source: Inode, target: Inode | None, parent: Inode, name: str, upload: Upload | None = None
+    ) -> None:
+        folder, true_name = parent.orion_path(), decode_name(name)
+        replaced = target.item.key if target is not None else None
+        if source.item.key is not None:
+            await self._move_on_orion(source, target, parent, Assignment(source.item, folder, true_name))
+        if upload is not None:
+            replaces = upload.row.replaces if source.item.key is not None else replaced
+            await self._sync.retarget(upload, folder, true_name, replaces)
+        is_settled = source.item.key is not None
+        self._namespace.commit_rename(source, parent, name, replaced, is_settled=is_settled)
+
+    async def _move_on_orion(
+        self, source: Inode, target: Inode | None, parent: Inode, place: Assignment
+    ) -> None:
+        """New in place first, then the old one removed; if that may not be, everything stays as it was."""
+        back = Assignment(source.item, self._namespace.place_of(source)[0].orion_path(), source.item.name)
+        with self._namespace.doubting(parent):
+            try:
+                await self._remote.assign(place)
+            except Conflict as conflict:
+                await self._swap(target, place, conflict)
+            except InvalidCall as refused:
+                raise NotPermitted(f"{place.folder}/{place.name}: {refused}") from refused
+        log.info("moved %s/%s to %s/%s", back.folder, back.name, place.folder, place.name)
+        if target is not None and target.item.key is not None:
+            await self._carry_tags(source, target)
+            await self._remove_replaced(target.item.key, place, back)
+
+    async def _swap(self, target: Inode | None, place: Assignment, conflict: Conflict) -> None:
+        """This stack refuses duplicate names: both items in one call."""
+        if target is None or target.item.key is None:
+            raise NameExists(f"{place.folder}/{place.name}") from conflict
+        await self._remote.assign(Assignment(target.item, place.folder, new_old_mark()), place)
+
+    async def _carry_tags(self, source: Inode, target: Inode) -> None:
+        """Tags of the replaced item stay with the name, if the new one has none."""
+        if target.item.tags and not await self._namespace.tags(source):
+            await self._namespace.change_tags(source, target.item.tags, ())
+
+    async def _remove_replaced(self, key: Key, place: Assignment, back: Assignment) -> None:
+        path = f"{place.folder}/{place.name}"
+        try:
+            await self._remote.delete(key)
+        except AccessDenied as denied:
+            await self._remote.assign(back)
+            raise AccessDenied(f"{path}: what is there may not be replaced: {denied}") from denied
+        except OrionFsError as error:
+            log.info("%s: the replaced item is removed later: %s", path, error)
+            removal = Removal(key, path)
+            await self._sync.promise_removal(removal)
+            self._sync.resume_removal(removal)

@@ -1,0 +1,110 @@
+"""Visible names: a bijection between the names of a folder's items and names the kernel can hold.
+
+Pure. `/`, NUL and the names `.` and `..` are escaped as `%2F %00 %2E %2E%2E`; text that looks like
+such an escape gets `%25` for its `%`; nothing else is touched. Items that would share a name all stay
+reachable: see `visible_names`. Must not know inodes, caches or sessions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from orionfs.errors import NameTooLong, NotUnicode
+from orionfs.models import MARK_PREFIX, NAME_MAX_BYTES, Item, Kind
+
+_DATASET_SUFFIX = ".oedb"
+_LOOKS_ESCAPED = re.compile(r"%(?=(?:25)*(?:2F|00))")
+_ESCAPE = re.compile(r"%(25(?=(?:25)*(?:2F|00))|2F|00)")
+_DECODED = {"25": "%", "2F": "/", "00": "\0"}
+_DOTS = {".": "%2E", "..": "%2E%2E"}
+_UNDOTS = {escaped: dots for dots, escaped in _DOTS.items()}
+_LOOKS_LIKE_DOTS = re.compile(r"%(?=(?:25)*2E(?:%2E)?$)")
+_ESCAPED_LIKE_DOTS = re.compile(r"%25(?=(?:25)*2E(?:%2E)?$)")
+
+
+def encode_name(true_name: str) -> str:
+    """The visible form of a name on Orion, before duplicates are told apart."""
+    if true_name in _DOTS:
+        return _DOTS[true_name]
+    if "%" not in true_name and "/" not in true_name and "\0" not in true_name:
+        return true_name
+    if _LOOKS_LIKE_DOTS.match(true_name):
+        return "%25" + true_name[1:]
+    return _LOOKS_ESCAPED.sub("%25", true_name).replace("/", "%2F").replace("\0", "%00")
+
+
+def decode_name(visible: str) -> str:
+    """The name on Orion that a user means by `visible`; inverse of `encode_name`."""
+    if visible in _UNDOTS:
+        return _UNDOTS[visible]
+    if "%" not in visible:
+        return visible
+    if _ESCAPED_LIKE_DOTS.match(visible):
+        return "%" + visible[3:]
+    return _ESCAPE.sub(lambda match: _DECODED[match[1]], visible)
+
+
+def from_kernel(raw: bytes) -> str:
+    """The visible name in the kernel's bytes. Raises NameTooLong, NotUnicode (Orion keeps Unicode)."""
+    if len(raw) > NAME_MAX_BYTES:
+        raise NameTooLong(f"name of {len(raw)} bytes: {NAME_MAX_BYTES} at most")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotUnicode(f"{raw!r} is not UTF-8, and Orion keeps names as Unicode") from None
+
+
+def is_hidden(true_name: str) -> bool:
+    """True for the names of unfinished uploads, which nobody is shown."""
+    return true_name.startswith(MARK_PREFIX)
+
+
+def base_name(item: Item) -> str:
+    """The visible name of an item that shares it with nobody."""
+    encoded = encode_name(item.name)
+    return encoded + _DATASET_SUFFIX if item.kind is Kind.DATASET else encoded
+
+
+def visible_names(items: Iterable[Item]) -> dict[str, Item]:
+    """Visible name -> item for one whole folder; the same answer in any order of `items`.
+
+    Of several items with one name a folder keeps it, else the newest item does (so that a save wins);
+    the others get `~TYPE-ID` before the extension, and a further `~` where that is a true name. A name
+    over 255 bytes is cut and gets the suffix.
+    """
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        if not is_hidden(item.name):
+            groups.setdefault(base_name(item), []).append(item)
+    names: dict[str, Item] = {}
+    suffixed: list[tuple[str, Item]] = []
+    for base, group in groups.items():
+        if len(group) > 1:
+            group.sort(key=_precedence)
+        if len(base.encode()) <= NAME_MAX_BYTES:
+            names[base] = group.pop()
+        suffixed += [(base, item) for item in group]
+    for base, item in sorted(suffixed, key=lambda pair: (pair[1].kind.value, pair[1].id or 0)):
+        names[_free_name(base, item, names, groups)] = item
+    return names
+
+
+def _precedence(item: Item) -> tuple[bool, int, int]:
+    return (item.kind is Kind.FOLDER, item.created_ns, item.id or 0)
+
+
+def _free_name(base: str, item: Item, taken: dict[str, Item], true_names: dict[str, list[Item]]) -> str:
+    marker = f"~{item.kind.value}-{item.id}"
+    while True:
+        candidate = _with_marker(base, marker)
+        if candidate not in taken and candidate not in true_names:
+            return candidate
+        marker += "~"
+
+
+def _with_marker(base: str, marker: str) -> str:
+    dot = base.rfind(".", 1)
+    stem, extension = (base[:dot], base[dot:]) if dot > 0 and len(base) - dot <= 32 else (base, "")
+    room = NAME_MAX_BYTES - len((marker + extension).encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + marker + extension

@@ -1,0 +1,383 @@
+"""The tree: what inodes mean, and every change of a name; sole mutator of inodes and changes.
+
+Runs in the trio thread: decide synchronously, await once, look again, commit without an await. What is
+believed of names, and for how long, is `beliefs`. Knows items and the remote's verbs for names; must
+not know FUSE, handles or contents.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import inf
+
+import trio
+
+from orionfs.beliefs import Beliefs, Believed, Freshness, touch
+from orionfs.errors import (
+    Busy,
+    Conflict,
+    CrossDevice,
+    DirectoryNotEmpty,
+    InvalidCall,
+    IsADirectory,
+    NameExists,
+    NoSuchName,
+    NotADirectory,
+    NotPermitted,
+    RemoteFailure,
+    Stale,
+    TimedOut,
+)
+from orionfs.inodes import Inode, InodeTable
+from orionfs.metacache import MetaCache
+from orionfs.models import Attributes, Item, Key, Kind, LocalAttributes
+from orionfs.names import decode_name
+from orionfs.remote import Remote
+
+_OPEN_VALID_S = 300.0  # an open file keeps its version, and we hear of every write to it
+_UNKNOWN_SIZE_BYTES = 1  # never 0: tar, rsync and shutil would copy an empty file and exit 0
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Default permission bits of what has none of its own on this machine."""
+
+    file: int = 0o644
+    folder: int = 0o755
+
+
+class Namespace:
+    """The tree of one mount."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        cache: MetaCache,
+        freshness: Freshness,
+        permissions: Permissions,
+        local: Mapping[Key, LocalAttributes],
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
+        """`local` is what this machine knows of items; this keeps it up to date from then on."""
+        self._remote = remote
+        self._permissions = permissions
+        self._local = dict(local)
+        self._clock = clock
+        self._beliefs = Beliefs(remote, cache, freshness, clock)
+        self._changes = self._beliefs.changes
+        self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
+
+    @property
+    def own_valid_s(self) -> float:
+        """For how many seconds the kernel may believe what this mount has just made."""
+        return self._beliefs.freshness.metadata_ttl_s
+
+    # The top of the tree
+
+    def mount_root(self, orion_path: str) -> None:
+        """The mount shows one Orion folder."""
+        self.inodes.root.anchor = orion_path
+
+    def add_top(self, name: str, orion_path: str) -> Inode:
+        """A folder of the virtual root that stands for an Orion path; lives as long as the mount."""
+        true_name = orion_path.rsplit("/", 1)[-1]
+        return self.inodes.add_top(
+            name, Item(Kind.FOLDER, None, true_name, created_ns=time.time_ns()), orion_path
+        )
+
+    def tops(self) -> list[Inode]:
+        """The folders that stand for an Orion path of their own."""
+        root = self.inodes.root
+        return [root] if root.anchor is not None else list((root.children or {}).values())
+
+    # Looking
+
+    async def lookup(self, parent: Inode, name: str) -> tuple[Inode | None, float]:
+        """The inode under a name (None: nothing there), and for how many seconds that holds."""
+        believed = await self._beliefs.resolve(parent, name)
+        if believed.item is None:
+            return None, believed.valid_s
+        return self.bind(parent, name, believed.item), believed.valid_s
+
+    async def child(self, parent: Inode, name: str) -> Inode:
+        """The inode under a name. Raises NoSuchName."""
+        inode, _ = await self.lookup(parent, name)
+        if inode is None:
+            raise NoSuchName(f"{parent.local_path().rstrip('/')}/{name}")
+        return inode
+
+    async def list(self, folder: Inode) -> tuple[dict[str, Item], float]:
+        """Visible name -> item, and for how many seconds that holds. Never short: incomplete is an error."""
+        return await self._beliefs.list(folder)
+
+    def bind(self, parent: Inode, name: str, item: Item) -> Inode:
+        """The inode of an item that was just seen under a name."""
+        assert parent.children is not None
+        inode = parent.children.get(name)
+        if inode is not None and (inode.item is item or parent.is_virtual):
+            return inode
+        inode = self.inodes.bind(parent, name, item)
+        if item.key is not None and item.key in self._local:
+            inode.local = self._local[item.key]
+        return inode
+
+    async def stat(self, inode: Inode) -> Attributes:
+        """Attributes of an inode that the kernel knows. Raises Stale if its name means another version."""
+        if inode.opens:
+            return self.attributes(inode, _OPEN_VALID_S)
+        if inode.pins or inode.parent is None:
+            return self.attributes(inode, self._beliefs.freshness.metadata_ttl_s)
+        if not inode.is_attached:
+            raise Stale(f"{inode.local_path()} is not there any more")
+        believed: Believed = await self._beliefs.resolve(inode.parent, inode.name)
+        if believed.item is None or not inode.is_attached or not believed.item.is_same_version(inode.item):
+            raise Stale(f"{inode.local_path()} is another version now")
+        return self.attributes(inode, believed.valid_s)
+
+    def attributes(self, inode: Inode, valid_s: float) -> Attributes:
+        """What `stat` says, from what is known now."""
+        is_directory = inode.children is not None
+        size = inode.written_size if inode.written_size is not None else inode.item.size
+        permissions = inode.local.permissions
+        if permissions is None:
+            permissions = self._permissions.folder if is_directory else self._permissions.file
+        mtime_ns = inode.local.mtime_ns if inode.local.mtime_ns is not None else inode.mtime_ns
+        attributes_valid_s = max(valid_s, _OPEN_VALID_S) if inode.opens else valid_s
+        if is_directory:
+            size = 0
+        elif size is None:
+            size, attributes_valid_s = _UNKNOWN_SIZE_BYTES, 0.0
+        return Attributes(
+            inode.number, is_directory, permissions, size, mtime_ns, mtime_ns, valid_s, attributes_valid_s
+        )
+
+    # Making and removing names
+
+    async def make_folder(self, parent: Inode, name: str) -> Inode:
+        """mkdir. Raises NameExists, NotPermitted (virtual root), InvalidCall."""
+        true_name = self._new_name(parent, name)
+        if "/" in true_name:
+            raise InvalidCall(f"{name}: Orion can't have a folder with a / in its name")
+        path = f"{parent.orion_path().rstrip('/')}/{true_name}"
+        with self.doubting(parent):
+            try:
+                await self._remote.create_folder(path)
+            except Conflict as conflict:
+                await self._explain_conflict(parent, name, path, conflict)
+        item = Item(Kind.FOLDER, None, true_name, created_ns=time.time_ns())
+        inode = self._commit_new(parent, name, item, self._clock())
+        self._beliefs.learn_empty(inode)
+        return inode
+
+    def make_file(self, parent: Inode, name: str, permissions: int, mark: str) -> Inode:
+        """A new empty file, on Orion once its first version was uploaded; no request."""
+        true_name = self._new_name(parent, name)
+        now_ns = time.time_ns()
+        item = Item(Kind.FILE, None, true_name, 0, now_ns, literal=Kind.FILE.value, tags=(), mark=mark)
+        return self.adopt_file(parent, name, item, LocalAttributes(now_ns, permissions))
+
+    def adopt_file(self, parent: Inode, name: str, item: Item, local: LocalAttributes) -> Inode:
+        """A version that is not on Orion yet, shown as it will be."""
+        inode = self._commit_new(parent, name, item, inf)
+        inode.local = local
+        inode.written_size = item.size
+        return inode
+
+    async def remove_folder(self, parent: Inode, name: str) -> None:
+        """rmdir of a folder that Orion shows empty at this moment."""
+        inode = await self.child(parent, name)
+        if inode.item.kind is not Kind.FOLDER:
+            raise NotADirectory(inode.local_path())
+        self._check_may_change(parent)
+        await self.check_empty(inode)
+        with self.doubting(parent):
+            try:
+                await self._remote.remove_folder(inode.orion_path())
+            except Conflict as conflict:
+                raise DirectoryNotEmpty(inode.local_path()) from conflict
+        self._commit_gone(inode, self._clock())
+        self._beliefs.drop(inode)
+
+    async def remove_item(
+        self, inode: Inode, remove: Callable[[Key], Awaitable[None]], *, is_removed_later: bool = False
+    ) -> None:
+        """unlink: by id, which never means two items. `remove` does it, or promises it for later."""
+        parent, _ = self.place_of(inode)
+        self._check_may_change(parent)
+        if inode.children is not None:
+            raise IsADirectory(inode.local_path())
+        if inode.item.key is not None:
+            with self.doubting(parent):
+                await remove(inode.item.key)
+        self._commit_gone(inode, inf if is_removed_later else self._clock())
+
+    def settle(self, parent: Inode, name: str) -> None:
+        """What was promised for a name is on Orion now."""
+        self._changes.settle(parent.number, name, self._clock())
+
+    async def check_empty(self, folder: Inode) -> None:
+        """Raises DirectoryNotEmpty unless Orion shows the folder empty now."""
+        self.place_of(folder)
+        if await self._beliefs.list_now(folder):
+            raise DirectoryNotEmpty(folder.local_path())
+
+    # Renaming
+
+    async def check_rename(self, source: Inode, parent: Inode, name: str) -> Inode | None:
+        """What a rename would replace; raises what forbids it."""
+        self._check_may_change(parent)
+        self._check_may_change(self.place_of(source)[0])
+        target, _ = await self.lookup(parent, name)
+        ancestor: Inode | None = parent
+        while ancestor is not None:
+            if ancestor is source:
+                raise InvalidCall(f"{source.local_path()} can't be moved into itself")
+            ancestor = ancestor.parent
+        if target is None or target is source:
+            return None
+        if target.children is not None:
+            if source.children is None:
+                raise IsADirectory(target.local_path())
+            await self.check_empty(target)
+        elif source.children is not None:
+            raise NotADirectory(target.local_path())
+        return target
+
+    async def folder_with_id(self, folder: Inode) -> Item:
+        """The folder with the id that `assign_paths` wants. Raises CrossDevice where there is none."""
+        if folder.item.id is None:
+            told = await self._remote.stat(folder.orion_path())
+            if told is None:
+                raise NoSuchName(folder.local_path())
+            folder.item = replace(told, created_ns=folder.item.created_ns)
+        if folder.item.id is None:
+            raise CrossDevice(f"{folder.local_path()}: this stack can't move folders; mv copies instead")
+        return folder.item
+
+    def commit_rename(
+        self, source: Inode, parent: Inode, name: str, replaced: Key | None, *, is_settled: bool
+    ) -> None:
+        """Everybody here sees the new name now; `is_settled`: Orion does too."""
+        old_parent, old_name = self.place_of(source)
+        now_s = self._clock()
+        self._changes.record(old_parent.number, old_name, None, now_s, source.item.key)
+        source.item = source.item.renamed(decode_name(name))
+        self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
+        self.inodes.attach(source, parent, name)
+        touch(old_parent)
+        touch(parent)
+
+    # Contents and attributes
+
+    def note_written(self, inode: Inode, size: int) -> None:
+        """Bytes were written here: size and time are ours from now on."""
+        inode.written_size = size
+        inode.local = replace(inode.local, mtime_ns=time.time_ns())
+
+    def commit_version(self, inode: Inode, item: Item, *, is_still_written: bool) -> None:
+        """A version written here is on Orion as `item`: another id, the same inode."""
+        replaced = inode.item.key
+        self.inodes.rebind(inode, item)
+        if replaced is not None:
+            self._local.pop(replaced, None)
+        if item.key is not None:
+            self._local[item.key] = inode.local
+        if not is_still_written:
+            inode.written_size = None
+        if inode.is_attached and inode.parent is not None:
+            self._changes.record(inode.parent.number, inode.name, item, self._clock(), replaced)
+
+    def commit_size(self, inode: Inode, size: int) -> None:
+        """The size of a version was found out."""
+        inode.item = replace(inode.item, size=size)
+
+    def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> LocalAttributes:
+        """utimens and chmod: kept by this machine."""
+        if mtime_ns is not None:
+            inode.local = replace(inode.local, mtime_ns=mtime_ns)
+        if permissions is not None:
+            inode.local = replace(inode.local, permissions=permissions)
+        if inode.item.key is not None:
+            self._local[inode.item.key] = inode.local
+        return inode.local
+
+    async def tags(self, inode: Inode) -> tuple[str, ...]:
+        """The tags of an item, sorted; asked for where no listing told them."""
+        if inode.item.tags is None and inode.item.key is not None:
+            inode.item = replace(inode.item, tags=await self._remote.tags(inode.item.key))
+        return inode.item.tags or ()
+
+    async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
+        """Tag and untag; for what is not on Orion yet they go along with the upload."""
+        before = await self.tags(inode)
+        added = tuple(tag for tag in add if tag not in before)
+        removed = tuple(tag for tag in remove if tag in before)
+        key = inode.item.key
+        if key is not None and removed:
+            await self._remote.untag(key, removed)
+        if key is not None and added:
+            await self._remote.tag(key, added)
+        after = (set(inode.item.tags or ()) | set(added)) - set(removed)
+        self._commit_tags(inode, tuple(sorted(after)))
+
+    def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
+        inode.item = replace(inode.item, tags=tags)
+        parent = inode.parent
+        if parent is not None and inode.is_attached and not parent.is_virtual:
+            is_on_orion = inode.item.key is not None or inode.item.is_folder
+            self._changes.record(parent.number, inode.name, inode.item, self._clock() if is_on_orion else inf)
+
+    # Committing
+
+    @contextmanager
+    def doubting(self, folder: Inode) -> Iterator[None]:
+        """A change that ended unclearly, or was cut short, leaves no belief about its folder."""
+        try:
+            yield
+        except (TimedOut, RemoteFailure, trio.Cancelled):
+            self._beliefs.doubt(folder)
+            raise
+
+    async def _explain_conflict(self, parent: Inode, name: str, path: str, conflict: Conflict) -> None:
+        """409: there is something (NameExists), or Orion is busy with it (Busy)."""
+        there = await self._remote.stat(path)
+        if there is None:
+            raise Busy(f"{path}: Orion is busy with it") from conflict
+        self._beliefs.learn(parent, name, there)
+        raise NameExists(path) from conflict
+
+    def _new_name(self, parent: Inode, name: str) -> str:
+        """The true name of something to be made. Raises NameExists if it is known to be there."""
+        self._check_may_change(parent)
+        if self._beliefs.known(parent, name) is not None:
+            raise NameExists(f"{parent.local_path().rstrip('/')}/{name}")
+        return decode_name(name)
+
+    def _check_may_change(self, folder: Inode) -> None:
+        if folder.children is None or folder.item.kind is not Kind.FOLDER:
+            raise NotADirectory(folder.local_path())
+        if folder.is_virtual:
+            raise NotPermitted("the top of the mount is made by orionfs; work inside its folders")
+
+    @staticmethod
+    def place_of(inode: Inode) -> tuple[Inode, str]:
+        """Parent and visible name. Raises NoSuchName if detached, NotPermitted for what the mount made."""
+        if inode.anchor is not None or inode.parent is None:
+            raise NotPermitted(f"{inode.local_path()} is part of the mount")
+        if not inode.is_attached:
+            raise NoSuchName(inode.local_path())
+        return inode.parent, inode.name
+
+    def _commit_new(self, parent: Inode, name: str, item: Item, settled_at_s: float) -> Inode:
+        self._changes.record(parent.number, name, item, settled_at_s)
+        touch(parent)
+        return self.bind(parent, name, item)
+
+    def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
+        parent, name = self.place_of(inode)
+        self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
+        self.inodes.detach(inode)
+        touch(parent)

@@ -1,0 +1,25 @@
+"""The ASGI application of one site: all routes, error answers, and the layers around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+
+from orionfs.server import collections_routes, files_routes, paths_routes
+from orionfs.server.exchange import AccessLogFile, ExchangeLayer
+from orionfs.server.faults import FaultLayer, FaultPlan
+from orionfs.server.site import Site
+from orionfs.server.web import EXCEPTION_HANDLERS
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile | None) -> ASGIApp:
+    """The application: access log outside, then latency and faults, then the routes."""
+    routes = [*paths_routes.ROUTES, *files_routes.ROUTES, *collections_routes.ROUTES]
+    app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
+    app.router.redirect_slashes = False
+    app.state.site = site
+    return ExchangeLayer(FaultLayer(app, plan, latency_s), log)

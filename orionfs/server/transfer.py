@@ -1,0 +1,125 @@
+"""Bodies in and out: request bodies into blobs, blobs into answers with single ranges.
+
+Nothing is held whole in memory; disk work happens in worker threads, about a MiB at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from orionfs.server.blobs import BlobWriter
+from orionfs.server.connections import is_connected
+from orionfs.server.problems import Refusal, bad_request, too_large
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+_CHUNK_BYTES = 1024 * 1024
+_RANGE = re.compile(r"bytes=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
+
+
+def declared_length(request: Request, limit_bytes: int) -> int:
+    """Content-Length of a request. Refusal 400 without one, 413 above the limit."""
+    text = request.headers.get("content-length", "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise bad_request("a Content-Length is needed", "length_required")
+    if int(text) > limit_bytes:
+        raise too_large(f"at most {limit_bytes} bytes are taken here, not {text}")
+    return int(text)
+
+
+async def receive_into(request: Request, writer: BlobWriter, limit_bytes: int) -> int:
+    """Write a request's body; returns its length once it is on disk. Refusal 413, ClientDisconnect."""
+    received = 0
+    pending: list[bytes] = []
+    pending_bytes = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > limit_bytes:
+            raise too_large(f"at most {limit_bytes} bytes are taken here")
+        pending.append(chunk)
+        pending_bytes += len(chunk)
+        if pending_bytes >= _CHUNK_BYTES:
+            await run_in_threadpool(writer.write, pending)
+            pending, pending_bytes = [], 0
+    await run_in_threadpool(_finish, writer, pending)
+    return received
+
+
+def _finish(writer: BlobWriter, pending: list[bytes]) -> None:
+    writer.write(pending)
+    writer.commit()
+
+
+def requested_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
+    """(first byte, end) of a Range header; None means the whole. Refusal 416.
+
+    Whatever is not one well-formed range of bytes is ignored, as RFC 9110 allows.
+    """
+    found = _RANGE.fullmatch(header or "")
+    if found is None or not (found[1] or found[2]):
+        return None
+    if found[1]:
+        start = int(found[1])
+        end = int(found[2]) + 1 if found[2] else size_bytes
+        if found[2] and end <= start:
+            return None
+    else:
+        start, end = max(0, size_bytes - int(found[2])), size_bytes
+    if start >= size_bytes or end <= start:
+        raise Refusal(
+            416,
+            "range_not_satisfiable",
+            f"there are {size_bytes} bytes",
+            {"Content-Range": f"bytes */{size_bytes}"},
+        )
+    return start, min(end, size_bytes)
+
+
+class BlobResponse(Response):
+    """Streams a part of an open file; owns its descriptor and closes it."""
+
+    def __init__(self, descriptor: int, size_bytes: int, tag: str, request: Request) -> None:
+        self._descriptor = descriptor
+        etag = f'"{tag}"'
+        header = request.headers.get("range")
+        if request.headers.get("if-range", etag) != etag:
+            header = None
+        part = requested_range(header, size_bytes)
+        self._start, self._end = part or (0, size_bytes)
+        headers = {
+            "Content-Length": str(self._end - self._start),
+            "Accept-Ranges": "bytes",
+            "ETag": etag,
+            "Cache-Control": "private",
+        }
+        if part is not None:
+            headers["Content-Range"] = f"bytes {self._start}-{self._end - 1}/{size_bytes}"
+        super().__init__(
+            status_code=200 if part is None else 206, headers=headers, media_type="application/octet-stream"
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send the answer, piece by piece, for as long as somebody listens."""
+        try:
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
+            offset = self._end if scope["method"] == "HEAD" else self._start
+            while offset < self._end and is_connected(scope):
+                wanted = min(_CHUNK_BYTES, self._end - offset)
+                piece = await run_in_threadpool(os.pread, self._descriptor, wanted, offset)
+                if not piece:
+                    raise RuntimeError(f"a blob is shorter than its record says: {offset} < {self._end}")
+                offset += len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": offset < self._end})
+            if self._start == self._end or scope["method"] == "HEAD":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            os.close(self._descriptor)

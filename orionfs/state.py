@@ -1,0 +1,122 @@
+"""The state folder of one daemon: journal, staged files, and what an earlier daemon left of either.
+
+`STATE/<host>/<stack>/<account>/<daemon>/` is locked while its daemon lives. A starting daemon of the
+same account takes over what is unlocked: the names in a journal are absolute Orion paths, so it does
+not matter where the earlier one was mounted. Folders of other hosts are never touched. Blocking.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import platform
+import re
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from orionfs.journal import Journal
+from orionfs.models import Account
+from orionfs.mountinfo import mount_of, read_mountinfo
+
+log = logging.getLogger(__name__)
+
+_JOURNAL = "journal.db"
+_STAGED = "staged"
+_KEPT = "kept"
+
+
+@dataclass(slots=True)
+class StateFolder:
+    """A locked folder and its open journal."""
+
+    path: Path
+    journal: Journal
+    lock_fd: int
+
+    @property
+    def staging(self) -> Path:
+        return self.path / _STAGED
+
+    def close(self) -> None:
+        self.journal.close()
+        os.close(self.lock_fd)
+
+
+def claim(state_dir: Path, account: Account) -> StateFolder:
+    """A folder of our own: the first one that a dead daemon left, with what the others left moved in."""
+    top = state_dir / _safe(platform.node()) / _safe(account.stack) / _safe(account.username)
+    top.mkdir(mode=0o700, parents=True, exist_ok=True)
+    claimed: StateFolder | None = None
+    for path in sorted(top.iterdir()):
+        found = _lock(path) if path.is_dir() else None
+        if found is None:
+            continue
+        if claimed is None:
+            claimed = found
+        else:
+            _absorb(claimed, found)
+    if claimed is None:
+        path = top / uuid.uuid4().hex
+        path.mkdir(mode=0o700)
+        claimed = _lock(path)
+        assert claimed is not None
+    _keep_unsealed(claimed)
+    return claimed
+
+
+def _lock(path: Path) -> StateFolder | None:
+    """The folder if nobody has it."""
+    lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock_fd)
+        return None
+    (path / _STAGED).mkdir(mode=0o700, exist_ok=True)
+    mount = mount_of(read_mountinfo(), path.resolve())
+    journal = Journal(path / _JOURNAL, on_network_disk=mount is not None and mount.is_network)
+    return StateFolder(path, journal, lock_fd)
+
+
+def _absorb(ours: StateFolder, other: StateFolder) -> None:
+    """Files first, then the rows: a crash between leaves rows without files nowhere."""
+    for staged in other.staging.iterdir():
+        staged.rename(ours.staging / staged.name)
+    ours.journal.absorb(other.journal)
+    kept = other.path / _KEPT
+    if kept.is_dir():
+        (ours.path / _KEPT).mkdir(mode=0o700, exist_ok=True)
+        for path in kept.iterdir():
+            path.rename(ours.path / _KEPT / path.name)
+    other.close()
+    shutil.rmtree(other.path)
+
+
+def _keep_unsealed(state: StateFolder) -> None:
+    """What was being written when a daemon died is kept aside, and never uploaded over anything."""
+    promised = {row.staged: row.size_bytes for row in state.journal.uploads()}
+    for path in sorted(state.staging.iterdir()):
+        size = path.stat().st_size
+        if path.name in promised and size <= promised[path.name]:
+            continue
+        if size == 0:
+            path.unlink()
+            continue
+        kept = state.path / _KEPT / path.name
+        kept.parent.mkdir(mode=0o700, exist_ok=True)
+        if path.name in promised:
+            shutil.copyfile(path, kept)
+            os.truncate(path, promised[path.name])
+        else:
+            path.rename(kept)
+        log.warning("what was being written when an earlier mount ended is kept in %s", kept)
+
+
+def _safe(text: str) -> str:
+    """A folder name from any text: readable, and never another text's."""
+    digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9.-]', '_', text)[:40].lstrip('.')}-{digest}"

@@ -1,0 +1,302 @@
+"""Carries changes of contents out against `remote`: one path for all of them.
+
+An upload is sealed in the journal first. Through = seal it and await `carry`; in the background = seal
+it and call `carry_soon`. Owns what is pending, when it is tried again, and which staged files are
+still needed. Must not know inodes: who asked is told by a callback, in the trio thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from orionfs.carry import Carrier, JournalThread, Upload, UploadState
+from orionfs.content import ContentCache, Staged
+from orionfs.errors import AccessDenied, OrionFsError, Unreachable
+from orionfs.journal import Journal, Removal, UploadRow
+from orionfs.models import Item, Key, LocalAttributes
+from orionfs.remote import Health, Remote
+
+log = logging.getLogger(__name__)
+
+_PAUSE_S = 0.25
+_PROGRESS_EVERY_S = 0.5
+_BACKGROUND_PAUSE_MAX_S = 60.0
+_REFUSED_PAUSE_S = 300.0
+
+
+class Sync:
+    """All uploads and removals that this daemon has promised."""
+
+    def __init__(
+        self, remote: Remote, journal: Journal, content: ContentCache, staging: Path, home: str
+    ) -> None:
+        """`staging` is the folder of staged files, `home` the Orion folder where uploads land first."""
+        self._remote = remote
+        self._journal = JournalThread(journal)
+        self._carrier = Carrier(remote, self._journal, content, staging, home)
+        self._staging = staging
+        self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
+        self._removals: dict[Key, Removal] = {}
+        self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
+        self._nursery: trio.Nursery | None = None
+        self._progress = trio.Condition()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Home of everything in the background. Ends when cancelled; the journal has the rest."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    # What is promised
+
+    @property
+    def pending(self) -> list[Upload]:
+        """Uploads that are not in place yet, in the order of sealing."""
+        return list(self._uploads.values())
+
+    @property
+    def pending_count(self) -> int:
+        return len(self._uploads) + len(self._removals)
+
+    def new_staged(self) -> Staged:
+        """An empty staged file; who asks for it gives it back with `release_staged`."""
+        staged = Staged(self._staging / uuid.uuid4().hex, create=True)
+        self._staged_uses[staged.path.name] += 1
+        return staged
+
+    def open_staged(self, upload: Upload) -> Staged:
+        """The bytes of a version that is under way, for reading; give it back with `release_staged`."""
+        staged = Staged(self._staging / upload.row.staged, create=False)
+        staged.size = upload.row.size_bytes
+        staged.is_frozen = True
+        self._staged_uses[upload.row.staged] += 1
+        return staged
+
+    def release_staged(self, name: str) -> None:
+        """One use of a staged file less; the last one removes it, unless it has become a cache file."""
+        self._staged_uses[name] -= 1
+        if self._staged_uses[name] <= 0:
+            del self._staged_uses[name]
+            (self._staging / name).unlink(missing_ok=True)
+
+    async def seal(
+        self,
+        make_row: Callable[[], UploadRow],
+        staged: Staged,
+        on_placed: Callable[[Upload, Item], None],
+        supersedes: Upload | None = None,
+    ) -> Upload:
+        """Promise what is staged now: bytes and intention are durable when this returns.
+
+        `make_row` is asked when the version before it can't get its name any more, or has it.
+        """
+        async with supersedes.placing if supersedes is not None else nullcontext():
+            old = supersedes if supersedes is not None and not supersedes.is_over else None
+            row = make_row()
+            staged.seal()
+            try:
+                await self._journal.run(
+                    lambda journal: journal.seal(row, staged.fd, [old.row] if old else [])
+                )
+            except BaseException:
+                staged.is_dirty = True
+                raise
+            if old is not None:
+                self._set_cancelled(old)
+        return self._enter(Upload(row, staged, on_placed))
+
+    def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
+        """A version that an earlier daemon sealed."""
+        upload = self._enter(Upload(row, None, on_placed))
+        upload.is_unclear = True
+        return upload
+
+    # Carrying out
+
+    async def carry(self, upload: Upload) -> None:
+        """Carry an upload out now. An error leaves it to the background, and is raised."""
+        try:
+            async with upload.carrying:
+                await self._carry(upload)
+        except BaseException as error:
+            if not upload.is_over:
+                upload.state = UploadState.FAILED
+                is_refused = isinstance(error, OrionFsError) and not error.is_retryable
+                self.carry_soon(upload, _REFUSED_PAUSE_S if is_refused else _PAUSE_S)
+            raise
+
+    def carry_soon(self, upload: Upload, delay_s: float = 0.0) -> None:
+        """Carry an upload out in the background, again and again until it is over."""
+        assert self._nursery is not None
+        if not upload.is_in_background:
+            upload.is_in_background = True
+            self._nursery.start_soon(self._carry_in_background, upload, delay_s)
+
+    async def retarget(self, upload: Upload, folder: str, name: str, replaces: Key | None) -> None:
+        """A version under way gets another name. The caller holds `placing`."""
+        row = replace(upload.row, folder=folder, name=name, replaces=replaces)
+        await self._journal.run(lambda journal: journal.retarget(row.mark, folder, name, replaces))
+        upload.row = row
+
+    async def move_folder(self, old: str, new: str) -> None:
+        """A folder was renamed on Orion: what is under way to it or below goes along."""
+        for upload in self._uploads.values():
+            folder = upload.row.folder
+            if folder == old or folder.startswith(old + "/"):
+                upload.row = replace(upload.row, folder=new + folder[len(old) :])
+        await self._journal.run(lambda journal: journal.move_folder(old, new))
+
+    async def cancel(self, upload: Upload) -> None:
+        """The version is not wanted any more; what it leaves on Orion is removed behind this."""
+        async with upload.placing:
+            if upload.is_over:
+                return
+            await self._journal.run(lambda journal: journal.cancel(upload.row.mark))
+            self._set_cancelled(upload)
+
+    async def promise_removal(self, removal: Removal) -> None:
+        """Write down that an item is to go; `resume_removal` does it."""
+        await self._journal.run(lambda journal: journal.add_removal(removal))
+
+    def resume_removal(self, removal: Removal, on_done: Callable[[], None] | None = None) -> None:
+        """Carry out, in the background, a removal that the journal knows."""
+        assert self._nursery is not None
+        self._removals[removal.key] = removal
+        self._nursery.start_soon(self._remove_in_background, removal, on_done)
+
+    def write_down_soon(self, key: Key, local: LocalAttributes) -> None:
+        """Write down, behind the caller, what only this machine knows of an item."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self.set_local, key, local)
+
+    def tag_soon(self, key: Key, tags: Sequence[str]) -> None:
+        """Put tags on an item behind the caller."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._until_done, lambda: self._remote.tag(key, tags))
+
+    def resume_cancelled(self, row: UploadRow) -> None:
+        """A cancelled version of an earlier daemon: remove what it left."""
+        upload = self.adopt(row, lambda _upload, _item: None)
+        self._set_cancelled(upload)
+
+    async def drain(self, limit_s: float) -> bool:
+        """Wait until nothing is pending; what waits for its time goes at once. False if something stays.
+
+        Ends early when nothing more can be expected: offline, or all that is left was refused.
+        """
+        for upload in self._uploads.values():
+            upload.hurry.set()
+        with trio.move_on_after(limit_s):
+            while self.pending_count and not self.is_stuck:
+                await self.wait_progress(_PROGRESS_EVERY_S)
+        return not self.pending_count
+
+    @property
+    def is_stuck(self) -> bool:
+        """True if nothing that is pending can be expected to end soon."""
+        if self._remote.health is Health.OFFLINE:
+            return True
+        errors = [upload.error for upload in self._uploads.values()]
+        return not self._removals and all(error is not None and not error.is_retryable for error in errors)
+
+    async def wait_progress(self, limit_s: float) -> None:
+        """Wait until one upload or removal more is over, or for so many seconds."""
+        with trio.move_on_after(limit_s):
+            async with self._progress:
+                await self._progress.wait()
+
+    async def set_local(self, key: Key, local: LocalAttributes) -> None:
+        """Write down what only this machine knows of an item."""
+        await self._journal.run(lambda journal: journal.set_local(key, local))
+
+    async def _carry(self, upload: Upload) -> None:
+        left_over = await self._carrier.carry(upload)
+        if left_over is not None:
+            self.resume_removal(left_over)
+        if upload.state is UploadState.DONE:
+            await self._over(upload)
+
+    async def _carry_in_background(self, upload: Upload, delay_s: float) -> None:
+        pause_s = delay_s
+        while not upload.is_over:
+            with trio.move_on_after(pause_s):
+                await upload.hurry.wait()
+            upload.hurry = trio.Event()
+            try:
+                async with upload.carrying:
+                    await self._carry(upload)
+            except OrionFsError as error:
+                pause_s = self._note_failure(upload, error, pause_s)
+        upload.is_in_background = False
+
+    def _note_failure(self, upload: Upload, error: OrionFsError, pause_s: float) -> float:
+        upload.state = UploadState.FAILED
+        if upload.error is None or type(upload.error) is not type(error):
+            log.warning("%s is not on Orion yet; it is kept and tried again: %s", upload.row.path, error)
+        upload.error = error
+        if isinstance(error, Unreachable):
+            return 1.0
+        return min(_BACKGROUND_PAUSE_MAX_S, max(1.0, 2 * pause_s)) if error.is_retryable else _REFUSED_PAUSE_S
+
+    def _set_cancelled(self, upload: Upload) -> None:
+        assert self._nursery is not None
+        upload.state = UploadState.CANCELLED
+        self._nursery.start_soon(self._clean_cancelled, upload)
+
+    async def _clean_cancelled(self, upload: Upload) -> None:
+        """Remove what a cancelled version left on Orion and here, once its last attempt has ended."""
+        async with upload.carrying:
+            await self._until_done(lambda: self._carrier.remove_marked(upload))
+        await self._journal.run(lambda journal: journal.drop_upload(upload.row.mark))
+        await self._over(upload)
+
+    async def _remove_in_background(self, removal: Removal, on_done: Callable[[], None] | None) -> None:
+        try:
+            await self._until_done(lambda: self._remote.delete(removal.key))
+        except AccessDenied as error:
+            log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
+        await self._journal.run(lambda journal: journal.drop_removal(removal.key))
+        self._removals.pop(removal.key, None)
+        if on_done is not None:
+            on_done()
+        async with self._progress:
+            self._progress.notify_all()
+
+    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
+        pause_s = 1.0
+        while True:
+            try:
+                await work()
+                return
+            except OrionFsError as error:
+                if not error.is_retryable:
+                    raise
+                log.debug("tried again in %.0f s: %s", pause_s, error)
+            await trio.sleep(pause_s)
+            pause_s = min(_BACKGROUND_PAUSE_MAX_S, pause_s * 2)
+
+    def _enter(self, upload: Upload) -> Upload:
+        self._uploads[upload.row.mark] = upload
+        self._staged_uses[upload.row.staged] += 1
+        return upload
+
+    async def _over(self, upload: Upload) -> None:
+        self._uploads.pop(upload.row.mark, None)
+        self.release_staged(upload.row.staged)
+        async with self._progress:
+            self._progress.notify_all()
+
+
+def unsealed_leftovers(staging: Path, rows: Sequence[UploadRow]) -> list[Path]:
+    """Staged files that nobody promised to Orion: what was being written when a daemon died."""
+    promised = {row.staged for row in rows}
+    return [path for path in sorted(staging.iterdir()) if path.name not in promised]

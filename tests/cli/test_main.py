@@ -1,0 +1,97 @@
+"""The group of commands: help worth reading, one line for an error, a status for each kind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import orionfs
+from orionfs.cli.main import Boundary, cli
+from orionfs.errors import ExitStatus, StartupError
+
+COMMANDS = sorted(cli.commands)
+
+
+def test_version_is_the_packages() -> None:
+    result = CliRunner().invoke(cli, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"orionfs {orionfs.__version__}\n")
+
+
+def test_module_and_console_script_are_the_same_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "orionfs", "--help"],
+        cwd=Path(orionfs.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # But for the name and the width of the terminal.
+    assert done.stdout.split()[4:] == CliRunner().invoke(cli, ["--help"]).output.split()[2:]
+
+
+def test_help_names_every_command_and_every_exit_status() -> None:
+    output = CliRunner().invoke(cli, ["--help"]).output
+    assert COMMANDS == ["demo", "mount", "serve", "umount"]
+    for name in COMMANDS:
+        assert f"\n  {name} " in output
+    for status in ExitStatus:
+        assert f"\n  {int(status):4}  " in output
+    assert "not made, endorsed or supported by" in " ".join(output.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_shows_an_example_and_its_exit_statuses(name) -> None:
+    output = CliRunner().invoke(cli, [name, "--help"]).output
+    assert "Example" in output
+    assert f"orionfs {name} " in output
+    assert "Exit statuses: 0 " in output
+    assert "--ready-fd" not in output
+    assert max(map(len, output.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name) -> None:
+    options = [parameter for parameter in cli.commands[name].params if isinstance(parameter, click.Option)]
+    assert [option.name for option in options if not option.help and not option.hidden] == []
+
+
+def test_unknown_command_or_option_is_wrong_usage() -> None:
+    for arguments in (["mout"], ["mount"], ["mount", "--no-such", "x"], ["serve", "--set", "x"]):
+        assert CliRunner().invoke(cli, arguments).exit_code == ExitStatus.USAGE
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (StartupError("no \x1b[31mway\nout", ExitStatus.UNREACHABLE), 5, "orionfs: no \\x1b[31mway\\nout\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_error_becomes_one_harmless_line_and_a_status(raised, status, said) -> None:
+    @click.group(cls=Boundary)
+    def group() -> None:
+        pass
+
+    @group.command()
+    def command() -> None:
+        raise raised
+
+    result = CliRunner().invoke(group, ["command"])
+    assert (result.exit_code, result.stderr, result.stdout) == (status, said, "")
+
+
+def test_what_a_command_returns_is_its_status() -> None:
+    @click.group(cls=Boundary)
+    def group() -> None:
+        pass
+
+    @group.command()
+    def command() -> ExitStatus:
+        return ExitStatus.NOT_UPLOADED
+
+    assert CliRunner().invoke(group, ["command"]).exit_code == 75

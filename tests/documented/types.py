@@ -1,0 +1,84 @@
+"""Types of the documented session: plain attributes and the two documented methods of a File."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orionfs.client import types as own
+from tests.documented.strict import check_call, refuse, signature
+
+_MAKING = object()
+_FILE_UPLOAD = signature("session, name, path")
+_FILE_DOWNLOAD = signature("path")
+
+
+class _Strict(type):
+    def __getattr__(cls, name: str) -> Any:
+        refuse(cls.__name__, name)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if args[:1] != (_MAKING,):
+            raise AssertionError(f"{cls.__name__} is made by the session only, not with {args} {kwargs}")
+        return super().__call__(*args[1:], **kwargs)
+
+
+class _Resource(metaclass=_Strict):
+    shown: tuple[str, ...] = ()
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._show()
+
+    def __getattr__(self, name: str) -> Any:
+        refuse(type(self).__name__, name)
+
+    def _show(self) -> None:
+        self.__dict__.update({name: getattr(self._inner, name) for name in self.shown})
+
+
+class File(_Resource):
+    """A File as far as it is documented."""
+
+    shown = ("id", "name", "path", "created", "size", "owner", "project", "state", "deleted")
+
+    @classmethod
+    def upload(cls, *args: Any, **kwargs: Any) -> File:
+        check_call("File.upload", _FILE_UPLOAD, args, kwargs)
+        given = dict(zip(("session", "name", "path"), args, strict=False)) | kwargs
+        with given["session"]._one_thread("File.upload"):
+            made = own.File.upload(given["session"]._inner, given["name"], given["path"])
+        return make(cls, made)
+
+    def download_to_file(self, *args: Any, **kwargs: Any) -> None:
+        check_call("File.download_to_file", _FILE_DOWNLOAD, args, kwargs)
+        self._inner.download_to_file(*args, **kwargs)
+
+
+class Project(_Resource):
+    """A project."""
+
+    shown = ("id", "name")
+
+
+class UserProfile(_Resource):
+    """The user."""
+
+    shown = ("id", "username")
+
+
+OWN: dict[type, type[own.Resource]] = {
+    File: own.File,
+    Project: own.Project,
+    UserProfile: own.UserProfile,
+}
+
+
+def make(kind: type, inner: Any) -> Any:
+    """What only the session may do."""
+    return kind(_MAKING, inner)
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"Dataset", "ShardCollection", "Shard"}:
+        raise AttributeError(f"{name} is documented; our own client does not have it yet")
+    refuse("types", name)
