@@ -126,19 +126,19 @@ class Carrier:
         row = upload.row
         if row.step is UploadStep.UPLOADED and row.new_id is not None:
             return _new_item(row)
-        for attempt in range(1, _ATTEMPTS + 1):
-            item = await self._found(upload) if upload.is_unclear else None
+        attempt = 1
+        while True:
             try:
-                return await self._note_uploaded(
-                    upload, item or await self._remote.upload(row.mark, path, row.size_bytes)
-                )
+                item = await self._found(upload) if upload.is_unclear else None
+                item = item or await self._remote.upload(row.mark, path, row.size_bytes)
+                return await self._note_uploaded(upload, item)
             except OrionFsError as error:
                 upload.is_unclear = True
                 if not error.is_retryable or attempt == _ATTEMPTS or self._remote.health is Health.OFFLINE:
                     raise
                 log.info("%s: upload is tried again: %s", row.path, error)
             await trio.sleep(_PAUSE_S * 2**attempt)
-        raise AssertionError("the last attempt returns or raises")
+            attempt += 1
 
     async def _note_uploaded(self, upload: Upload, item: Item) -> Item:
         mark, new_id = upload.row.mark, _key(item).id

@@ -66,6 +66,8 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     calls = connect(config.profile)
     try:
         return trio.run(_main, config, Remote(calls, _limits(config)), ready)
+    except BaseExceptionGroup as group:
+        raise _startup_error_of(group) or group from None
     finally:
         calls.close()
 
@@ -203,6 +205,15 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
         yield {"done": True}
 
     return {"drain": drain, "status": status, "stop": stop}
+
+
+def _startup_error_of(group: BaseExceptionGroup[BaseException]) -> StartupError | None:
+    """The error for people among what ended the services."""
+    for error in group.exceptions:
+        found = _startup_error_of(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, StartupError):
+            return found
+    return None
 
 
 def _limits(config: MountConfig) -> Limits:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
@@ -72,7 +73,7 @@ def parse_retry_after_s(value: Any) -> float | None:
     if value.strip().isdecimal():
         return float(value)
     try:
-        due = parsedate_to_datetime(value)
+        due: datetime = parsedate_to_datetime(value)
     except ValueError:
         return None
     return max(0.0, due.timestamp() - time())

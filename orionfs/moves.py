@@ -89,8 +89,10 @@ class Moves:
                 ) from refused
             except Conflict as conflict:
                 raise NameExists(f"{folder}/{true_name}") from conflict
+        new_path = f"{folder.rstrip('/')}/{true_name}"
         self._namespace.commit_rename(source, parent, name, None, is_settled=True)
-        await self._sync.move_folder(old_path, f"{folder.rstrip('/')}/{true_name}")
+        await self._sync.move_folder(old_path, new_path)
+        _note_move(old_path, new_path)
 
     # Items
 
@@ -132,7 +134,7 @@ class Moves:
                 await self._swap(target, place, conflict)
             except InvalidCall as refused:
                 raise NotPermitted(f"{place.folder}/{place.name}: {refused}") from refused
-        log.info("moved %s/%s to %s/%s", back.folder, back.name, place.folder, place.name)
+        _note_move(f"{back.folder}/{back.name}", f"{place.folder}/{place.name}")
         if target is not None and target.item.key is not None:
             await self._carry_tags(source, target)
             await self._remove_replaced(target.item.key, place, back)
@@ -160,3 +162,13 @@ class Moves:
             removal = Removal(key, path)
             await self._sync.promise_removal(removal)
             self._sync.resume_removal(removal)
+
+
+def _note_move(old: str, new: str) -> None:
+    """A move between My Data, Team Data and workspaces changes who can read: worth a line."""
+    level = logging.DEBUG if _audience(old) == _audience(new) else logging.INFO
+    log.log(level, "moved %s to %s", old, new)
+
+
+def _audience(path: str) -> tuple[str, ...]:
+    return tuple(path.split("/")[1:5] if path.startswith("/project/") else path.split("/")[1:2])

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -28,6 +28,7 @@ from orionfs.shapes import Page, read_item, read_page, read_tags
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _ASKED_PAGE_ROWS = 1000
 _SLOWEST_UPLOAD_BYTES_PER_S = 64 * 1024  # a guess: slower lines than this can't be told from a hang
 _SILENT_CALLS_MAX = 2
@@ -298,7 +299,7 @@ class Remote:
             return await self._list_serially(path, first)
         step = len(first.rows)
         offsets = list(range(step, first.total, step)) if step else []
-        pages = [first, *await _together([partial(self._page, path, offset) for offset in offsets])]
+        pages = [first, *await together([partial(self._page, path, offset) for offset in offsets])]
         rows = {(row.kind, row.id, row.name): row for page in pages for row in page.rows}
         is_complete = len(rows) == first.total and all(page.total == first.total for page in pages)
         return FolderAnswer(tuple(rows.values()), is_complete, len(pages))
@@ -324,7 +325,7 @@ class Remote:
         """Files whose rows tell no size are asked for one by one, several at a time, once in a life."""
         unknown = [i.key for i in items if i.kind is Kind.FILE and i.size is None and i.key is not None]
         asked = [key for key in unknown if key not in self._sizes]
-        for answer in await _together([partial(self._size_of, key) for key in asked]):
+        for answer in await together([partial(self._size_of, key) for key in asked]):
             if answer is not None and len(self._sizes) < _SIZES_MAX:
                 self._sizes[answer[0]] = answer[1]
         if not unknown:
@@ -359,14 +360,21 @@ def _invoke(verb: Callable[..., Any], args: Sequence[Any]) -> Any:
     return verb(*(arg.fd if isinstance(arg, _OwnDescriptor) else arg for arg in args))
 
 
-async def _together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """The answers of several calls made at the same time, in order."""
-    answers: list[Any] = [None] * len(calls)
+async def together(calls: Sequence[Callable[[], Awaitable[_T]]]) -> list[_T]:
+    """The answers of several calls made at the same time, in order; the first error ends the others."""
+    answers: dict[int, _T] = {}
+    errors: list[OrionFsError] = []
 
     async def one(at: int) -> None:
-        answers[at] = await calls[at]()
+        try:
+            answers[at] = await calls[at]()
+        except OrionFsError as error:
+            errors.append(error)
+            nursery.cancel_scope.cancel()
 
-    async with trio.open_nursery(strict_exception_groups=False) as nursery:
+    async with trio.open_nursery() as nursery:
         for at in range(len(calls)):
             nursery.start_soon(one, at)
-    return answers
+    if errors:
+        raise errors[0]
+    return [answers[at] for at in range(len(calls))]

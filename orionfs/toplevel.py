@@ -6,12 +6,11 @@ What the account may not list is not shown, so that `ls -l` of the top never fai
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import trio
+from functools import partial
 
 from orionfs.errors import AccessDenied, ExitStatus, NoSuchName, OrionFsError, StartupError
 from orionfs.models import Account
-from orionfs.remote import Remote
+from orionfs.remote import Remote, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +32,8 @@ async def find_tops(remote: Remote, account: Account, root: str | None) -> list[
         Top("shared-spaces", f"{project}/workspace"),
         Top("organization", "/organization"),
     ]
-    visible: dict[str, bool] = {}
-
-    async def check(top: Top) -> None:
-        visible[top.name] = await _is_visible(remote, top)
-
-    async with trio.open_nursery(strict_exception_groups=False) as nursery:
-        for candidate in candidates:
-            nursery.start_soon(check, candidate)
-    return [top for top in candidates if visible[top.name]]
+    visible = await together([partial(_is_visible, remote, top) for top in candidates])
+    return [top for top, is_visible in zip(candidates, visible, strict=True) if is_visible]
 
 
 async def _is_visible(remote: Remote, top: Top) -> bool:

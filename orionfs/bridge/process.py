@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _LOG_LINE_MAX = 4096
 _DRAIN_S = 2.0
+_END_S = 0.5
 
 
 class CallTimeout(CallFailed):
@@ -129,11 +130,13 @@ class Worker:
         except TimeoutError as exc:
             self.kill()
             raise CallTimeout(failed("CallTimeout", too_slow)) from exc
-        except (OSError, ValueError) as exc:
+        except ValueError as exc:
             self.kill()
-            raise CallFailed(failed("WorkerDied", f"the worker is gone: {exc}")) from exc
+            raise CallFailed(failed("WorkerDied", f"the worker babbles: {exc}")) from exc
+        except OSError:
+            answer = None  # with something unread at the other side its end is a reset
         if not isinstance(answer, dict):
-            self.kill()
+            self.close(_END_S)
             detail = f"the worker ended with status {self._process.returncode}"
             raise CallFailed(failed("WorkerDied", detail))
         self._is_between_calls = True

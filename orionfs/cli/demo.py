@@ -57,13 +57,13 @@ def demo(mountpoint: str) -> int:
     made = _make_folder(point)
     try:
         prepare_mount_point(point)
-        message = _serve_and_mount(point)
+        what = _serve_and_mount(point)
     except BaseException:
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
         raise
-    click.echo(printable(message))
+    click.echo(f"mounted on {printable(str(point))}: {printable(what)}")
     click.echo(_what_to_try(point))
     return ExitStatus.OK
 
@@ -72,12 +72,11 @@ def _serve_and_mount(point: Path) -> str:
     server = _running_server() or _start_server()
     try:
         config = load_mount_config(point, profile_name=PROFILE)
-        message = mount_behind(point, ["--profile", PROFILE], config, keep_fd=server.life)
+        return mount_behind(point, ["--profile", PROFILE], config, keep_fd=server.life)
     finally:
         os.close(server.life)
         if server.child is not None:
             server.child.leave()
-    return message
 
 
 def _make_folder(point: Path) -> list[Path]:

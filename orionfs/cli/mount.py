@@ -68,9 +68,14 @@ def mount(mountpoint: str, foreground: bool, ready_fd: int | None, keep_fd: int 
     point = resolve(mountpoint)
     if foreground:
         return _run_here(point, background.Report(ready_fd), keep_fd, how)
-    message = mount_behind(point, arguments_of(how), load(point, how))
-    click.echo(f"{printable(message)}; '{own_command()} umount {shell_word(point)}' ends it")
+    what = mount_behind(point, arguments_of(how), load(point, how))
+    click.echo(f"{_where(what, point)}; '{own_command()} umount {shell_word(point)}' ends it")
     return ExitStatus.OK
+
+
+def _where(what: str, point: Path) -> str:
+    """For people: what the daemon says it has mounted, and where."""
+    return f"mounted on {printable(str(point))}: {printable(what)}"
 
 
 def load(point: Path, how: dict[str, Any]) -> MountConfig:
@@ -101,7 +106,7 @@ def arguments_of(how: dict[str, Any]) -> list[str]:
 def mount_behind(
     point: Path, arguments: Sequence[str], config: MountConfig, keep_fd: int | None = None
 ) -> str:
-    """Start the daemon and return its words when the mount answers to others too. Raises StartupError.
+    """Start the daemon; when the mount answers, return what it says it has mounted. StartupError.
 
     `keep_fd` is a descriptor that the daemon holds until it ends.
     """
@@ -122,7 +127,7 @@ def mount_behind(
             _leave_nothing(point)
             raise StartupError(f"the mount on {point} does not answer; its log is {log}", ExitStatus.FUSE)
     child.leave()
-    return str(child.answer["message"])
+    return str(child.answer["what"])
 
 
 def _answers(point: Path) -> bool:
@@ -156,7 +161,7 @@ def _run_here(point: Path, report: background.Report, keep_fd: int | None, how: 
         os.chdir("/")
         from orionfs import daemon
 
-        return daemon.run(config, report.ready)
+        return daemon.run(config, lambda what: report.ready(_where(what, point), what=what))
     except StartupError as error:
         report.failed(error)
         raise

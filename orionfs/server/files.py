@@ -233,7 +233,7 @@ def update(connection: Connection, caller: Caller, file_id: int, changes: Json, 
     record = get_file_to_change(connection, caller, file_id)
     unknown = set(changes) - {"name", "description"}
     if unknown:
-        raise invalid(f"these can't be changed: {', '.join(sorted(unknown))}")
+        raise invalid(f"these can't be changed: {sorted(unknown)}")
     if "name" in changes:
         name = check_item_name(changes["name"], slash_allowed=rules.switches.is_on("slash_in_names"))
         refuse_duplicate(connection, record["folder"], name, rules, besides=file_id)

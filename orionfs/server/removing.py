@@ -111,7 +111,7 @@ def find_resource(connection: Connection, caller: Caller, reference: dict[str, A
         raise bad_request("a resource is named by resource_type (a text) and id (a number)")
     record = get_record(connection, number)
     if record is None or record["kind"] != kind or record["deleted"] or kind == Kind.SHARD.value:
-        raise not_found(f"there is no {kind} {number}")
+        raise not_found(f"there is no {kind!r} {number}")
     need_read(caller, record["realm"])
     return record
 

@@ -166,6 +166,25 @@ def ls(
 def _page(
     connection: Connection, caller: Caller, place: Place, selection: Selection, at: float
 ) -> tuple[int, list[Row]]:
+    where, values = _conditions(caller, place, selection, at)
+    count = connection.execute(f"SELECT count(*) {where}", values).fetchone()[0]
+    order = {"id": "q.resource", "name": "q.name", "kind": "r.kind", "created": "r.created", "size": "r.size"}
+    inner = selection.order_sql({**order, "id": "p.resource", "name": "p.name", "kind": "p.kind"})
+    # Only these two orders need more of each candidate than the index of its folder holds.
+    joined = "JOIN resource r ON r.id = p.resource" if selection.order_column in ("created", "size") else ""
+    records = connection.execute(
+        f"""SELECT r.id, r.kind, q.name, r.size, r.created, r.owner, r.project, r.state,
+                   NULL AS deleted, r.description, r.display_name
+            FROM (SELECT p.resource, p.name {where.replace("WHERE", f"{joined} WHERE", 1)}
+                  ORDER BY {inner} LIMIT :limit OFFSET :offset) q
+            JOIN resource r ON r.id = q.resource ORDER BY {selection.order_sql(order)}""",
+        values,
+    ).fetchall()
+    return count, records
+
+
+def _conditions(caller: Caller, place: Place, selection: Selection, at: float) -> tuple[str, dict[str, Any]]:
+    """FROM and WHERE of a listing, with their values."""
     values: dict[str, Any] = {
         "folder": place.id,
         "at": at,
@@ -173,7 +192,6 @@ def _page(
         "offset": selection.offset,
     }
     conditions = ["p.folder = :folder", _SHOWN]
-    joined = ""
     if selection.name is not None:
         conditions.append("p.name = :name")
         values["name"] = selection.name
@@ -184,32 +202,12 @@ def _page(
         conditions.append("p.kind IN (SELECT value FROM json_each(:kinds))")
         values["kinds"] = json.dumps(selection.kinds)
     if is_listing_only(place.realm):
-        joined = "JOIN resource o ON o.id = p.resource"
-        conditions.append("o.realm IN (SELECT value FROM json_each(:realms))")
+        conditions.append(
+            "p.resource IN (SELECT o.id FROM resource o WHERE o.folder = :folder"
+            " AND o.realm IN (SELECT value FROM json_each(:realms)))"
+        )
         values["realms"] = json.dumps(sorted(caller.readable))
-    elif selection.order_column in ("created", "size"):
-        joined = "JOIN resource o ON o.id = p.resource"
-    where = f"FROM placement p {joined} WHERE {' AND '.join(conditions)}"
-    count = connection.execute(
-        f"SELECT count(*) FROM placement p"
-        f" {joined if 'o.realm' in where else ''}"
-        f" WHERE {' AND '.join(conditions)}",
-        values,
-    ).fetchone()[0]
-    inner = selection.order_sql(
-        {"id": "p.resource", "name": "p.name", "kind": "p.kind", "created": "o.created", "size": "o.size"}
-    )
-    outer = selection.order_sql(
-        {"id": "q.resource", "name": "q.name", "kind": "r.kind", "created": "r.created", "size": "r.size"}
-    )
-    records = connection.execute(
-        f"""SELECT r.id, r.kind, q.name, r.size, r.created, r.owner, r.project, r.state,
-                   NULL AS deleted, r.description, r.display_name
-            FROM (SELECT p.resource, p.name {where} ORDER BY {inner} LIMIT :limit OFFSET :offset) q
-            JOIN resource r ON r.id = q.resource ORDER BY {outer}""",
-        values,
-    ).fetchall()
-    return count, records
+    return f"FROM placement p WHERE {' AND '.join(conditions)}", values
 
 
 def create_folders(connection: Connection, caller: Caller, paths: list[object], rules: Rules) -> list[Json]:

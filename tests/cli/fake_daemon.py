@@ -80,7 +80,7 @@ async def _mount(config: MountConfig, ready: Callable[[str], None]) -> None:
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pyfuse3.main)
-            ready(f"orion:1@fake mounted on {config.mountpoint} (as {profile.name}, {token})")
+            ready(f"orion:1@fake (as {profile.name}, {token})")
         await trio.sleep(MANNERS["linger_s"])
     finally:
         pyfuse3.close(unmount=False)

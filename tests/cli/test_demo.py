@@ -44,7 +44,7 @@ def demo(faked, point, data):
 
 def test_mount_and_profile_are_there_and_commands_to_try_are_printed(demo, point, is_mounted) -> None:
     assert is_mounted()
-    assert f"orion:1@fake mounted on {point} (as demo, with a token)" in demo.stdout
+    assert f"mounted on {point}: orion:1@fake (as demo, with a token)" in demo.stdout
     commands = [shlex.split(line) for line in demo.stdout.splitlines() if line.startswith("  ")]
     assert [words[0] for words in commands] == ["ls", "cp", "setfattr", "getfattr", "mv", "ls", "orionfs"]
     assert commands[-1] == ["orionfs", "umount", str(point)]

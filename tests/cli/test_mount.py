@@ -23,7 +23,7 @@ def test_mount_returns_when_it_answers_and_says_how_to_end_it(faked, point, is_m
     done = faked("mount", point)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        f"orion:1@fake mounted on {point} (as default, with a token); 'orionfs umount {point}' ends it\n"
+        f"mounted on {point}: orion:1@fake (as default, with a token); 'orionfs umount {point}' ends it\n"
     )
     assert is_mounted()
     assert os.listdir(point) == []
@@ -137,7 +137,7 @@ def test_in_the_foreground_the_log_is_on_stderr(faked, point, is_mounted) -> Non
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, "")
     assert "INFO orionfs.fake: starting" in err
-    assert f"orion:1@fake mounted on {point} (as default, with a token)\n" in err
+    assert f"mounted on {point}: orion:1@fake (as default, with a token)\n" in err
 
 
 @pytest.mark.parametrize("foreground", [[], ["--foreground"]])

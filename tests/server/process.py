@@ -47,6 +47,7 @@ class Api:
         self.folder = HOME
         self.session = requests.Session()
         self.session.trust_env = False
+        self.session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=32))
         if token is not None:
             self.session.headers["Authorization"] = f"Token:{token}"
 

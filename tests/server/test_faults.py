@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,14 +12,12 @@ import requests
 
 from orionfs.server.faults import FaultPlan, parse_plan
 from orionfs.server.problems import ServeError
-from tests.server.process import FILES, HOME, Api
+from tests.server.process import FILES, HOME, Api, start_server, wait_until
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """One server for all faults; each test brings its own plan."""
-    from tests.server.process import start_server
-
     with start_server(tmp_path_factory.mktemp("faults")) as server:
         yield server
 
@@ -91,23 +90,21 @@ def test_cut_sends_less_than_was_promised(server, api):
     with Api(api.url, None) as nobody:
         with nobody.get(url, stream=True) as answer:
             assert answer.headers["Content-Length"] == "3000000"
-            received = 0
+            pieces: list[bytes] = []
             with pytest.raises(requests.exceptions.ChunkedEncodingError):
-                for chunk in answer.iter_content(65536):
-                    received += len(chunk)
-        assert received <= 1_500_000
+                pieces.extend(answer.iter_content(65536))
+        assert 0 < len(b"".join(pieces)) <= 1_500_000
         assert nobody.get(url).content == b"x" * 3_000_000
     line = next(line for line in reversed(server.log()) if line["response_bytes"] == 1_500_000)
     assert line["status"] == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/storage/paths/stat", "/download$"])
+@pytest.mark.parametrize("path", ["/api/v1/orionfs", "/api/v3/storage/files/{}/download"])
 def test_cut_of_a_short_or_empty_answer_is_still_one(server, api, path):
-    row = api.upload("f", b"x")
-    server.misbehave({"path": path, "action": "cut", "after_bytes": 10**9})
+    path = path.format(api.upload("f", b"x")["id"])
+    server.misbehave({"path": f"{path}$", "action": "cut", "after_bytes": 10**9})
     with pytest.raises(requests.RequestException):
-        _ = api.stat("/").content
-        api.get(f"{FILES}/{row['id']}/download")
+        api.get(path)
 
 
 def test_reset_drops_the_request_undone(server, api):
@@ -156,7 +153,7 @@ def test_latency_is_added_to_each_request_once(start):
         alone = time.monotonic() - started
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: api.stat("/"), range(8)))
-    assert 0.2 <= alone < 1
+    assert 0.2 <= alone < 2
     assert all(line["ms"] >= 200 for line in server.log())
 
 
@@ -198,10 +195,6 @@ def test_answer_names_the_request_of_its_log_line(server, api):
 
 
 def test_hung_up_sender_is_logged_and_leaves_nothing(server, api):
-    import socket
-
-    from tests.server.process import wait_until
-
     blobs = server.folder / "data" / "blobs"
     before = sum(1 for _ in blobs.glob("*/*"))
     host, port = api.url.removeprefix("http://").split(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -13,6 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from orionfs.server.problems import ServeError
+from orionfs.server.site import open_site
+from orionfs.server.switches import Switches
 from tests.server.process import FILES, HOME, Api, failure_to_start, start_server, wait_until
 from tests.server.test_files_routes import CONTENT, put_parts
 from tests.server.test_paths_routes import refused
@@ -87,7 +91,12 @@ def test_kill_at_any_moment_loses_nothing_acknowledged(start, round_number):
         except requests.RequestException:
             return
 
-    killer = threading.Timer(chance.uniform(0.1, 0.6), server.kill)
+    def kill_at_some_moment() -> None:
+        wait_until(lambda: bool(acknowledged))
+        time.sleep(chance.uniform(0, 0.5))
+        server.kill()
+
+    killer = threading.Thread(target=kill_at_some_moment)
     killer.start()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work_until_killed, range(4)))
@@ -159,7 +168,7 @@ def test_signal_ends_the_server_quickly_in_spite_of_open_connections(start, numb
     server = start()
     with server.api() as api:
         assert api.stat("/").status_code == 200
-        assert server.stop(number) < 1.5
+        assert server.stop(number) < 3
     assert server.process.returncode == 0
     assert (server.folder / "stderr.txt").read_text() == ""
 
@@ -168,20 +177,27 @@ def test_end_of_stdin_ends_the_server(start):
     server = start()
     with server.api() as api:
         assert api.stat("/").status_code == 200
-        assert server.stop() < 1.5
+        assert server.stop() < 3
     assert server.process.returncode == 0
 
 
 def test_request_under_way_is_answered_before_a_graceful_end(start):
-    server = start(latency_s=0.3)
-    answers = []
-    with server.api() as api:
-        asker = threading.Thread(target=lambda: answers.append(api.stat("/").status_code))
-        asker.start()
-        time.sleep(0.1)
-        server.stop(signal.SIGTERM)
-        asker.join(5)
-    assert answers == [200]
+    server = start()
+    blobs = server.folder / "data" / "blobs"
+    host, port = server.url.removeprefix("http://").split(":")
+    with server.api() as api, socket.create_connection((host, int(port)), timeout=10) as sender:
+        head = (
+            f"POST {FILES}/upload?name=f HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n"
+            f"Authorization: {api.session.headers['Authorization']}\r\n\r\n"
+        )
+        sender.sendall(head.encode() + b"half")
+        wait_until(lambda: any(blobs.glob("*/*")))
+        server.process.send_signal(signal.SIGTERM)
+        sender.sendall(b"half")
+        assert sender.recv(4096).startswith(b"HTTP/1.1 201")
+        server.stop()
+    with start().api() as api:
+        assert api.names(HOME) == ["f"]
 
 
 def test_token_file_is_private_and_the_data_holds_no_token(start, tmp_path):
@@ -248,10 +264,6 @@ def test_users_file_can_grow_between_starts(tmp_path):
 )
 def test_users_file_that_makes_no_sense_is_refused(tmp_path, text, words):
     """Checked without a process: a start costs half a second, and there are many ways to be wrong."""
-    from orionfs.server.problems import ServeError
-    from orionfs.server.site import open_site
-    from orionfs.server.switches import Switches
-
     (tmp_path / "users.toml").write_text(text)
     with (
         pytest.raises(ServeError, match=words),
@@ -280,8 +292,6 @@ def test_import_keeps_names_contents_and_times_and_is_repeatable(start, tmp_path
     (tree / "a" / "ångström 🧪.txt").write_bytes(b"content")
     (tree / "zero").write_bytes(b"")
     (tree / "link").symlink_to("zero")
-    import os
-
     os.utime(tree / "zero", ns=(0, 1_700_000_000_123_456_789))
     first = start(import_dir=tree)
     with first.api() as api:

@@ -145,6 +145,23 @@ def test_body_that_is_no_json_is_a_bad_request(api):
     assert refused(api.request("POST", f"{PATHS}/remove", data=b"{"), 400, "bad_json")
 
 
+def test_body_that_is_too_long_is_refused(api):
+    assert refused(api.create(*[f"{api.folder}/{'x' * 1000}"] * 17_000), 413, "too_large")
+
+
+def test_lone_surrogates_are_refused_wherever_they_stand(api):
+    subject = '{"resource_type": "\\ud800", "id": 1, "path": "/"}'
+    for path, body, status in (
+        ("assign", f'{{"assignments": [{subject}]}}', 404),
+        ("get", f'{{"items": [{subject}]}}', 404),
+        ("remove", '{"paths": ["/\\ud800"]}', 400),
+    ):
+        assert refused(api.request("POST", f"{PATHS}/{path}", data=body.encode()), status)
+    file = f"{FILES}/{api.upload('f')['id']}"
+    for body in ('{"\\ud800": 1}', '{"name": "\\ud800"}', '{"description": "\\ud800"}'):
+        assert refused(api.request("PATCH", file, data=body.encode()), 422)
+
+
 def test_lone_surrogate_in_a_name_is_refused(api):
     answer = api.request("POST", f"{PATHS}/create", data=f'{{"paths": ["{api.folder}/\\ud800"]}}'.encode())
     assert refused(answer, 400)
