@@ -107,9 +107,12 @@ class Changes:
         for name, item in listing.items.items():
             if item.key in own_keys or self.hides(folder, item, listing.asked_at_s):
                 continue
-            if name not in ours:
+            mine = ours.get(name)
+            if mine is not None and mine.is_same_version(item):
+                names[name] = ours[name] = item  # a folder we made, now with its id
+            elif name not in ours:
                 names[name] = item
-            elif ours[name] is not None:
+            elif mine is not None:
                 displaced.append((name, item))
         names.update((name, item) for name, item in ours.items() if item is not None)
         for name, item in displaced:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
@@ -73,7 +72,7 @@ def parse_retry_after_s(value: Any) -> float | None:
     if value.strip().isdecimal():
         return float(value)
     try:
-        due: datetime = parsedate_to_datetime(value)
+        due = parsedate_to_datetime(value)
     except ValueError:
         return None
     return max(0.0, due.timestamp() - time())
@@ -85,7 +84,7 @@ def pause_before_retry_s(error: OrionFsError, attempt: int) -> float | None:
         return _FORBIDDEN_PAUSE_S if attempt == 1 else None
     if not error.is_retryable:
         return None
-    backoff_s = min(_BACKOFF_CAP_S, 0.1 * 2**attempt) * random.uniform(0.5, 1.0)
+    backoff_s = min(_BACKOFF_CAP_S, 0.1 * 2.0**attempt) * random.uniform(0.5, 1.0)
     return max(backoff_s, error.retry_after_s or 0.0)
 
 

@@ -166,8 +166,8 @@ def ls(
 def _page(
     connection: Connection, caller: Caller, place: Place, selection: Selection, at: float
 ) -> tuple[int, list[Row]]:
-    where, values = _conditions(caller, place, selection, at)
-    count = connection.execute(f"SELECT count(*) {where}", values).fetchone()[0]
+    conditions, values = _conditions(caller, place, selection, at)
+    count = connection.execute(f"SELECT count(*) FROM placement p WHERE {conditions}", values).fetchone()[0]
     order = {"id": "q.resource", "name": "q.name", "kind": "r.kind", "created": "r.created", "size": "r.size"}
     inner = selection.order_sql({**order, "id": "p.resource", "name": "p.name", "kind": "p.kind"})
     # Only these two orders need more of each candidate than the index of its folder holds.
@@ -175,7 +175,7 @@ def _page(
     records = connection.execute(
         f"""SELECT r.id, r.kind, q.name, r.size, r.created, r.owner, r.project, r.state,
                    NULL AS deleted, r.description, r.display_name
-            FROM (SELECT p.resource, p.name {where.replace("WHERE", f"{joined} WHERE", 1)}
+            FROM (SELECT p.resource, p.name FROM placement p {joined} WHERE {conditions}
                   ORDER BY {inner} LIMIT :limit OFFSET :offset) q
             JOIN resource r ON r.id = q.resource ORDER BY {selection.order_sql(order)}""",
         values,
@@ -184,7 +184,7 @@ def _page(
 
 
 def _conditions(caller: Caller, place: Place, selection: Selection, at: float) -> tuple[str, dict[str, Any]]:
-    """FROM and WHERE of a listing, with their values."""
+    """What rows of a listing fulfil, as SQL about `placement p`, and its values."""
     values: dict[str, Any] = {
         "folder": place.id,
         "at": at,
@@ -207,7 +207,7 @@ def _conditions(caller: Caller, place: Place, selection: Selection, at: float) -
             " AND o.realm IN (SELECT value FROM json_each(:realms)))"
         )
         values["realms"] = json.dumps(sorted(caller.readable))
-    return f"FROM placement p WHERE {' AND '.join(conditions)}", values
+    return " AND ".join(conditions), values
 
 
 def create_folders(connection: Connection, caller: Caller, paths: list[object], rules: Rules) -> list[Json]:
