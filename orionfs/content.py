@@ -124,6 +124,7 @@ class ContentCache:
         entry = self._open.get(key)
         if entry is None:
             try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a cache may be deleted any time
                 entry = CacheEntry(self._path(key), size)
             except OSError as error:
                 raise disk_error(error, "content cache") from error
