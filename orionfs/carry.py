@@ -20,7 +20,7 @@ from typing import TypeVar
 import trio
 
 from orionfs.content import ContentCache, Staged, copy_range
-from orionfs.errors import AccessDenied, Busy, Conflict, NoSuchName, OrionFsError, RemoteFailure
+from orionfs.errors import AccessDenied, Busy, Conflict, NoSuchName, OrionFsError, RemoteFailure, disk_error
 from orionfs.journal import Journal, Removal, UploadRow, UploadStep
 from orionfs.models import MARK_PREFIX, Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
@@ -115,10 +115,13 @@ class Carrier:
         """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
         row = upload.row
         path = self._staging / row.staged
-        if path.stat().st_size == row.size_bytes:
-            return path
-        exact = path.with_suffix(f".{row.mark[-8:]}")
-        await trio.to_thread.run_sync(_copy_prefix, path, exact, row.size_bytes)
+        try:
+            if os.stat(path).st_size == row.size_bytes:
+                return path
+            exact = path.with_suffix(f".{row.mark[-8:]}")
+            await trio.to_thread.run_sync(_copy_prefix, path, exact, row.size_bytes)
+        except OSError as error:
+            raise disk_error(error, f"{row.path}: staged bytes") from error
         return exact
 
     async def _uploaded_item(self, upload: Upload, path: Path) -> Item:

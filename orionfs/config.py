@@ -80,7 +80,6 @@ class MountConfig:
     cache_limit_bytes: int | None = None
     cache_items_max: int = 200_000
     log_level: str = "INFO"
-    protect: tuple[str, ...] = ()
 
 
 # Options of `-o` that are a number: the field's name, its type, the least and the greatest value.

@@ -16,25 +16,12 @@ import json
 import os
 from pathlib import Path
 
-from orionfs.errors import FileTooLarge, NoSpace, OrionFsError
+from orionfs.errors import disk_error
 from orionfs.models import Key
 from orionfs.ranges import RangeSet
 
 _COPY_CHUNK_BYTES = 64 * 2**20
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-class LocalDiskError(OrionFsError):
-    """The local disk failed; EIO."""
-
-
-def disk_error(error: OSError, what: str) -> OrionFsError:
-    """Our error for what the local disk said."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f"{what}: no room left on the local disk")
-    if error.errno == errno.EFBIG:
-        return FileTooLarge(f"{what}: too large for the local disk")
-    return LocalDiskError(f"{what}: {error.strerror}")
 
 
 def boot_id() -> str:

@@ -60,6 +60,8 @@ async def _converse(commands: Mapping[str, Command], stream: trio.SocketStream) 
                     return
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("a peer of the control socket went away")
+        except Exception:
+            log.exception("a request on the control socket failed")  # and the mount goes on
 
 
 async def _answer(stream: trio.SocketStream, line: bytes, commands: Mapping[str, Command]) -> None:

@@ -198,6 +198,12 @@ class Interrupted(OrionFsError):
     log_level = logging.INFO
 
 
+class LocalDiskError(OrionFsError):
+    """The disk of this machine failed, where staged bytes, journal and cache lie."""
+
+    log_level = logging.ERROR
+
+
 class RemoteFailure(OrionFsError):
     """Orion failed, or answered with something that is not an answer."""
 
@@ -224,3 +230,12 @@ class Conflict(OrionFsError):
 
     errno = _errno.EEXIST
     log_level = logging.INFO
+
+
+def disk_error(error: OSError, what: str) -> OrionFsError:
+    """Our error for what the local disk said."""
+    if error.errno in (_errno.ENOSPC, _errno.EDQUOT):
+        return NoSpace(f"{what}: no room left on the local disk")
+    if error.errno == _errno.EFBIG:
+        return FileTooLarge(f"{what}: too large for the local disk")
+    return LocalDiskError(f"{what}: {error.strerror or error}")

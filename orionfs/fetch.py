@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from orionfs.content import CacheEntry, ContentCache
-from orionfs.errors import NoSuchName, OrionFsError, RemoteFailure, Stale
+from orionfs.errors import NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
 from orionfs.models import Key
 from orionfs.remote import Remote
+from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +73,11 @@ class Fetcher:
     def __init__(self, remote: Remote, content: ContentCache) -> None:
         self._remote = remote
         self._content = content
-        self._nursery: trio.Nursery | None = None
+        self._background = Background()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Home of the fetches. Ends when cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            await trio.sleep_forever()
+        await self._background.run(task_status)
 
     def open(self, key: Key, size: int) -> Source:
         """A version for reading; give it back with `close`."""
@@ -86,8 +85,8 @@ class Fetcher:
 
     def close(self, source: Source) -> None:
         self._content.release(source.key, source.entry)
-        if self._content.is_over_limit() and self._nursery is not None:
-            self._nursery.start_soon(trio.to_thread.run_sync, self._content.evict)
+        if self._content.is_over_limit():
+            self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
 
     async def read(self, source: Source, window: Window, offset: int, size: int) -> bytes:
         """Bytes of a version; short only at its end. Raises Stale if the id is gone."""
@@ -138,11 +137,10 @@ class Fetcher:
                 piece_start = part_end
 
     def _start(self, source: Source, start: int, end: int) -> None:
-        assert self._nursery is not None
         flight = _Flight(start, end, trio.Event())
         source.flights.append(flight)
         source.entry.readers += 1
-        self._nursery.start_soon(self._fly, source, flight)
+        self._background.start(f"fetch of {source.key.id}", partial(self._fly, source, flight))
 
     async def _fly(self, source: Source, flight: _Flight) -> None:
         try:
@@ -156,6 +154,8 @@ class Fetcher:
             flight.error = Stale(f"{source.key.kind.value} {source.key.id} is not on Orion any more: {error}")
         except OrionFsError as error:
             flight.error = error
+        except OSError as error:
+            flight.error = disk_error(error, "content cache")
         finally:
             source.flights.remove(flight)
             flight.done.set()

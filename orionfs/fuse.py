@@ -23,8 +23,15 @@ import trio
 
 from orionfs.attributes import ExtendedAttributes
 from orionfs.carry import new_mark
-from orionfs.content import disk_error
-from orionfs.errors import ExitStatus, NameExists, NotPermitted, NotSupported, OrionFsError, StartupError
+from orionfs.errors import (
+    ExitStatus,
+    NameExists,
+    NotPermitted,
+    NotSupported,
+    OrionFsError,
+    StartupError,
+    disk_error,
+)
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.models import Attributes, HandleId, Item

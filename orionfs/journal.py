@@ -18,6 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from orionfs.errors import LocalDiskError, NoSpace, OrionFsError, disk_error
 from orionfs.models import Key, Kind, LocalAttributes
 
 _SCHEMA = """
@@ -111,7 +112,10 @@ class Journal:
 
         `descriptor` is the staged file's. Rows that this version supersedes go in the same commit.
         """
-        os.fdatasync(descriptor)
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            raise disk_error(error, f"{row.path}: staged bytes") from error
         with self._transaction(durable=True):
             for old in supersedes:
                 self._set_step(old.mark, UploadStep.CANCELLED)
@@ -125,14 +129,15 @@ class Journal:
                 (UploadStep.UPLOADED.value, new_id, mark),
             )
 
-    def placed(self, row: UploadRow, key: Key, replaced: Removal | None) -> None:
-        """The item has its name: the upload ends, what it replaced becomes a removal."""
+    def placed(self, row: UploadRow, key: Key, left_over: Removal | None) -> None:
+        """The item has its name: the upload ends; what it replaced becomes a removal if it is still there."""
         with self._transaction():
             self._db.execute("DELETE FROM uploads WHERE mark = ?", (row.mark,))
             self._put_local(key, LocalAttributes(row.mtime_ns, row.permissions))
-            if replaced is not None:
-                self._put_removal(replaced)
-                self._db.execute("DELETE FROM local WHERE kind = ? AND id = ?", _columns(replaced.key))
+            if left_over is not None:
+                self._put_removal(left_over)
+            if row.replaces is not None and row.replaces != key:
+                self._drop_local(row.replaces)
 
     def retarget(self, mark: str, folder: str, name: str, replaces: Key | None) -> None:
         """A version under way gets another name, and may replace another item there."""
@@ -187,9 +192,13 @@ class Journal:
 
     # What only this machine knows
 
-    def set_local(self, key: Key, attributes: LocalAttributes) -> None:
+    def set_local(self, key: Key, attributes: LocalAttributes | None) -> None:
+        """Keep, or with None forget, what only this machine knows of an item."""
         with self._transaction():
-            self._put_local(key, attributes)
+            if attributes is not None:
+                self._put_local(key, attributes)
+            else:
+                self._drop_local(key)
 
     def local_attributes(self) -> dict[Key, LocalAttributes]:
         rows = self._db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
@@ -225,18 +234,24 @@ class Journal:
             (*_columns(key), attributes.mtime_ns, attributes.permissions),
         )
 
+    def _drop_local(self, key: Key) -> None:
+        self._db.execute("DELETE FROM local WHERE kind = ? AND id = ?", _columns(key))
+
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:
         """One commit; a durable one is synced to the disk before it returns."""
         level = "FULL" if durable or not self._is_lazy_allowed else "NORMAL"
-        self._db.execute(f"PRAGMA synchronous = {level}")
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute(f"PRAGMA synchronous = {level}")
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise _journal_error(error) from error
             raise
-        self._db.execute("COMMIT")
 
 
 def _upload_row(row: tuple[Any, ...]) -> UploadRow:
@@ -255,6 +270,12 @@ def _upload_row(row: tuple[Any, ...]) -> UploadRow:
         step=UploadStep(step),
         sealed_ns=sealed_ns,
     )
+
+
+def _journal_error(error: sqlite3.Error) -> OrionFsError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return NoSpace("journal: no room left on the local disk")
+    return LocalDiskError(f"journal: {error}")
 
 
 def _columns(key: Key | None) -> tuple[str | None, int | None]:

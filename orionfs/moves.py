@@ -47,7 +47,7 @@ class Moves:
         is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
         await self._files.cancel_upload(inode)
         if is_readable:
-            await self._namespace.remove_item(inode, self._remote.delete)
+            await self._namespace.remove_item(inode, self._remove)
             return
 
         async def promise(key: Key) -> None:
@@ -56,6 +56,10 @@ class Moves:
             self._files.remove_at_last_close(inode, removal, lambda: self._namespace.settle(parent, name))
 
         await self._namespace.remove_item(inode, promise, is_removed_later=True)
+
+    async def _remove(self, key: Key) -> None:
+        await self._remote.delete(key)
+        self._sync.write_down_soon(key, None)
 
     async def rename(
         self, parent: Inode, name: str, new_parent: Inode, new_name: str, *, may_replace: bool

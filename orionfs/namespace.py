@@ -212,6 +212,7 @@ class Namespace:
         if inode.item.key is not None:
             with self.doubting(parent):
                 await remove(inode.item.key)
+            self._local.pop(inode.item.key, None)
         self._commit_gone(inode, inf if is_removed_later else self._clock())
 
     def settle(self, parent: Inode, name: str) -> None:

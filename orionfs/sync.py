@@ -13,16 +13,18 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from orionfs.carry import Carrier, JournalThread, Upload, UploadState
 from orionfs.content import ContentCache, Staged
-from orionfs.errors import AccessDenied, OrionFsError, Unreachable
+from orionfs.errors import LocalDiskError, OrionFsError, Unreachable
 from orionfs.journal import Journal, Removal, UploadRow
 from orionfs.models import Item, Key, LocalAttributes
 from orionfs.remote import Health, Remote
+from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +48,12 @@ class Sync:
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         self._removals: dict[Key, Removal] = {}
         self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
-        self._nursery: trio.Nursery | None = None
+        self._background = Background()
         self._progress = trio.Condition()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Home of everything in the background. Ends when cancelled; the journal has the rest."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            await trio.sleep_forever()
+        await self._background.run(task_status)
 
     # What is promised
 
@@ -136,10 +135,11 @@ class Sync:
 
     def carry_soon(self, upload: Upload, delay_s: float = 0.0) -> None:
         """Carry an upload out in the background, again and again until it is over."""
-        assert self._nursery is not None
         if not upload.is_in_background:
             upload.is_in_background = True
-            self._nursery.start_soon(self._carry_in_background, upload, delay_s)
+            self._background.start(
+                f"upload of {upload.row.path}", partial(self._carry_in_background, upload, delay_s)
+            )
 
     async def retarget(self, upload: Upload, folder: str, name: str, replaces: Key | None) -> None:
         """A version under way gets another name. The caller holds `placing`."""
@@ -169,19 +169,19 @@ class Sync:
 
     def resume_removal(self, removal: Removal, on_done: Callable[[], None] | None = None) -> None:
         """Carry out, in the background, a removal that the journal knows."""
-        assert self._nursery is not None
         self._removals[removal.key] = removal
-        self._nursery.start_soon(self._remove_in_background, removal, on_done)
+        self._background.start(
+            f"removal of {removal.path}", partial(self._remove_in_background, removal, on_done)
+        )
 
-    def write_down_soon(self, key: Key, local: LocalAttributes) -> None:
-        """Write down, behind the caller, what only this machine knows of an item."""
-        assert self._nursery is not None
-        self._nursery.start_soon(self.set_local, key, local)
+    def write_down_soon(self, key: Key, local: LocalAttributes | None) -> None:
+        """Write down, behind the caller, what only this machine knows of an item (None: forget it)."""
+        self._background.start(f"note on {key.kind.value} {key.id}", partial(self.set_local, key, local))
 
     def tag_soon(self, key: Key, tags: Sequence[str]) -> None:
         """Put tags on an item behind the caller."""
-        assert self._nursery is not None
-        self._nursery.start_soon(self._until_done, lambda: self._remote.tag(key, tags))
+        tag = partial(self._until_done, lambda: self._remote.tag(key, tags))
+        self._background.start(f"tags of {key.kind.value} {key.id}", tag)
 
     def resume_cancelled(self, row: UploadRow) -> None:
         """A cancelled version of an earlier daemon: remove what it left."""
@@ -214,7 +214,7 @@ class Sync:
             async with self._progress:
                 await self._progress.wait()
 
-    async def set_local(self, key: Key, local: LocalAttributes) -> None:
+    async def set_local(self, key: Key, local: LocalAttributes | None) -> None:
         """Write down what only this machine knows of an item."""
         await self._journal.run(lambda journal: journal.set_local(key, local))
 
@@ -236,6 +236,9 @@ class Sync:
                     await self._carry(upload)
             except OrionFsError as error:
                 pause_s = self._note_failure(upload, error, pause_s)
+            except Exception as error:
+                log.exception("%s: unexpected", upload.row.path)
+                pause_s = self._note_failure(upload, LocalDiskError(str(error)), pause_s)
         upload.is_in_background = False
 
     def _note_failure(self, upload: Upload, error: OrionFsError, pause_s: float) -> float:
@@ -248,21 +251,23 @@ class Sync:
         return min(_BACKGROUND_PAUSE_MAX_S, max(1.0, 2 * pause_s)) if error.is_retryable else _REFUSED_PAUSE_S
 
     def _set_cancelled(self, upload: Upload) -> None:
-        assert self._nursery is not None
         upload.state = UploadState.CANCELLED
-        self._nursery.start_soon(self._clean_cancelled, upload)
+        self._background.start(f"clean-up of {upload.row.path}", partial(self._clean_cancelled, upload))
 
     async def _clean_cancelled(self, upload: Upload) -> None:
         """Remove what a cancelled version left on Orion and here, once its last attempt has ended."""
         async with upload.carrying:
-            await self._until_done(lambda: self._carrier.remove_marked(upload))
+            try:
+                await self._until_done(lambda: self._carrier.remove_marked(upload))
+            except OrionFsError as error:
+                log.warning("%s: %s stays on Orion: %s", upload.row.path, upload.row.mark, error)
         await self._journal.run(lambda journal: journal.drop_upload(upload.row.mark))
         await self._over(upload)
 
     async def _remove_in_background(self, removal: Removal, on_done: Callable[[], None] | None) -> None:
         try:
             await self._until_done(lambda: self._remote.delete(removal.key))
-        except AccessDenied as error:
+        except OrionFsError as error:
             log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
         await self._journal.run(lambda journal: journal.drop_removal(removal.key))
         self._removals.pop(removal.key, None)

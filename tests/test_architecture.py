@@ -31,7 +31,7 @@ RANKS: list[set[str]] = [
     {"journal", "content", "metacache", "inodes"},
     {"names", "ranges"},
     {"remote"},
-    {"shapes", "bridge", "failures"},
+    {"shapes", "bridge", "failures", "tasks"},
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [{"config"}, {"models", "mountinfo"}, {"errors"}, {"__init__"}]

@@ -1,0 +1,40 @@
+"""Tasks in the background: what goes wrong in one is logged, and never ends the daemon. A leaf."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from orionfs.errors import OrionFsError
+
+log = logging.getLogger(__name__)
+
+
+class Background:
+    """A nursery whose tasks can't hurt each other; `run` it for as long as they may live."""
+
+    def __init__(self) -> None:
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be the parent of the tasks. Ends when cancelled, and all of them with it."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def start(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Start a task; `what` says in the log what it was about."""
+        assert self._nursery is not None
+        self._nursery.start_soon(_guarded, what, work, name=what)
+
+
+async def _guarded(what: str, work: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await work()
+    except OrionFsError as error:
+        log.warning("%s: %s", what, error)
+    except Exception:
+        log.exception("%s: unexpected", what)

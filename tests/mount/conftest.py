@@ -1,0 +1,163 @@
+"""Mounts to test on, each on both sessions.
+
+`mounted` is one mount a session, shared by all tests; `folder` a fresh folder on it. `impatient` is
+another mount of the same account that believes what it was told for a moment only. `make_stand` makes
+mounts, and servers with switches, for tests that need their own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.mount.server import Server
+from tests.mount.stand import Client, Stand
+
+MANY = 2000
+# Less than pytest's own limit, which can't end a call that waits for a daemon that hangs.
+HANG_S = 100
+
+_NUMBERS = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here mounts."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.needs_fuse)
+
+
+@pytest.fixture(scope="session")
+def many_names() -> list[str]:
+    """What is in my-data/many of the shared server."""
+    return [f"item-{number:04}.txt" for number in range(MANY)]
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory, many_names: list[str]) -> Iterator[Server]:
+    """The server that most tests use, with a folder of many items."""
+    folder = tmp_path_factory.mktemp("server")
+    many = folder / "import" / "many"
+    many.mkdir(parents=True)
+    for name in many_names:
+        (many / name).write_text(name)
+    server = Server(folder, import_dir=many.parent)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", params=list(Client), ids=lambda client: client.name.lower())
+def client(request: pytest.FixtureRequest) -> Client:
+    """The session that the mount works on."""
+    chosen: Client = request.param
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def shared_stand(
+    tmp_path_factory: pytest.TempPathFactory, shared_server: Server, client: Client
+) -> Iterator[Stand]:
+    """The mount that most tests use."""
+    stand = Stand(tmp_path_factory.mktemp("stand"), shared_server, client)
+    stand.mount()
+    yield stand
+    stand.close()
+
+
+@pytest.fixture(scope="session")
+def impatient_stand(
+    tmp_path_factory: pytest.TempPathFactory, shared_server: Server, client: Client
+) -> Iterator[Stand]:
+    """Another mount of the same account."""
+    options = ["metadata_ttl_s=0.4", "absence_ttl_s=0.4"]
+    stand = Stand(tmp_path_factory.mktemp("impatient"), shared_server, client, options)
+    stand.mount()
+    yield stand
+    stand.close()
+
+
+@pytest.fixture
+def mounted(request: pytest.FixtureRequest, shared_stand: Stand) -> Iterator[Stand]:
+    """A mount whose log must stay calm while the test runs."""
+    yield from watched(request, shared_stand)
+
+
+@pytest.fixture
+def impatient(request: pytest.FixtureRequest, impatient_stand: Stand) -> Iterator[Stand]:
+    """A mount that hears within moments of what other machines do."""
+    yield from watched(request, impatient_stand)
+
+
+def watched(request: pytest.FixtureRequest, stand: Stand) -> Iterator[Stand]:
+    """Look after a stand for one test: it is mounted, it ends if it hangs, its log is looked at."""
+    if not stand.is_healthy:
+        stand.close()
+        stand.mount()
+    start = len(stand.log)
+    watchdog = threading.Timer(HANG_S, stand.kill)
+    watchdog.start()
+    yield stand
+    watchdog.cancel()
+    assert stand.complaints(start, declared(request)) == []
+
+
+def declared(request: pytest.FixtureRequest) -> list[str]:
+    """What the log may say in this test."""
+    return [str(marker.args[0]) for marker in request.node.iter_markers("expect_log")]
+
+
+@pytest.fixture
+def folder(mounted: Stand, request: pytest.FixtureRequest) -> Path:
+    """A fresh folder on the mount."""
+    return fresh_folder(mounted, request)
+
+
+def fresh_folder(stand: Stand, request: pytest.FixtureRequest) -> Path:
+    """A folder of this test's own in My Data, made through the mount."""
+    name = re.sub(r"\W+", "-", request.node.originalname)[:60]
+    path = stand.mine / f"{next(_NUMBERS)}-{name}"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def make_stand(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Stand]]:
+    """Makes stands of the test's own, each with a server of its own unless one is given."""
+    servers: list[Server] = []
+    stands: list[Stand] = []
+
+    def make(
+        client: Client = Client.OWN,
+        *,
+        server: Server | None = None,
+        options: Sequence[str] = (),
+        is_mounted: bool = True,
+        **switches: str,
+    ) -> Stand:
+        if server is None:
+            server = Server(tmp_path_factory.mktemp("server"), switches)
+            servers.append(server)
+        stand = Stand(tmp_path_factory.mktemp("stand"), server, client, options)
+        stands.append(stand)
+        if is_mounted:
+            stand.mount()
+        return stand
+
+    watchdog = threading.Timer(HANG_S, lambda: [stand.kill() for stand in stands])
+    watchdog.start()
+    yield make
+    watchdog.cancel()
+    for stand in stands:
+        stand.close()
+    for server in servers:
+        server.close()
+    for stand in stands:
+        assert stand.complaints(0, declared(request)) == []

@@ -1,0 +1,253 @@
+"""One mount under test: the daemon in its own process, with a home and folders of its own.
+
+The server may be shared by several stands. A test works on the mount as any program does; what the
+daemon says is read from its log, what it asks from the server's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from orionfs.config import control_path
+from orionfs.mountinfo import mount_at, read_mountinfo
+from tests.cli.processes import wait_for
+from tests.mount.server import REPOSITORY, Direct, Row, Server
+
+COMMAND_TIMEOUT_S = 100
+CONTROL_TIMEOUT_S = 60
+
+_FOLDERS = {
+    "XDG_CONFIG_HOME": "config",
+    "XDG_CACHE_HOME": "cache",
+    "XDG_STATE_HOME": "state",
+    "XDG_DATA_HOME": "data",
+    "XDG_RUNTIME_DIR": "run",
+}
+_RECORD = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) [\w.]+: ")
+
+
+class Client(enum.Enum):
+    """The sessions that a mount must work on; the values are what a profile says."""
+
+    OWN = "own"
+    DOCUMENTED = "tests.documented.session:make_session"
+
+
+class Counted:
+    """What the server was asked while something was done."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.rows: list[Row] = []
+
+    @property
+    def cost(self) -> list[str]:
+        """What counts: requests of our own session, calls of the documented one; a word each."""
+        return [row.word for row in self.rows if self._client is Client.OWN or row.is_call]
+
+    def of(self, word: str) -> list[Row]:
+        """The requests of one kind."""
+        return [row for row in self.rows if row.word == word]
+
+    def __repr__(self) -> str:
+        return "\n".join(["asked:", *map(str, self.rows)])
+
+
+class Stand:
+    """A mount of one account on a server; made unmounted."""
+
+    def __init__(
+        self, folder: Path, server: Server, client: Client = Client.OWN, options: Sequence[str] = ()
+    ) -> None:
+        self.folder = folder
+        self.server = server
+        self.client = client
+        self.options = list(options)
+        self.point = folder / "orion"
+        self.mine = self.point / "my-data"
+        self.team = self.point / "team-data"
+        self.home = folder / "home"
+        self.environment = _environment(self.home)
+        self.prefix: list[str] = []
+        self._pids: list[int] = []
+        self.point.mkdir()
+        for each in ("", *_FOLDERS.values()):
+            (self.home / each).mkdir(mode=0o700)
+        self.write_profile(server.url, server.token)
+
+    def write_profile(self, url: str, token: str, name: str = "default") -> None:
+        """A config with this profile alone."""
+        config = self.home / "config" / "orionfs" / "config.toml"
+        config.parent.mkdir(mode=0o700, exist_ok=True)
+        values = {"url": url, "token": token, "client": self.client.value}
+        lines = [f"[profile.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        config.touch(mode=0o600)
+        config.write_text("\n".join([*lines, ""]))
+
+    @property
+    def direct(self) -> Direct:
+        """Another machine of the same account."""
+        return self.server.direct
+
+    def orion_path(self, path: Path) -> str:
+        """Where on Orion a path below the mount point is, names taken as they are."""
+        top, *names = path.relative_to(self.point).parts
+        return "/".join([{"my-data": Direct.home, "team-data": Direct.team}[top], *names])
+
+    # Life
+
+    def run(self, *arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        """`orionfs ARGUMENTS`, as from a shell."""
+        return subprocess.run(
+            [*self.prefix, sys.executable, "-P", "-m", "orionfs", *map(str, arguments)],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_TIMEOUT_S,
+            **more,
+        )
+
+    @property
+    def is_mounted(self) -> bool:
+        return mount_at(read_mountinfo(), self.point) is not None
+
+    def mount(self, *more: str) -> None:
+        """Mount; anything but success is an error."""
+        options = [part for option in (*self.options, *more) for part in ("-o", option)]
+        done = self.run("mount", self.point, *options)
+        assert done.returncode == 0, done.stderr
+        self._pids = [self.pid(), *_children(self.pid())]
+
+    def umount(self) -> None:
+        """Unmount in order: everything uploaded, and no process left."""
+        pids = {*self._pids, *_children(self._pids[0])}
+        done = self.run("umount", self.point)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert not self.is_mounted
+        wait_for(lambda: not any(map(is_alive, pids)))
+        self._pids = []
+
+    def remount(self, *more: str) -> None:
+        """Unmount and mount again: nothing is believed from before."""
+        self.umount()
+        self.mount(*more)
+
+    def kill(self) -> None:
+        """End the daemon as a power cut would; the mount stays, dead."""
+        if self._pids and is_alive(self._pids[0]):
+            os.kill(self._pids[0], signal.SIGKILL)
+        wait_for(lambda: not any(map(is_alive, self._pids)))
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever state it is in."""
+        if not self._pids and not self.is_mounted:
+            return
+        if self._pids and is_alive(self._pids[0]):
+            self.umount()
+            return
+        self.run("umount", self.point)
+
+    def pid(self) -> int:
+        """The daemon's."""
+        return int(self.ask("status")["pid"])
+
+    # Talking
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """The last answer of the daemon to a command on its control socket."""
+        runtime = Path(self.environment["XDG_RUNTIME_DIR"]) / "orionfs"
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(CONTROL_TIMEOUT_S)
+            connection.connect(str(control_path(runtime, self.point)))
+            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                for line in answers:
+                    answer: dict[str, Any] = json.loads(line)
+                    if command != "drain" or answer.get("done"):
+                        return answer
+        raise AssertionError(f"no answer to {command}")
+
+    def drain(self) -> None:
+        """Wait until all that was written is on Orion."""
+        answer = self.ask("drain")
+        assert (answer["pending"], answer["failed"]) == (0, []), answer
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[Counted]:
+        """Count what is asked in the block and by what it leaves to be done."""
+        counted = Counted(self.client)
+        self.server.settle()
+        before = len(self.server.rows())
+        yield counted
+        self.drain()
+        self.server.settle()
+        counted.rows = self.server.rows()[before:]
+
+    # The log
+
+    @property
+    def log(self) -> str:
+        """Everything the daemons of this mount said."""
+        return "".join(path.read_text() for path in sorted((self.home / "state").rglob("*.log")))
+
+    def complaints(self, start: int, declared: Sequence[str]) -> list[str]:
+        """What was said since `start` that is no plain record below WARNING, and not declared.
+
+        A line without the head of a record belongs to the one before: a traceback, or something that
+        printed past the log.
+        """
+        entries: list[str] = []
+        for line in self.log[start:].splitlines():
+            if _RECORD.match(line) or not entries:
+                entries.append(line)
+            else:
+                entries[-1] += "\n" + line
+        return [
+            entry for entry in entries if not _is_calm(entry) and not any(re.search(d, entry) for d in declared)
+        ]
+
+
+def _is_calm(entry: str) -> bool:
+    head = _RECORD.match(entry)
+    return head is not None and head["level"] in ("DEBUG", "INFO") and "\n" not in entry
+
+
+def _environment(home: Path) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORION"))}
+    folders = {variable: str(home / folder) for variable, folder in _FOLDERS.items()}
+    return {
+        **environment,
+        **folders,
+        "HOME": str(home),
+        "PYTHONPATH": str(REPOSITORY),
+        # They are lines of the log then, and the log is looked at.
+        "PYTHONWARNINGS": "default",
+    }
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is not reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
