@@ -19,7 +19,7 @@ import trio
 
 from orionfs.carry import Upload, UploadState, new_mark
 from orionfs.content import Staged, copy_range
-from orionfs.errors import AccessDenied, IsADirectory, NotSupported, Stale
+from orionfs.errors import AccessDenied, IsADirectory, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher, Source, Window
 from orionfs.inodes import Inode
 from orionfs.journal import Removal, UploadRow
@@ -40,7 +40,6 @@ class OpenFile:
     handles: int = 0
     staged: Staged | None = None
     source: Source | None = None
-    uploaded_at_s: float | None = None  # when this open file was first carried to Orion
     flushing: trio.Lock = field(default_factory=trio.Lock)
     staging: trio.Lock = field(default_factory=trio.Lock)
 
@@ -50,10 +49,11 @@ class OpenFile:
 
 @dataclass(eq=False, slots=True)
 class Handle:
-    """One open file description."""
+    """One open file description. `has_written`: something that this handle has not flushed."""
 
     file: OpenFile
-    may_write: bool
+    has_written: bool = False
+    uploaded_at_s: float | None = None
     window: Window = field(default_factory=Window)
 
 
@@ -81,12 +81,12 @@ class Files:
             raise AccessDenied(f"{inode.local_path()}: a {inode.item.kind.value} can't be written as a file")
         if inode.item.kind not in (Kind.FILE, Kind.DATASET):
             raise NotSupported(f"{inode.local_path()}: a {inode.item.literal} can't be opened")
-        handle_id = self._new_handle(inode, may_write=may_write)
+        handle_id = self._new_handle(inode)
         try:
             if inode.item.size is None and inode.written_size is None:
                 await self._find_size(self._handles[handle_id].file)
             if flags & os.O_TRUNC and may_write:
-                await self._truncate(self._handles[handle_id].file, 0)
+                await self._truncate(self._handles[handle_id], 0)
         except BaseException:
             await self.release(handle_id)
             raise
@@ -94,11 +94,11 @@ class Files:
 
     def create(self, inode: Inode) -> HandleId:
         """Open a file that was just made here; its first flush puts it on Orion, empty or not."""
-        handle_id = self._new_handle(inode, may_write=True)
-        file = self._handles[handle_id].file
-        if file.staged is None:
-            file.staged = self._sync.new_staged()
-            file.staged.is_dirty = True
+        handle_id = self._new_handle(inode)
+        handle = self._handles[handle_id]
+        if handle.file.staged is None:
+            handle.file.staged = self._sync.new_staged()
+            handle.file.staged.is_dirty = handle.has_written = True
         return handle_id
 
     async def read(self, handle_id: HandleId, offset: int, size: int) -> bytes:
@@ -111,9 +111,11 @@ class Files:
 
     async def write(self, handle_id: HandleId, offset: int, data: bytes) -> int:
         """Stage bytes. Raises NoSpace; what was there before stays whole."""
-        file = self._handles[handle_id].file
+        handle = self._handles[handle_id]
+        file = handle.file
         async with file.staging:
             staged = await self._writable(file, offset)
+            handle.has_written = True
             written = staged.write(offset, data)
         self._namespace.note_written(file.inode, staged.size)
         return written
@@ -121,51 +123,69 @@ class Files:
     async def truncate(self, inode: Inode, size: int, handle_id: HandleId | None) -> None:
         """ftruncate by handle; by path it seals a version of its own."""
         if handle_id is not None:
-            await self._truncate(self._handles[handle_id].file, size)
+            await self._truncate(self._handles[handle_id], size)
             return
         own_handle = await self.open(inode, os.O_WRONLY)
         try:
-            await self._truncate(self._handles[own_handle].file, size)
+            await self._truncate(self._handles[own_handle], size)
             await self.flush(own_handle)
         finally:
             await self.release(own_handle)
 
     async def flush(self, handle_id: HandleId) -> None:
-        """close(2) and fsync(2): what was written is on Orion when this returns.
+        """close(2): what was written through this handle is on Orion when this returns."""
+        handle = self._handles[handle_id]
+        if handle.has_written:
+            await self._publish(handle)
 
-        While a file stays open its second and later versions go up behind it, at most one in 10 s: every
+    async def fsync(self, handle_id: HandleId) -> None:
+        """fsync(2): all that was written to the file, through whichever handle."""
+        await self._publish(self._handles[handle_id])
+
+    async def _publish(self, handle: Handle) -> None:
+        """Seal what is staged and carry it to Orion.
+
+        While a handle stays open its second and later versions go up behind it, at most one in 10 s: every
         exit of a child that inherited the descriptor is a flush too, and can't be told apart.
         """
-        file = self._handles[handle_id].file
+        file = handle.file
         async with file.flushing:
-            if file.staged is None or not file.staged.is_dirty:
+            handle.has_written = False
+            if file.staged is None or not file.staged.is_dirty or not file.inode.is_attached:
                 return
             upload = await self._seal(file, file.staged)
-            if file.uploaded_at_s is None:
+            if handle.uploaded_at_s is None:
                 await self._sync.carry(upload)
-                file.uploaded_at_s = trio.current_time()
+                handle.uploaded_at_s = trio.current_time()
                 return
-            due_s = file.uploaded_at_s + _UPLOAD_EVERY_S
-            file.uploaded_at_s = max(due_s, trio.current_time())
-            self._sync.carry_soon(upload, max(0.0, due_s - trio.current_time()))
+            due_s = max(handle.uploaded_at_s + _UPLOAD_EVERY_S, trio.current_time())
+            handle.uploaded_at_s = due_s
+            self._sync.carry_soon(upload, due_s - trio.current_time())
 
     async def release(self, handle_id: HandleId) -> None:
         """The last reference of a handle is gone; what nobody flushed is sealed and goes up behind this."""
-        handle = self._handles.pop(handle_id)
-        file = handle.file
+        file = self._handles.pop(handle_id).file
         async with file.flushing:
             try:
-                if file.handles == 1 and file.staged is not None and file.staged.is_dirty:
-                    await self._seal_behind(file, file.staged)
+                if file.handles == 1:
+                    await self._seal_behind(file)
+            except OrionFsError as error:
+                self._keep_unsealed(file, error)
             finally:
                 self._let_go(file)
+
+    def _keep_unsealed(self, file: OpenFile, error: OrionFsError) -> None:
+        """Nobody hears of an error here, so the bytes stay where the next mount finds them."""
+        assert file.staged is not None
+        log.error("%s: not uploaded, kept in %s: %s", file.inode.local_path(), file.staged.path, error)
+        file.staged.close()
+        file.staged = None
 
     async def seal_all(self) -> None:
         """The mount ends: everything that was written is promised to Orion."""
         for file in list(self._files.values()):
             async with file.flushing:
-                if file.staged is not None and file.staged.is_dirty:
-                    await self._seal_behind(file, file.staged)
+                await self._seal_behind(file)
 
     # Contents without a handle
 
@@ -192,7 +212,7 @@ class Files:
         """A file that Orion has not heard of yet (mknod, or open and never flushed) goes there now."""
         handle_id = self.create(inode)
         try:
-            await self.flush(handle_id)
+            await self.fsync(handle_id)
         finally:
             await self.release(handle_id)
 
@@ -224,8 +244,10 @@ class Files:
         assert file.staged is not None
         return file.staged
 
-    async def _truncate(self, file: OpenFile, size: int) -> None:
+    async def _truncate(self, handle: Handle, size: int) -> None:
+        file = handle.file
         async with file.staging:
+            handle.has_written = True
             if file.staged is None:
                 await self._stage(file, min(size, file.inode.item.size or 0))
             elif not file.staged.can_change_from(min(size, file.staged.size)):
@@ -280,9 +302,9 @@ class Files:
         self._attach_upload(inode, upload)
         return upload
 
-    async def _seal_behind(self, file: OpenFile, staged: Staged) -> None:
-        if file.inode.is_attached:
-            self._sync.carry_soon(await self._seal(file, staged))
+    async def _seal_behind(self, file: OpenFile) -> None:
+        if file.staged is not None and file.staged.is_dirty and file.inode.is_attached:
+            self._sync.carry_soon(await self._seal(file, file.staged))
 
     def _row(self, inode: Inode, staged: Staged) -> UploadRow:
         parent, _ = self._namespace.place_of(inode)
@@ -348,7 +370,7 @@ class Files:
 
     # Open files
 
-    def _new_handle(self, inode: Inode, *, may_write: bool) -> HandleId:
+    def _new_handle(self, inode: Inode) -> HandleId:
         file = self._files.get(inode.number)
         if file is None:
             file = self._files[inode.number] = OpenFile(inode)
@@ -358,7 +380,7 @@ class Files:
         file.handles += 1
         inode.opens += 1
         handle_id = HandleId(next(self._numbers))
-        self._handles[handle_id] = Handle(file, may_write)
+        self._handles[handle_id] = Handle(file)
         return handle_id
 
     def _let_go(self, file: OpenFile) -> None:

@@ -301,7 +301,7 @@ class Operations(pyfuse3.Operations):
 
     @_uploading
     async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._files.flush(HandleId(fh))
+        await self._files.fsync(HandleId(fh))
 
     @_uploading
     async def release(self, fh: int) -> None:

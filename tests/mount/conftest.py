@@ -25,6 +25,7 @@ HANG_S = 100
 _NUMBERS = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here mounts."""
     here = Path(__file__).parent

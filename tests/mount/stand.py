@@ -124,6 +124,11 @@ class Stand:
     def is_mounted(self) -> bool:
         return mount_at(read_mountinfo(), self.point) is not None
 
+    @property
+    def is_healthy(self) -> bool:
+        """Mounted, by a daemon that lives."""
+        return self.is_mounted and bool(self._pids) and is_alive(self._pids[0])
+
     def mount(self, *more: str) -> None:
         """Mount; anything but success is an error."""
         options = [part for option in (*self.options, *more) for part in ("-o", option)]
