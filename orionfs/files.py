@@ -49,10 +49,15 @@ class OpenFile:
 
 @dataclass(eq=False, slots=True)
 class Handle:
-    """One open file description. `has_written`: something that this handle has not flushed."""
+    """One open file description.
+
+    `has_written`: something that this handle has not flushed; `expects_data`: the open truncated, and
+    nothing was written yet.
+    """
 
     file: OpenFile
     has_written: bool = False
+    expects_data: bool = False
     uploaded_at_s: float | None = None
     window: Window = field(default_factory=Window)
 
@@ -87,18 +92,20 @@ class Files:
                 await self._find_size(self._handles[handle_id].file)
             if flags & os.O_TRUNC and may_write:
                 await self._truncate(self._handles[handle_id], 0)
+                self._handles[handle_id].expects_data = True
         except BaseException:
             await self.release(handle_id)
             raise
         return handle_id
 
-    def create(self, inode: Inode) -> HandleId:
-        """Open a file that was just made here; its first flush puts it on Orion, empty or not."""
+    def create(self, inode: Inode, flags: int = 0) -> HandleId:
+        """Open a file that was just made here; its first flush puts it on Orion."""
         handle_id = self._new_handle(inode)
         handle = self._handles[handle_id]
         if handle.file.staged is None:
             handle.file.staged = self._sync.new_staged()
             handle.file.staged.is_dirty = handle.has_written = True
+            handle.expects_data = bool(flags & os.O_TRUNC)
         return handle_id
 
     async def read(self, handle_id: HandleId, offset: int, size: int) -> bytes:
@@ -115,7 +122,7 @@ class Files:
         file = handle.file
         async with file.staging:
             staged = await self._writable(file, offset)
-            handle.has_written = True
+            handle.has_written, handle.expects_data = True, False
             written = staged.write(offset, data)
         self._namespace.note_written(file.inode, staged.size)
         return written
@@ -133,9 +140,13 @@ class Files:
             await self.release(own_handle)
 
     async def flush(self, handle_id: HandleId) -> None:
-        """close(2): what was written through this handle is on Orion when this returns."""
+        """close(2): what was written through this handle is on Orion when this returns.
+
+        After an open that truncated, nothing is sealed before something is written, or the last close:
+        a shell closes a copy of the descriptor first, and must not leave an empty version if it dies.
+        """
         handle = self._handles[handle_id]
-        if handle.has_written:
+        if handle.has_written and not handle.expects_data:
             await self._publish(handle)
 
     async def fsync(self, handle_id: HandleId) -> None:

@@ -34,11 +34,11 @@ from orionfs.errors import (
 )
 from orionfs.files import Files
 from orionfs.inodes import Inode
-from orionfs.models import Attributes, HandleId, Item
+from orionfs.models import Attributes, HandleId
 from orionfs.mountinfo import mount_at, read_mountinfo
 from orionfs.moves import Moves
 from orionfs.names import from_kernel
-from orionfs.namespace import Namespace
+from orionfs.namespace import Namespace, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ _BLOCK_BYTES = 512
 _PREFERRED_IO_BYTES = 2**20
 _NO_DEADLINE_S = float("inf")  # flush and fsync: bounded by the upload's own timeouts, which grow with size
 _NAME_MAX = 255
+_DOTS = (b".", b"..")
 _MAX_BACKGROUND = 256  # with the kernel's 12, twelve stalled reads stop every other one for 19 s (measured)
 _CONGESTION_THRESHOLD = 192
 _READ_AHEAD_KB = 1024  # 340 MB/s with the default 128, several times that with 1 MiB requests (measured)
@@ -66,11 +67,11 @@ class Presentation:
 
 @dataclass(slots=True)
 class _Directory:
-    """Snapshot of one opened directory: entries by offset."""
+    """Snapshot of one opened directory: entries by offset; `rewinddir` takes a new one."""
 
     inode: Inode
-    entries: list[tuple[str, Item]]
-    valid_s: float
+    snapshot: Snapshot
+    is_read: bool = False
 
 
 def _handler(
@@ -240,20 +241,29 @@ class Operations(pyfuse3.Operations):
     @_reading
     async def opendir(self, inode: int, ctx: Any) -> int:
         folder = self._inodes.get(inode)
-        items, valid_s = await self._namespace.list(folder)
+        snapshot = await self._namespace.snapshot(folder)
         handle = self._next_directory
         self._next_directory += 1
-        self._directories[handle] = _Directory(folder, list(items.items()), valid_s)
+        self._directories[handle] = _Directory(folder, snapshot)
         return handle
 
     @_reading
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
         directory = self._directories[fh]
-        for at in range(start_id, len(directory.entries)):
-            name, item = directory.entries[at]
-            inode = self._namespace.bind(directory.inode, name, item)
-            entry = self._encode(self._namespace.attributes(inode, directory.valid_s))
-            if not pyfuse3.readdir_reply(token, name.encode(), entry, at + 1):
+        if start_id == 0 and directory.is_read:
+            directory.snapshot = await self._namespace.snapshot(directory.inode)
+        directory.is_read = True
+        if not self._reply_dots(directory.inode, start_id, token):
+            return
+        snapshot = directory.snapshot
+        valid_s = self._namespace.remaining_s(snapshot)
+        for at in range(max(0, start_id - len(_DOTS)), len(snapshot.entries)):
+            name, item = snapshot.entries[at]
+            inode = self._namespace.entry(directory.inode, name, item, snapshot)
+            if inode is None:
+                continue
+            entry = self._encode(self._namespace.attributes(inode, valid_s))
+            if not pyfuse3.readdir_reply(token, name.encode(), entry, at + len(_DOTS) + 1):
                 self._inodes.collect(inode)
                 return
             inode.lookups += 1
@@ -284,7 +294,7 @@ class Operations(pyfuse3.Operations):
             inode = await self._namespace.child(self._inodes.get(parent_inode), from_kernel(name))
             handle_id = await self._files.open(inode, flags)
         else:
-            handle_id = self._files.create(inode)
+            handle_id = self._files.create(inode, flags)
         return _opened(handle_id), self._entered(inode, self._namespace.own_valid_s)
 
     @_contents
@@ -342,6 +352,15 @@ class Operations(pyfuse3.Operations):
         raise NotSupported("there are no links")
 
     # Encoding
+
+    def _reply_dots(self, folder: Inode, start_id: int, token: Any) -> bool:
+        """The entries `.` and `..`, which the kernel does not count; False if there was no room."""
+        for at in range(start_id, len(_DOTS)):
+            inode = folder if at == 0 else folder.parent or folder
+            entry = self._encode(self._namespace.attributes(inode, 0.0))
+            if not pyfuse3.readdir_reply(token, _DOTS[at], entry, at + 1):
+                return False
+        return True
 
     def _make_file(self, parent_inode: int, name: bytes, mode: int) -> Inode:
         parent = self._inodes.get(parent_inode)

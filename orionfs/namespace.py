@@ -27,6 +27,7 @@ from orionfs.errors import (
     NoSuchName,
     NotADirectory,
     NotPermitted,
+    NotSupported,
     RemoteFailure,
     Stale,
     TimedOut,
@@ -47,6 +48,15 @@ class Permissions:
 
     file: int = 0o644
     folder: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Visible names and items of a folder, taken and believed at these moments (seconds)."""
+
+    entries: list[tuple[str, Item]]
+    taken_at_s: float
+    holds_until_s: float
 
 
 class Namespace:
@@ -109,9 +119,24 @@ class Namespace:
             raise NoSuchName(f"{parent.local_path().rstrip('/')}/{name}")
         return inode
 
-    async def list(self, folder: Inode) -> tuple[dict[str, Item], float]:
-        """Visible name -> item, and for how many seconds that holds. Never short: incomplete is an error."""
-        return await self._beliefs.list(folder)
+    async def snapshot(self, folder: Inode) -> Snapshot:
+        """All entries of a folder at one moment. Never short: an incomplete listing is an error."""
+        items, valid_s = await self._beliefs.list(folder)
+        now_s = self._clock()
+        return Snapshot(list(items.items()), now_s, now_s + valid_s)
+
+    def remaining_s(self, snapshot: Snapshot) -> float:
+        """For how many seconds a snapshot still holds."""
+        return max(0.0, snapshot.holds_until_s - self._clock())
+
+    def entry(self, folder: Inode, name: str, item: Item, snapshot: Snapshot) -> Inode | None:
+        """The inode of a snapshot's entry as it stands now; None if this mount has removed it since."""
+        change = self._changes.find(folder.number, name, snapshot.taken_at_s)
+        if change is not None:
+            return self.bind(folder, name, change.item) if change.item is not None else None
+        if self.remaining_s(snapshot) == 0 and folder.children and name in folder.children:
+            return folder.children[name]  # an old snapshot knows no better than what came after it
+        return self.bind(folder, name, item)
 
     def bind(self, parent: Inode, name: str, item: Item) -> Inode:
         """The inode of an item that was just seen under a name."""
@@ -159,8 +184,8 @@ class Namespace:
     async def make_folder(self, parent: Inode, name: str) -> Inode:
         """mkdir. Raises NameExists, NotPermitted (virtual root), InvalidCall."""
         true_name = self._new_name(parent, name)
-        if "/" in true_name:
-            raise InvalidCall(f"{name}: Orion can't have a folder with a / in its name")
+        if "/" in true_name or true_name in (".", ".."):
+            raise InvalidCall(f"{name}: Orion can't have a folder called {true_name!r}")
         path = f"{parent.orion_path().rstrip('/')}/{true_name}"
         with self.doubting(parent):
             try:
@@ -307,6 +332,8 @@ class Namespace:
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
+        if inode.item.kind is Kind.FOLDER and inode.item.id is None:
+            await self._find_folder_id(inode)
         if inode.item.tags is None and inode.item.key is not None:
             inode.item = replace(inode.item, tags=await self._remote.tags(inode.item.key))
         return inode.item.tags or ()
@@ -323,6 +350,14 @@ class Namespace:
             await self._remote.tag(key, added)
         after = (set(inode.item.tags or ()) | set(added)) - set(removed)
         self._commit_tags(inode, tuple(sorted(after)))
+
+    async def _find_folder_id(self, folder: Inode) -> None:
+        try:
+            await self.folder_with_id(folder)
+        except CrossDevice as error:
+            raise NotSupported(
+                f"{folder.local_path()}: this stack gives folders no id, so no tags"
+            ) from error
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         inode.item = replace(inode.item, tags=tags)
@@ -355,7 +390,10 @@ class Namespace:
         self._check_may_change(parent)
         if self._beliefs.known(parent, name) is not None:
             raise NameExists(f"{parent.local_path().rstrip('/')}/{name}")
-        return decode_name(name)
+        true_name = decode_name(name)
+        if "\0" in true_name:
+            raise InvalidCall(f"{name}: Orion can't keep a name with a NUL")
+        return true_name
 
     def _check_may_change(self, folder: Inode) -> None:
         if folder.children is None or folder.item.kind is not Kind.FOLDER:

@@ -169,5 +169,13 @@ def _run_here(point: Path, report: background.Report, keep_fd: int | None, how: 
 
 def _log_to_stderr(level: str) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_make_harmless)
     # The level is about our own words: what libraries say at DEBUG holds signed addresses.
     logging.getLogger("orionfs").setLevel(level)
+
+
+def _make_harmless(record: logging.LogRecord) -> bool:
+    """Names on Orion may hold anything: a newline in one must not forge a line of the log."""
+    record.msg, record.args = printable(record.getMessage()), None
+    return True

@@ -89,7 +89,8 @@ def serve(data: Path, token_file: Path | None, ready_fd: int | None, **options: 
         message = f"orionfs: serving Orion on {url} (data in {data}, token in {token_file})"
         if ready_fd is None:
             click.echo(printable(message))
-        report.ready(message, url=url)
+        else:
+            report.ready(message, url=url)
 
     try:
         _serve({"data": data, "token_file": token_file, "ready": ready, **options})

@@ -32,7 +32,7 @@ class Switches:
     create_parents: str = _choice("no", "yes", "does creating a folder make its missing parents")
     remove_recursive: str = _choice("no", "yes", "does removing a folder remove what is in it")
     folders_assignable: str = _choice("yes", "no", "can folders be moved with assign")
-    slash_in_names: str = _choice("no", "yes", "may names of items contain '/'")
+    slash_in_names: str = _choice("yes", "no", "may names of items contain '/'")
     list_sizes: str = _choice("yes", "no", "do rows of listings carry sizes")
     list_tags: str = _choice("yes", "no", "do rows of listings carry tags")
     page_max: int = _number(1000, 1, "largest page of a listing, in rows")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("tests.mount.server", "tests.mount.stand")
+
 from tests.mount.server import Server
 from tests.mount.stand import Client, Stand
 
@@ -96,15 +98,20 @@ def impatient(request: pytest.FixtureRequest, impatient_stand: Stand) -> Iterato
 
 
 def watched(request: pytest.FixtureRequest, stand: Stand) -> Iterator[Stand]:
-    """Look after a stand for one test: it is mounted, it ends if it hangs, its log is looked at."""
+    """Look after a stand for one test: it is mounted, ends if it hangs, leaves nothing, logs nothing."""
     if not stand.is_healthy:
-        stand.close()
+        stand.discard()
         stand.mount()
     start = len(stand.log)
     watchdog = threading.Timer(HANG_S, stand.kill)
     watchdog.start()
     yield stand
     watchdog.cancel()
+    try:
+        stand.drain()
+    except BaseException:
+        stand.discard()
+        raise
     assert stand.complaints(start, declared(request)) == []
 
 

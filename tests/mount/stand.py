@@ -11,6 +11,7 @@ import enum
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -156,14 +157,22 @@ class Stand:
             os.kill(self._pids[0], signal.SIGKILL)
         wait_for(lambda: not any(map(is_alive, self._pids)))
 
+    def discard(self) -> None:
+        """Away with it, whatever state it is in, and with what it has promised."""
+        self.kill()
+        self._pids = []
+        if self.is_mounted:
+            assert self.run("umount", self.point).returncode == 0
+        for path in (self.home / "state" / "orionfs").iterdir():
+            if path.name != "log":
+                shutil.rmtree(path)
+
     def close(self) -> None:
-        """Leave nothing behind, whatever state it is in."""
-        if not self._pids and not self.is_mounted:
-            return
-        if self._pids and is_alive(self._pids[0]):
+        """Leave nothing behind: in order if it lives."""
+        if self.is_healthy:
             self.umount()
-            return
-        self.run("umount", self.point)
+        elif self.is_mounted or self._pids:
+            self.discard()
 
     def pid(self) -> int:
         """The daemon's."""
