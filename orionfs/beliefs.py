@@ -125,7 +125,7 @@ class Beliefs:
 
     def doubt(self, folder: Inode) -> None:
         """A change of this folder had an unclear end: ask again."""
-        self._cache.drop(folder.number)
+        self._cache.expire(folder.number)
 
     def drop(self, folder: Inode) -> None:
         """The folder is gone."""

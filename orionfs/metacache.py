@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from cachetools import LRUCache
 
@@ -78,6 +79,13 @@ class MetaCache:
         while len(singles) > _SINGLES_MAX:
             del singles[next(iter(singles))]
         self._put(folder, replace(belief, singles=singles))
+
+    def expire(self, folder: InodeNumber) -> None:
+        """Believe nothing of a folder any more; offline its last listing still answers."""
+        listing = self.get(folder).listing
+        self.drop(folder)
+        if listing is not None:
+            self._put(folder, FolderBelief(replace(listing, asked_at_s=-inf)))
 
     def drop(self, folder: InodeNumber) -> None:
         self._beliefs.pop(folder, None)
