@@ -64,16 +64,17 @@ class Beliefs:
             return {name: inode.item for name, inode in children.items()}, self.freshness.metadata_ttl_s
         if folder.item.kind is Kind.COLLECTION:
             raise NotSupported(f"{folder.local_path()}: collections can't be opened through the mount yet")
-        listing = self._fresh_listing(folder)
+        listing = self._fresh_listing(folder, since_s=None)
         while listing is None:
+            started_at_s = self._clock()
             try:
                 await self._once(folder, None, lambda: self._ask_listing(folder))
             except TimedOut:
-                listing = self._fresh_listing(folder)  # offline, what is cached is served however old
+                listing = self._fresh_listing(folder, since_s=None)
                 if listing is None:
                     raise
             else:
-                listing = self._cache.get(folder.number).listing
+                listing = self._fresh_listing(folder, since_s=started_at_s)
         if not listing.is_complete:
             self._cache.drop(folder.number)
             raise RemoteFailure(f"{folder.local_path()}: Orion told less than the folder holds; try again")
@@ -172,12 +173,13 @@ class Beliefs:
             item = self.changes.overlay(parent.number, listing).get(name)
         return item
 
-    def _fresh_listing(self, folder: Inode) -> Listing | None:
+    def _fresh_listing(self, folder: Inode, since_s: float | None) -> Listing | None:
+        """A listing that holds, or was asked for after `since_s`; offline, one however old."""
         listing = self._cache.get(folder.number).listing
-        if listing is None:
-            return None
-        is_believed = self._valid_s(listing.asked_at_s) > 0 or self._remote.health is Health.OFFLINE
-        return listing if is_believed else None
+        if listing is None or self._valid_s(listing.asked_at_s) > 0:
+            return listing
+        is_just_told = since_s is not None and listing.asked_at_s >= since_s
+        return listing if is_just_told or self._remote.health is Health.OFFLINE else None
 
     def _valid_s(self, asked_at_s: float) -> float:
         return max(0.0, asked_at_s + self.freshness.metadata_ttl_s - self._clock())
