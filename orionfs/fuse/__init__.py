@@ -1,0 +1,9 @@
+"""pyfuse3 <-> us; the one door to pyfuse3. Must not decide anything about names, contents or freshness."""
+
+from __future__ import annotations
+
+from orionfs.fuse.boundary import Presentation
+from orionfs.fuse.operations import Operations
+from orionfs.fuse.session import mounted, terminate, tune
+
+__all__ = ["Operations", "Presentation", "mounted", "terminate", "tune"]

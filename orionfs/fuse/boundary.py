@@ -1,0 +1,85 @@
+"""The one boundary around every handler of the kernel's requests.
+
+Our errors become their errno, anything else is logged and becomes EIO; nothing escapes, since whatever
+else a handler raises would end the mount for everybody. Every handler has a deadline.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+
+from orionfs.errors import OrionFsError, disk_error
+
+log = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_NO_DEADLINE_S = float("inf")  # uploads: bounded by the session's own timeouts, which grow with size
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """Who owns what the mount shows, and how long a handler may take (seconds)."""
+
+    uid: int
+    gid: int
+    read_deadline_s: float
+    change_deadline_s: float
+    contents_deadline_s: float
+
+
+def _handler(
+    deadline: Callable[[Presentation], float],
+) -> Callable[[Callable[_P, Coroutine[Any, Any, _T]]], Callable[_P, Coroutine[Any, Any, _T]]]:
+    """The boundary around a handler, and its deadline."""
+
+    def decorate(handler: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
+        name = handler.__name__
+
+        @functools.wraps(handler)
+        async def bounded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            operations: Any = args[0]
+            try:
+                with trio.fail_after(deadline(operations.presentation)):
+                    return await handler(*args, **kwargs)
+            except pyfuse3.FUSEError:
+                raise
+            except trio.TooSlowError:
+                log.warning("%s %s: no answer within its deadline", name, _described(args[1:]))
+                raise pyfuse3.FUSEError(errno.ETIMEDOUT) from None
+            except OrionFsError as error:
+                log.log(error.log_level, "%s %s: %s", name, _described(args[1:]), error)
+                raise pyfuse3.FUSEError(error.errno) from error
+            except OSError as error:
+                failed = disk_error(error, name)
+                log.error("%s %s: %s", name, _described(args[1:]), failed, exc_info=True)
+                raise pyfuse3.FUSEError(failed.errno) from error
+            except Exception as error:
+                log.exception("%s %s: unexpected", name, _described(args[1:]))
+                raise pyfuse3.FUSEError(errno.EIO) from error
+
+        return bounded
+
+    return decorate
+
+
+reading = _handler(lambda presentation: presentation.read_deadline_s)
+changing = _handler(lambda presentation: presentation.change_deadline_s)
+contents = _handler(lambda presentation: presentation.contents_deadline_s)
+uploading = _handler(lambda _: _NO_DEADLINE_S)
+
+
+def _described(args: Sequence[Any]) -> str:
+    """What a handler was about: numbers and a name; never what is written or set."""
+    named = [
+        arg for at, arg in enumerate(args) if isinstance(arg, int) or (isinstance(arg, bytes) and at != 2)
+    ]
+    return " ".join(ascii(arg) if isinstance(arg, bytes) else str(arg) for arg in named)[:300]
