@@ -37,7 +37,10 @@ CREATE TABLE IF NOT EXISTS uploads (
     sealed_ns INTEGER NOT NULL       -- order of sealing
 ) STRICT;
 CREATE TABLE IF NOT EXISTS removals (
-    kind TEXT NOT NULL, id INTEGER NOT NULL, path TEXT NOT NULL, PRIMARY KEY (kind, id)
+    kind TEXT NOT NULL, id INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    instead_kind TEXT, instead_id INTEGER,  -- only once this item has the path
+    PRIMARY KEY (kind, id)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS local (
     kind TEXT NOT NULL, id INTEGER NOT NULL, mtime_ns INTEGER, permissions INTEGER, PRIMARY KEY (kind, id)
@@ -82,10 +85,15 @@ class UploadRow:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """An item to be removed from Orion; `path` is where users knew it, for messages."""
+    """An item to be removed from Orion; `path` is where users knew it.
+
+    With `instead` it goes only if that item has the path: a rename was promised, and may not have
+    happened.
+    """
 
     key: Key
     path: str
+    instead: Key | None = None
 
 
 class Journal:
@@ -187,8 +195,8 @@ class Journal:
             self._db.execute("DELETE FROM removals WHERE kind = ? AND id = ?", _columns(key))
 
     def removals(self) -> list[Removal]:
-        rows = self._db.execute("SELECT kind, id, path FROM removals")
-        return [Removal(Key(Kind(kind), id_), path) for kind, id_, path in rows]
+        rows = self._db.execute("SELECT kind, id, path, instead_kind, instead_id FROM removals")
+        return [Removal(_key(kind, id_), path, _key_or_none(*instead)) for kind, id_, path, *instead in rows]
 
     # What only this machine knows
 
@@ -202,7 +210,7 @@ class Journal:
 
     def local_attributes(self) -> dict[Key, LocalAttributes]:
         rows = self._db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
-        return {Key(Kind(kind), id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
+        return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
     def absorb(self, other: Journal) -> None:
         """Take over everything of a journal whose daemon is gone."""
@@ -225,7 +233,8 @@ class Journal:
 
     def _put_removal(self, removal: Removal) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO removals VALUES (?, ?, ?)", (*_columns(removal.key), removal.path)
+            "INSERT OR REPLACE INTO removals VALUES (?, ?, ?, ?, ?)",
+            (*_columns(removal.key), removal.path, *_columns(removal.instead)),
         )
 
     def _put_local(self, key: Key, attributes: LocalAttributes) -> None:
@@ -265,7 +274,7 @@ def _upload_row(row: tuple[Any, ...]) -> UploadRow:
         mtime_ns=mtime_ns,
         permissions=permissions,
         tags=tuple(json.loads(tags)) if tags is not None else None,
-        replaces=Key(Kind(kind), id_) if kind is not None else None,
+        replaces=_key_or_none(kind, id_),
         new_id=new_id,
         step=UploadStep(step),
         sealed_ns=sealed_ns,
@@ -276,6 +285,14 @@ def _journal_error(error: sqlite3.Error) -> OrionFsError:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return NoSpace("journal: no room left on the local disk")
     return LocalDiskError(f"journal: {error}")
+
+
+def _key(kind: str, id_: int) -> Key:
+    return Key(Kind(kind), id_)
+
+
+def _key_or_none(kind: str | None, id_: int | None) -> Key | None:
+    return None if kind is None or id_ is None else _key(kind, id_)
 
 
 def _columns(key: Key | None) -> tuple[str | None, int | None]:

@@ -7,6 +7,7 @@ lost by either: open files stay readable, versions under way follow their name. 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from orionfs.carry import Upload, new_old_mark
 from orionfs.errors import (
@@ -17,6 +18,8 @@ from orionfs.errors import (
     NameExists,
     NotPermitted,
     OrionFsError,
+    RemoteFailure,
+    TimedOut,
 )
 from orionfs.files import Files
 from orionfs.inodes import Inode
@@ -30,6 +33,14 @@ from orionfs.sync import Sync
 log = logging.getLogger(__name__)
 
 _FETCHED_BEFORE_REMOVAL_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Replaced:
+    """What a rename replaces. `is_read_on`: somebody reads it, and it is too large to be fetched first."""
+
+    inode: Inode
+    is_read_on: bool
 
 
 class Moves:
@@ -103,69 +114,96 @@ class Moves:
     async def _rename_item(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> None:
         if source.item.key is None and self._files.upload_of(source) is None:
             await self._files.publish(source)  # what nobody promised to Orion yet must not replace anything
+        is_readable = True
         if target is not None:
-            await self._files.make_readable(target, _FETCHED_BEFORE_REMOVAL_BYTES)
+            is_readable = await self._files.make_readable(target, _FETCHED_BEFORE_REMOVAL_BYTES)
             await self._files.cancel_upload(target)
+        replaced = _Replaced(target, is_read_on=not is_readable) if target is not None else None
         upload = self._files.upload_of(source)
         if upload is None:
-            await self._move(source, target, parent, name)
+            await self._move(source, replaced, parent, name)
             return
         async with upload.placing:
-            await self._move(source, target, parent, name, None if upload.is_over else upload)
+            await self._move(source, replaced, parent, name, None if upload.is_over else upload)
 
     async def _move(
-        self, source: Inode, target: Inode | None, parent: Inode, name: str, upload: Upload | None = None
+        self,
+        source: Inode,
+        replaced: _Replaced | None,
+        parent: Inode,
+        name: str,
+        upload: Upload | None = None,
     ) -> None:
-        folder, true_name = parent.orion_path(), decode_name(name)
-        replaced = target.item.key if target is not None else None
-        if source.item.key is not None:
-            await self._move_on_orion(source, target, parent, Assignment(source.item, folder, true_name))
+        place = Assignment(source.item, parent.orion_path(), decode_name(name))
+        replaced_key = replaced.inode.item.key if replaced is not None else None
+        is_on_orion = source.item.key is not None
+        if is_on_orion:
+            with self._namespace.doubting(parent):
+                await self._move_on_orion(source, replaced, place)
         if upload is not None:
-            replaces = upload.row.replaces if source.item.key is not None else replaced
-            await self._sync.retarget(upload, folder, true_name, replaces)
-        is_settled = source.item.key is not None
-        self._namespace.commit_rename(source, parent, name, replaced, is_settled=is_settled)
+            replaces = upload.row.replaces if is_on_orion else replaced_key
+            await self._sync.retarget(upload, place.folder, place.name, replaces)
+        old_path = source.orion_path()
+        self._namespace.commit_rename(source, parent, name, replaced_key, is_settled=is_on_orion)
+        _note_move(old_path, f"{place.folder}/{place.name}")
 
-    async def _move_on_orion(
-        self, source: Inode, target: Inode | None, parent: Inode, place: Assignment
-    ) -> None:
+    async def _move_on_orion(self, source: Inode, replaced: _Replaced | None, place: Assignment) -> None:
         """New in place first, then the old one removed; if that may not be, everything stays as it was."""
+        if replaced is None or replaced.inode.item.key is None or source.item.key is None:
+            await self._place(replaced, place)
+            return
         back = Assignment(source.item, self._namespace.place_of(source)[0].orion_path(), source.item.name)
-        with self._namespace.doubting(parent):
-            try:
-                await self._remote.assign(place)
-            except Conflict as conflict:
-                await self._swap(target, place, conflict)
-            except InvalidCall as refused:
-                raise NotPermitted(f"{place.folder}/{place.name}: {refused}") from refused
-        _note_move(f"{back.folder}/{back.name}", f"{place.folder}/{place.name}")
-        if target is not None and target.item.key is not None:
-            await self._carry_tags(source, target)
-            await self._remove_replaced(target.item.key, place, back)
+        removal = Removal(replaced.inode.item.key, f"{place.folder}/{place.name}", source.item.key)
+        await self._sync.promise_removal(removal)
+        try:
+            await self._place(replaced, place)
+            await self._carry_tags(source, replaced.inode)
+            await self._remove_replaced(replaced, removal, back)
+        except (TimedOut, RemoteFailure):
+            self._sync.resume_removal(removal)  # an unclear end: whether it happened is looked up
+            raise
+        except OrionFsError:
+            await self._sync.withdraw_removal(removal.key)
+            raise
 
-    async def _swap(self, target: Inode | None, place: Assignment, conflict: Conflict) -> None:
-        """This stack refuses duplicate names: both items in one call."""
-        if target is None or target.item.key is None:
-            raise NameExists(f"{place.folder}/{place.name}") from conflict
-        await self._remote.assign(Assignment(target.item, place.folder, new_old_mark()), place)
+    async def _place(self, replaced: _Replaced | None, place: Assignment) -> None:
+        try:
+            if replaced is not None and replaced.is_read_on:
+                await self._swap(replaced, place)
+            else:
+                await self._remote.assign(place)
+        except Conflict as conflict:
+            if replaced is None:
+                raise NameExists(f"{place.folder}/{place.name}") from conflict
+            await self._swap(replaced, place)
+        except InvalidCall as refused:
+            raise NotPermitted(f"{place.folder}/{place.name}: {refused}") from refused
+
+    async def _swap(self, replaced: _Replaced, place: Assignment) -> None:
+        """Both items in one call: duplicate names are refused, or the old one is to stay for a while."""
+        old = replaced.inode.item
+        away = [] if old.key is None else [Assignment(old, place.folder, new_old_mark())]
+        await self._remote.assign(*away, place)
 
     async def _carry_tags(self, source: Inode, target: Inode) -> None:
         """Tags of the replaced item stay with the name, if the new one has none."""
         if target.item.tags and not await self._namespace.tags(source):
             await self._namespace.change_tags(source, target.item.tags, ())
 
-    async def _remove_replaced(self, key: Key, place: Assignment, back: Assignment) -> None:
-        path = f"{place.folder}/{place.name}"
+    async def _remove_replaced(self, replaced: _Replaced, removal: Removal, back: Assignment) -> None:
+        if replaced.is_read_on:
+            self._files.remove_at_last_close(replaced.inode, removal, lambda: None)
+            return
         try:
-            await self._remote.delete(key)
+            await self._remove(removal.key)
         except AccessDenied as denied:
             await self._remote.assign(back)
-            raise AccessDenied(f"{path}: what is there may not be replaced: {denied}") from denied
+            raise AccessDenied(f"{removal.path}: what is there may not be replaced: {denied}") from denied
         except OrionFsError as error:
-            log.info("%s: the replaced item is removed later: %s", path, error)
-            removal = Removal(key, path)
-            await self._sync.promise_removal(removal)
+            log.info("%s: the replaced item is removed later: %s", removal.path, error)
             self._sync.resume_removal(removal)
+        else:
+            await self._sync.withdraw_removal(removal.key)
 
 
 def _note_move(old: str, new: str) -> None:

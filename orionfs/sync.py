@@ -167,6 +167,10 @@ class Sync:
         """Write down that an item is to go; `resume_removal` does it."""
         await self._journal.run(lambda journal: journal.add_removal(removal))
 
+    async def withdraw_removal(self, key: Key) -> None:
+        """A promised removal has been carried out, or is not to be."""
+        await self._journal.run(lambda journal: journal.drop_removal(key))
+
     def resume_removal(self, removal: Removal, on_done: Callable[[], None] | None = None) -> None:
         """Carry out, in the background, a removal that the journal knows."""
         self._removals[removal.key] = removal
@@ -266,7 +270,7 @@ class Sync:
 
     async def _remove_in_background(self, removal: Removal, on_done: Callable[[], None] | None) -> None:
         try:
-            await self._until_done(lambda: self._remote.delete(removal.key))
+            await self._until_done(lambda: self._remove(removal))
         except OrionFsError as error:
             log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
         await self._journal.run(lambda journal: journal.drop_removal(removal.key))
@@ -275,6 +279,15 @@ class Sync:
             on_done()
         async with self._progress:
             self._progress.notify_all()
+
+    async def _remove(self, removal: Removal) -> None:
+        folder, _, name = removal.path.rpartition("/")
+        if removal.instead is not None:
+            there = (await self._remote.list_folder(folder)).items
+            if not any(item.key == removal.instead and item.name == name for item in there):
+                log.info("%s: the rename did not happen, so nothing is removed", removal.path)
+                return
+        await self._remote.delete(removal.key)
 
     async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
         pause_s = 1.0

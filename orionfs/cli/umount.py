@@ -23,7 +23,7 @@ from orionfs.cli.mounts import (
     wait_until_gone,
     wrong_mount_point,
 )
-from orionfs.cli.terminal import own_command, printable, shell_word, waiting
+from orionfs.cli.terminal import printable, waiting
 from orionfs.config import control_path, runtime_folders
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
@@ -129,12 +129,16 @@ def _not_uploaded(point: Path, drained: Drained) -> int:
     more = len(drained.failed) - FAILED_SHOWN
     if more > 0:
         click.echo(f"  and {more} more", err=True)
-    left = "an unknown number of" if drained.pending is None else f"{drained.pending + len(drained.failed)}"
+    left = "an unknown number of changes" if drained.pending is None else _counted(drained.pending)
     raise StartupError(
-        f"{point} is unmounted, but {left} changes could not be uploaded; they are kept on this"
-        f" machine, and the next mount finishes them: {own_command()} mount {shell_word(point)}",
+        f"{point} is unmounted, but {left} could not be uploaded; nothing is lost: the bytes are kept on"
+        " this machine, and the next mount of the same account finishes it",
         ExitStatus.NOT_UPLOADED,
     )
+
+
+def _counted(changes: int) -> str:
+    return "1 change" if changes == 1 else f"{changes} changes"
 
 
 def _drain(connection: socket.socket, timeout_s: float, show: Callable[[str], None]) -> Drained:

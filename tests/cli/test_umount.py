@@ -28,15 +28,15 @@ def test_mount_is_gone_and_the_daemon_has_ended_when_it_returns(faked, point, is
 
 def test_changes_that_could_not_be_uploaded_are_named(faked, point, is_mounted) -> None:
     failed = [f"/project/1/team/f{number}\x1b" for number in range(7)]
-    faked.behave(drain=[{"pending": 9}, {"done": True, "pending": 0, "failed": failed}])
+    faked.behave(drain=[{"pending": 9}, {"done": True, "pending": 7, "failed": failed}])
     faked("mount", point)
     done = faked("umount", point)
     assert done.returncode == 75
     assert done.stderr.splitlines() == [
         *(f"  not uploaded: /project/1/team/f{number}\\x1b" for number in range(5)),
         "  and 2 more",
-        f"orionfs: {point} is unmounted, but 7 changes could not be uploaded; they are kept on this"
-        f" machine, and the next mount finishes them: orionfs mount {point}",
+        f"orionfs: {point} is unmounted, but 7 changes could not be uploaded; nothing is lost: the bytes are"
+        " kept on this machine, and the next mount of the same account finishes it",
     ]
     assert not is_mounted()
 

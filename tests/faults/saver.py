@@ -40,7 +40,8 @@ class Saver:
     """A running saver, and what it has said so far."""
 
     def __init__(self, style: str, path: Path, first: int, last: int, *, stubborn: bool = False) -> None:
-        self.begun = self.saved = first - 1
+        self.begun = first - 1
+        self.saved = 0
         self.failed: list[tuple[int, int]] = []
         arguments = [style, str(path), str(first), str(last), str(int(stubborn))]
         self._process = subprocess.Popen(

@@ -1,8 +1,9 @@
 """Mounts to test on, each on both sessions.
 
-`mounted` is one mount a session, shared by all tests; `folder` a fresh folder on it. `impatient` is
-another mount of the same account that believes what it was told for a moment only. `make_stand` makes
-mounts, and servers with switches, for tests that need their own.
+`mounted` is one mount a session, shared by all tests; `folder` a fresh folder on it, `cold` one that
+the mount has not looked into. `impatient` is another mount of the same account that believes what it
+was told for a moment only; `odd` the same on a server with other habits. `make_stand` makes mounts,
+and servers with switches, for tests that need their own.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ from tests.mount.server import Server
 from tests.mount.stand import Client, Stand
 
 MANY = 2000
+COLD = 150
+# Listings in small pages that tell neither sizes nor tags, of items that may have a / in their names.
+ODD_HABITS = {"page_max": "7", "list_sizes": "no", "list_tags": "no", "slash_in_names": "yes"}
+IMPATIENT = ["metadata_ttl_s=0.4", "absence_ttl_s=0.4"]
 # Less than pytest's own limit, which can't end a call that waits for a daemon that hangs.
 HANG_S = 100
 
 _NUMBERS = itertools.count(1)
+_COLD = iter(range(COLD))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,7 +56,17 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory, many_names: list[str
     many.mkdir(parents=True)
     for name in many_names:
         (many / name).write_text(name)
+    for name in map(str, range(COLD)):
+        (folder / "import" / "cold" / name).mkdir(parents=True)
     server = Server(folder, import_dir=many.parent)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def odd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with other habits."""
+    server = Server(tmp_path_factory.mktemp("server"), ODD_HABITS)
     yield server
     server.close()
 
@@ -78,8 +94,18 @@ def impatient_stand(
     tmp_path_factory: pytest.TempPathFactory, shared_server: Server, client: Client
 ) -> Iterator[Stand]:
     """Another mount of the same account."""
-    options = ["metadata_ttl_s=0.4", "absence_ttl_s=0.4"]
-    stand = Stand(tmp_path_factory.mktemp("impatient"), shared_server, client, options)
+    stand = Stand(tmp_path_factory.mktemp("impatient"), shared_server, client, IMPATIENT)
+    stand.mount()
+    yield stand
+    stand.close()
+
+
+@pytest.fixture(scope="session")
+def odd_stand(
+    tmp_path_factory: pytest.TempPathFactory, odd_server: Server, client: Client
+) -> Iterator[Stand]:
+    """A mount of the server with other habits."""
+    stand = Stand(tmp_path_factory.mktemp("odd"), odd_server, client, IMPATIENT)
     stand.mount()
     yield stand
     stand.close()
@@ -95,6 +121,12 @@ def mounted(request: pytest.FixtureRequest, shared_stand: Stand) -> Iterator[Sta
 def impatient(request: pytest.FixtureRequest, impatient_stand: Stand) -> Iterator[Stand]:
     """A mount that hears within moments of what other machines do."""
     yield from watched(request, impatient_stand)
+
+
+@pytest.fixture
+def odd(request: pytest.FixtureRequest, odd_stand: Stand) -> Iterator[Stand]:
+    """An impatient mount of a server with other habits."""
+    yield from watched(request, odd_stand)
 
 
 def watched(request: pytest.FixtureRequest, stand: Stand) -> Iterator[Stand]:
@@ -124,6 +156,12 @@ def declared(request: pytest.FixtureRequest) -> list[str]:
 def folder(mounted: Stand, request: pytest.FixtureRequest) -> Path:
     """A fresh folder on the mount."""
     return fresh_folder(mounted, request)
+
+
+@pytest.fixture
+def cold(mounted: Stand) -> Path:
+    """A folder that is on Orion, empty still, and that the mount has not looked into."""
+    return mounted.mine / "cold" / str(next(_COLD))
 
 
 def fresh_folder(stand: Stand, request: pytest.FixtureRequest) -> Path:

@@ -78,27 +78,25 @@ def test_tops_are_the_folders_of_the_project(mounted, folder) -> None:
     assert mounted.direct.content(f"{mounted.direct.team}/{folder.name}.txt") == b"ours"
 
 
-def test_first_name_of_a_folder_is_asked_for_by_itself_the_second_lists(mounted, folder) -> None:
+def test_first_name_of_a_folder_is_asked_for_by_itself_the_second_lists(mounted, cold) -> None:
     for name in ("a", "b", "c"):
-        (folder / name).write_text(name)
-    mounted.remount()
-    assert folder.is_dir()  # what is above is known
+        mounted.direct.put(mounted.orion_path(cold / name), b"x")
+    assert cold.is_dir()
     with mounted.counting() as counted:
-        assert (folder / "a").exists()
+        assert (cold / "a").exists()
     assert counted.cost == ["stat"]
     with mounted.counting() as counted:
-        assert (folder / "b").exists()
-        assert (folder / "c").exists()
-        assert not (folder / "d").exists()
+        assert (cold / "b").exists()
+        assert (cold / "c").exists()
+        assert not (cold / "d").exists()
     assert counted.cost == ["ls"]
 
 
-def test_many_who_ask_for_one_name_ask_once(mounted, folder) -> None:
-    (folder / "one").write_text("x")
-    mounted.remount()
-    assert folder.is_dir()
+def test_many_who_ask_for_one_name_ask_once(mounted, cold) -> None:
+    mounted.direct.put(mounted.orion_path(cold / "one"), b"x")
+    assert cold.is_dir()
     with mounted.counting() as counted, ThreadPoolExecutor(8) as pool:
-        sizes = list(pool.map(lambda _: (folder / "one").stat().st_size, range(8)))
+        sizes = list(pool.map(lambda _: (cold / "one").stat().st_size, range(8)))
     assert sizes == [1] * 8
     assert counted.cost == ["stat"]
 
@@ -211,13 +209,13 @@ def test_two_mounts_of_one_account_see_each_others_work(mounted, impatient, fold
     assert (other / "x").stat().st_size == (folder / "x").stat().st_size
 
 
-def test_slashes_in_names_of_items_are_shown_escaped(make_stand, client) -> None:
-    stand = make_stand(client, slash_in_names="yes")
-    stand.direct.put(f"{stand.direct.home}/x", b"slashed")
-    row = stand.direct.row(f"{stand.direct.home}/x")
-    moved = {"resource_type": "file", "id": row["id"], "path": stand.direct.home, "name": "a/b%2Fc"}
-    assert stand.direct.api.assign(moved).status_code == 204
-    assert os.listdir(stand.mine) == ["a%2Fb%252Fc"]
-    assert (stand.mine / "a%2Fb%252Fc").read_bytes() == b"slashed"
-    (stand.mine / "new%2Fname").write_text("x")
-    assert stand.direct.names(stand.direct.home) == ["a/b%2Fc", "new/name"]
+def test_slashes_in_names_of_items_are_shown_escaped(odd, request) -> None:
+    folder = fresh_folder(odd, request)
+    there = odd.orion_path(folder)
+    item = odd.direct.put(f"{there}/x", b"slashed")
+    place = {"resource_type": "file", "id": item, "path": there, "name": "a/b%2Fc"}
+    assert odd.direct.api.assign(place).status_code == 204
+    wait_for(lambda: os.listdir(folder) == ["a%2Fb%252Fc"])
+    assert (folder / "a%2Fb%252Fc").read_bytes() == b"slashed"
+    (folder / "new%2Fname").write_text("x")
+    assert odd.direct.names(there) == ["a/b%2Fc", "new/name"]

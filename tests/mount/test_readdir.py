@@ -10,6 +10,7 @@ from math import ceil
 import pytest
 
 from tests.cli.processes import wait_for
+from tests.mount.conftest import IMPATIENT, fresh_folder
 from tests.mount.posix import DirectoryStream
 
 PAGE_ROWS = 1000
@@ -17,13 +18,13 @@ PAGE_ROWS = 1000
 
 @pytest.fixture
 def many(mounted):
-    """A folder of many items that nobody has asked for yet."""
-    mounted.remount()
-    assert mounted.mine.is_dir()
+    """A folder of many items."""
     return mounted.mine / "many"
 
 
 def test_long_listing_of_many_asks_for_the_pages_and_then_for_nothing(mounted, many, many_names) -> None:
+    mounted.remount()
+    assert mounted.mine.is_dir()
     with mounted.counting() as cold:
         first = subprocess.run(["ls", "-l", many], capture_output=True, text=True, check=True)
     assert len(first.stdout.splitlines()) == len(many_names) + 1
@@ -106,11 +107,10 @@ def test_removing_while_listing_removes_all(folder) -> None:
     assert os.listdir(folder) == []
 
 
-def test_empty_folder_lists_as_empty(mounted, folder) -> None:
+def test_empty_folder_lists_as_empty(folder, cold) -> None:
     assert os.listdir(folder) == []
-    mounted.remount()
-    assert os.listdir(folder) == []
-    done = subprocess.run(["ls", "-a", folder], capture_output=True, text=True, check=True)
+    assert os.listdir(cold) == []
+    done = subprocess.run(["ls", "-a", cold], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [".", ".."]
 
 
@@ -125,8 +125,8 @@ def test_own_changes_show_in_the_next_listing(folder) -> None:
     assert os.listdir(folder) == []
 
 
-def test_own_changes_show_although_the_server_lags(make_stand, client) -> None:
-    stand = make_stand(client, read_lag_s="3", options=["metadata_ttl_s=0.2", "absence_ttl_s=0.2"])
+def test_own_changes_show_although_the_server_lags(make_stand) -> None:
+    stand = make_stand(read_lag_s="3", options=IMPATIENT)
     kept, gone = stand.mine / "kept", stand.mine / "gone"
     gone.write_text("x")
     kept.write_text("first")
@@ -134,74 +134,70 @@ def test_own_changes_show_although_the_server_lags(make_stand, client) -> None:
     gone.unlink()
     (stand.mine / "folder").mkdir()
     inodes = set()
-    with stand.counting() as counted:
-        for _ in range(4):
-            wait_for(_asked_again(stand))
-            assert sorted(os.listdir(stand.mine)) == ["folder", "kept"]
-            assert kept.read_text() == "the second"
-            inodes.add(kept.stat().st_ino)
+    for _ in range(4):
+        wait_for(asks_again(stand, stand.mine))
+        assert sorted(os.listdir(stand.mine)) == ["folder", "kept"]
+        assert kept.read_text() == "the second"
+        inodes.add(kept.stat().st_ino)
     assert len(inodes) == 1
-    assert counted.of("ls")
 
 
-def _asked_again(stand):
-    """Whether a listing made from now on is asked for, not believed."""
+def asks_again(stand, folder):
+    """Whether a listing that is made from now on is asked for, not believed."""
     before = len(stand.server.rows())
 
     def is_asked() -> bool:
-        os.listdir(stand.mine)
+        os.listdir(folder)
         return len(stand.server.rows()) > before
 
     return is_asked
 
 
-def test_many_listings_at_once_agree(mounted, many, many_names) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        listings = list(pool.map(lambda _: sorted(os.listdir(many)), range(8)))
-    assert all(listing == many_names for listing in listings)
+def test_many_listings_at_once_agree_and_are_asked_for_once(mounted, cold) -> None:
+    names = [f"{number:02}" for number in range(20)]
+    for name in names:
+        mounted.direct.put(f"{mounted.orion_path(cold)}/{name}", b"x")
+    assert cold.is_dir()
+    with mounted.counting() as counted, ThreadPoolExecutor(8) as pool:
+        listings = list(pool.map(lambda _: sorted(os.listdir(cold)), range(8)))
+    assert all(listing == names for listing in listings)
+    assert counted.cost == ["ls"]
 
 
-def test_small_pages_bring_everything(make_stand, client) -> None:
-    stand = make_stand(client, page_max="7")
-    for number in range(50):
-        stand.direct.put(f"{stand.direct.home}/{number:02}", b"x")
-    assert sorted(os.listdir(stand.mine)) == [f"{number:02}" for number in range(50)]
+def test_small_pages_bring_everything(odd, request) -> None:
+    folder = fresh_folder(odd, request)
+    names = [f"{number:02}" for number in range(50)]
+    for name in names:
+        odd.direct.put(f"{odd.orion_path(folder)}/{name}", b"x")
+    wait_for(lambda: sorted(os.listdir(folder)) == names)
 
 
-def test_sizes_that_listings_lack_are_asked_for_once(make_stand, client) -> None:
-    stand = make_stand(client, list_sizes="no", options=["metadata_ttl_s=0.2", "absence_ttl_s=0.2"])
+def test_sizes_that_listings_lack_are_asked_for_once(odd, request) -> None:
+    folder = fresh_folder(odd, request)
     for number in range(20):
-        stand.direct.put(f"{stand.direct.home}/{number:02}", b"x" * number)
-    with stand.counting() as counted:
-        sizes = [path.stat().st_size for path in sorted(stand.mine.iterdir())]
-    assert sizes == list(range(20))
+        odd.direct.put(f"{odd.orion_path(folder)}/{number:02}", b"x" * number)
+    with odd.counting() as counted:
+        wait_for(lambda: len(os.listdir(folder)) == 20)
+        assert [path.stat().st_size for path in sorted(folder.iterdir())] == list(range(20))
     assert len(counted.of("get")) == 20
-    with stand.counting() as counted:
-        wait_for(_asked_again(stand))
-        assert [path.stat().st_size for path in sorted(stand.mine.iterdir())] == sizes
+    with odd.counting() as counted:
+        wait_for(asks_again(odd, folder))
+        assert [path.stat().st_size for path in sorted(folder.iterdir())] == list(range(20))
     assert counted.of("get") == []
 
 
-def test_find_walks_the_whole_tree(mounted, folder) -> None:
-    wanted = {folder}
-    for path in ("a/b/c", "a/d", "e"):
-        (folder / path).mkdir(parents=True)
-        (folder / path / "file").write_text(path)
-        wanted |= {folder / path / "file", folder / path, (folder / path).parent, folder / "a"}
-    mounted.remount()
-    done = subprocess.run(["find", folder], capture_output=True, text=True, check=True)
-    assert set(done.stdout.splitlines()) == {str(path) for path in wanted}
+def test_walk_of_a_tree_costs_one_request_a_folder_and_then_none(mounted, cold) -> None:
+    wanted = {cold}
+    for path in ("a", "a/b", "a/b/c", "a/d", "e"):
+        mounted.direct.make_folder(mounted.orion_path(cold / path))
+        mounted.direct.put(mounted.orion_path(cold / path / "file"), b"x")
+        wanted |= {cold / path, cold / path / "file"}
+    assert cold.is_dir()
     with mounted.counting() as counted:
-        again = subprocess.run(["find", folder], capture_output=True, text=True, check=True)
+        done = subprocess.run(["find", cold], capture_output=True, text=True, check=True)
+    assert set(done.stdout.splitlines()) == {str(path) for path in wanted}
+    assert counted.cost == ["ls"] * 6, counted
+    with mounted.counting() as counted:
+        again = subprocess.run(["find", cold], capture_output=True, text=True, check=True)
     assert again.stdout == done.stdout
     assert counted.rows == []
-
-
-def test_cold_walk_costs_one_request_a_folder(mounted, folder) -> None:
-    for path in ("a/b/c", "a/d", "e"):
-        (folder / path).mkdir(parents=True)
-    mounted.remount()
-    assert folder.is_dir()
-    with mounted.counting() as counted:
-        subprocess.run(["find", folder], stdout=subprocess.DEVNULL, check=True)
-    assert counted.cost == ["ls"] * 6, counted
