@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _ATTEMPTS = 4
 _PAUSE_S = 0.25
+_RETRY_FOR_S = 30.0  # a caller of close() waits: after a time-out the background tries again, not it
 
 
 class UploadState(Enum):
@@ -129,7 +130,7 @@ class Carrier:
         row = upload.row
         if row.step is UploadStep.UPLOADED and row.new_id is not None:
             return _new_item(row)
-        attempt = 1
+        attempt, retry_until_s = 1, trio.current_time() + _RETRY_FOR_S
         while True:
             try:
                 item = await self._found(upload) if upload.is_unclear else None
@@ -137,7 +138,8 @@ class Carrier:
                 return await self._note_uploaded(upload, item)
             except OrionFsError as error:
                 upload.is_unclear = True
-                if not error.is_retryable or attempt == _ATTEMPTS or self._remote.health is Health.OFFLINE:
+                is_late = attempt == _ATTEMPTS or trio.current_time() > retry_until_s
+                if not error.is_retryable or is_late or self._remote.health is Health.OFFLINE:
                     raise
                 log.info("%s: upload is tried again: %s", row.path, error)
             await trio.sleep(_PAUSE_S * 2**attempt)

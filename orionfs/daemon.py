@@ -63,7 +63,7 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     Raises StartupError before that: credentials, server, mount point, FUSE. NOT_UPLOADED: something
     stays staged on this machine, and the next mount of the account carries it out.
     """
-    calls = connect(config.profile)
+    calls = connect(config.profile, config.change_deadline_s)
     try:
         return trio.run(_main, config, Remote(calls, _limits(config)), ready)
     except BaseExceptionGroup as group:

@@ -19,13 +19,17 @@ _REQUEST_TIMEOUT_S = 60  # Orion's load balancer cuts at 60 s; deadlines of call
 _UPLOAD_TIMEOUT_S = 3600.0
 
 
-def connect(profile: Profile) -> SessionCalls:
-    """The calls of a profile's session; nothing is sent yet. Raises StartupError."""
+def connect(profile: Profile, change_deadline_s: float) -> SessionCalls:
+    """The calls of a profile's session; nothing is sent yet. Raises StartupError.
+
+    No single request of our own client waits longer for an answer than `change_deadline_s`.
+    """
     if profile.client != OWN_CLIENT:
         return _in_workers(profile)
     if profile.url is None or profile.token is None:
         raise StartupError(f"profile {profile.name} has no url and token", ExitStatus.CONFIG)
-    requests_session = get_session({}, request_timeout=_REQUEST_TIMEOUT_S, agent=f"orionfs/{__version__}")
+    timeout_s = min(_REQUEST_TIMEOUT_S, change_deadline_s)
+    requests_session = get_session({}, request_timeout=timeout_s, agent=f"orionfs/{__version__}")
     config = SessionConfig(url=profile.url, token=profile.token.value, project=profile.project)
     return InProcess(Calls(OrionSession(config=config, requests_session=requests_session), types))
 

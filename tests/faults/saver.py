@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import select
 import subprocess
 import sys
 import time
@@ -45,7 +46,10 @@ class Saver:
         self.failed: list[tuple[int, int]] = []
         arguments = [style, str(path), str(first), str(last), str(int(stubborn))]
         self._process = subprocess.Popen(
-            [sys.executable, "-I", __file__, *arguments], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-I", __file__, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._reader = Thread(target=self._listen)
         self._reader.start()
@@ -69,12 +73,15 @@ class Saver:
         """Wait for its end, and for all that it said."""
         self._process.wait()
         self._reader.join()
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._process.stdin.close()
         self._process.stdout.close()
 
     def end(self) -> None:
-        """Make it end."""
-        self._process.kill()
+        """Let it bring the save that it is at to an end, and no more."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self.wait()
 
 
@@ -102,8 +109,10 @@ def save(style: str, path: str, content: bytes) -> None:
 
 
 def main(style: str, path: str, first: int, last: int, is_stubborn: bool) -> None:
-    """Save the versions from first to last; stubborn: go on after an error."""
+    """Save the versions from first to last, until stdin ends; stubborn: go on after an error."""
     for version in range(first, last + 1):
+        if select.select([sys.stdin], [], [], 0)[0]:
+            return
         print("begin", version, flush=True)
         try:
             save(style, path, body(version))
