@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 
@@ -20,7 +20,7 @@ from orionfs.errors import NotADirectory, NotSupported, RemoteFailure, TimedOut
 from orionfs.inodes import Inode
 from orionfs.metacache import Listing, MetaCache, Single
 from orionfs.models import InodeNumber, Item, Kind
-from orionfs.names import base_name, decode_name, visible_names
+from orionfs.names import base_name, decode_name, is_plain, visible_names
 from orionfs.remote import Health, Remote
 
 _BIG_FOLDER_PAGES = 5  # larger folders are asked name by name, but for readdir
@@ -188,9 +188,11 @@ class Beliefs:
 
     def _wants_listing(self, parent: Inode, name: str) -> bool:
         """One listing instead of name by name, unless the folder is large or this is its first name."""
-        if "~" in name or "/" in decode_name(name):
-            return True
         belief = self._cache.get(parent.number)
+        if belief.listing is not None and not belief.listing.is_complete:
+            return False  # it proves no absence, however often it is asked for
+        if not is_plain(name):
+            return True
         if belief.listing is not None:
             return belief.listing.pages <= _BIG_FOLDER_PAGES
         now_s = self._clock()
@@ -240,4 +242,5 @@ class Beliefs:
 
 def touch(folder: Inode) -> None:
     """The names of a folder changed: its time moves, or interpreters would not import new modules."""
+    folder.local = replace(folder.local, mtime_ns=None)
     folder.mtime_ns = max(time.time_ns(), folder.mtime_ns + 1)

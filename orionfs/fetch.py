@@ -103,6 +103,11 @@ class Fetcher:
                 self._content.release(source.key, entry)
         return entry.read(offset, size)
 
+    async def begin(self, source: Source) -> None:
+        """Have the first bytes of a version of which nothing is here yet. Raises Stale if the id is gone."""
+        if not source.entry.present:
+            await self.ensure(source, 0, _FIRST_BYTES)
+
     async def ensure(self, source: Source, start: int, end: int) -> None:
         """Wait until `[start, end)` is present."""
         end = min(end, source.entry.size)

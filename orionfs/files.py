@@ -19,7 +19,7 @@ import trio
 
 from orionfs.carry import Upload, UploadState, new_mark
 from orionfs.content import Staged, copy_range
-from orionfs.errors import AccessDenied, IsADirectory, NotSupported, OrionFsError, Stale
+from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher, Source, Window
 from orionfs.inodes import Inode
 from orionfs.journal import Removal, UploadRow
@@ -90,6 +90,8 @@ class Files:
         try:
             if inode.item.size is None and inode.written_size is None:
                 await self._find_size(self._handles[handle_id].file)
+            elif flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_TRUNC:
+                await self._begin_to_read(self._handles[handle_id].file)
             if flags & os.O_TRUNC and may_write:
                 await self._truncate(self._handles[handle_id], 0)
                 self._handles[handle_id].expects_data = True
@@ -164,7 +166,10 @@ class Files:
             handle.has_written = False
             if file.staged is None or not file.staged.is_dirty or not file.inode.is_attached:
                 return
-            upload = await self._seal(file, file.staged)
+            try:
+                upload = await self._seal(file, file.staged)
+            except NoSuchName:  # unlinked while this waited
+                return
             if handle.uploaded_at_s is None:
                 await self._sync.carry(upload)
                 handle.uploaded_at_s = trio.current_time()
@@ -420,6 +425,16 @@ class Files:
         if file.source is None:
             file.source = self._fetcher.open(key, file.inode.item.size or 0)
         return file.source
+
+    async def _begin_to_read(self, file: OpenFile) -> None:
+        """Have the first bytes here: a version that is gone is noticed by open, which the kernel repeats."""
+        if file.staged is not None or not file.inode.item.size:
+            return
+        try:
+            await self._fetcher.begin(self._source(file))
+        except Stale:
+            self._namespace.doubt(file.inode)
+            raise
 
     async def _find_size(self, file: OpenFile) -> None:
         """A version whose length nobody tells is fetched whole, then its length is known."""

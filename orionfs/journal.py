@@ -133,8 +133,8 @@ class Journal:
         """The bytes are on Orion under the mark, as item `new_id`."""
         with self._transaction():
             self._db.execute(
-                "UPDATE uploads SET step = ?, new_id = ? WHERE mark = ?",
-                (UploadStep.UPLOADED.value, new_id, mark),
+                "UPDATE uploads SET new_id = ?, step = iif(step = ?, step, ?) WHERE mark = ?",
+                (new_id, UploadStep.CANCELLED.value, UploadStep.UPLOADED.value, mark),
             )
 
     def placed(self, row: UploadRow, key: Key, left_over: Removal | None) -> None:
@@ -171,7 +171,10 @@ class Journal:
     def restart(self, mark: str) -> None:
         """The uploaded item was withdrawn: the version is sealed and nothing more."""
         with self._transaction():
-            self._set_step(mark, UploadStep.SEALED)
+            self._db.execute(
+                "UPDATE uploads SET new_id = NULL, step = iif(step = ?, step, ?) WHERE mark = ?",
+                (UploadStep.CANCELLED.value, UploadStep.SEALED.value, mark),
+            )
 
     def drop_upload(self, mark: str) -> None:
         """Nothing of this version is left to do."""

@@ -14,17 +14,22 @@ from orionfs.errors import NameTooLong, NotUnicode
 from orionfs.models import MARK_PREFIX, NAME_MAX_BYTES, Item, Kind
 
 _DATASET_SUFFIX = ".oedb"
+_CUT_FROM_BYTES = NAME_MAX_BYTES - 4  # a cut name may lose the rest of one character
 _LOOKS_ESCAPED = re.compile(r"%(?=(?:25)*(?:2F|00))")
 _ESCAPE = re.compile(r"%(25(?=(?:25)*(?:2F|00))|2F|00)")
 _DECODED = {"25": "%", "2F": "/", "00": "\0"}
 _DOTS = {".": "%2E", "..": "%2E%2E"}
 _UNDOTS = {escaped: dots for dots, escaped in _DOTS.items()}
-_LOOKS_LIKE_DOTS = re.compile(r"%(?=(?:25)*2E(?:%2E)?$)")
-_ESCAPED_LIKE_DOTS = re.compile(r"%25(?=(?:25)*2E(?:%2E)?$)")
+_LOOKS_LIKE_DOTS = re.compile(r"%(?=(?:25)*2E(?:%2E)?\Z)")
+_ESCAPED_LIKE_DOTS = re.compile(r"%25(?=(?:25)*2E(?:%2E)?\Z)")
 
 
 def encode_name(true_name: str) -> str:
-    """The visible form of a name on Orion, before duplicates are told apart."""
+    """The visible form of a name on Orion, before duplicates are told apart.
+
+    Half a surrogate pair, which JSON can carry and UTF-8 can't, becomes `?`: it hides nobody else.
+    """
+    true_name = true_name.encode("utf-8", "replace").decode()
     if true_name in _DOTS:
         return _DOTS[true_name]
     if "%" not in true_name and "/" not in true_name and "\0" not in true_name:
@@ -58,6 +63,13 @@ def from_kernel(raw: bytes) -> str:
 def is_hidden(true_name: str) -> bool:
     """True for the names of unfinished uploads, which nobody is shown."""
     return true_name.startswith(MARK_PREFIX)
+
+
+def is_plain(visible: str) -> bool:
+    """False for names that may mean an item of another name: only a listing can tell."""
+    is_derived = "~" in visible or visible.endswith(_DATASET_SUFFIX)
+    is_cut = len(visible.encode()) > _CUT_FROM_BYTES
+    return not is_derived and not is_cut and "/" not in decode_name(visible)
 
 
 def base_name(item: Item) -> str:

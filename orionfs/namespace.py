@@ -289,6 +289,7 @@ class Namespace:
         """Everybody here sees the new name now; `is_settled`: Orion does too."""
         old_parent, old_name = self.place_of(source)
         now_s = self._clock()
+        is_settled = is_settled and source.written_size is None
         self._changes.record(old_parent.number, old_name, None, now_s, source.item.key)
         source.item = source.item.renamed(decode_name(name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
@@ -299,7 +300,9 @@ class Namespace:
     # Contents and attributes
 
     def note_written(self, inode: Inode, size: int) -> None:
-        """Bytes were written here: size and time are ours from now on."""
+        """Bytes were written here: name, size and time are ours, whatever comes from elsewhere."""
+        if inode.written_size is None and inode.is_attached and inode.parent is not None:
+            self._changes.record(inode.parent.number, inode.name, inode.item)
         inode.written_size = size
         inode.local = replace(inode.local, mtime_ns=time.time_ns())
 
@@ -315,6 +318,11 @@ class Namespace:
             inode.written_size = None
         if inode.is_attached and inode.parent is not None:
             self._changes.record(inode.parent.number, inode.name, item, self._clock(), replaced)
+
+    def doubt(self, inode: Inode) -> None:
+        """The version of an inode is gone: its name means something else by now."""
+        if inode.parent is not None and inode.is_attached:
+            self._beliefs.doubt(inode.parent)
 
     def commit_size(self, inode: Inode, size: int) -> None:
         """The size of a version was found out."""

@@ -38,17 +38,6 @@ class RangeSet:
         self._starts[first:last] = [start]
         self._ends[first:last] = [end]
 
-    def remove(self, start: int, end: int) -> None:
-        """Take `[start, end)` out."""
-        kept = [
-            piece
-            for begin, stop in self
-            for piece in ((begin, min(stop, start)), (max(begin, end), stop))
-            if piece[0] < piece[1]
-        ]
-        self._starts = [begin for begin, _ in kept]
-        self._ends = [stop for _, stop in kept]
-
     def covers(self, start: int, end: int) -> bool:
         """True if every byte of `[start, end)` is there; always true for an empty range."""
         if start >= end:

@@ -25,7 +25,7 @@ MANY = 2000
 COLD = 150
 # Listings in small pages that tell neither sizes nor tags, of items that may have a / in their names.
 ODD_HABITS = {"page_max": "7", "list_sizes": "no", "list_tags": "no", "slash_in_names": "yes"}
-IMPATIENT = ["metadata_ttl_s=0.4", "absence_ttl_s=0.4"]
+IMPATIENT = ["metadata_ttl_s=0.2", "absence_ttl_s=0.2"]
 # Less than pytest's own limit, which can't end a call that waits for a daemon that hangs.
 HANG_S = 100
 

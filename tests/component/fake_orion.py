@@ -1,0 +1,561 @@
+"""An Orion in memory, behind the same calls as a session, that does what the test says.
+
+`FakeCalls` behaves as the embedded server does (test_fake_orion.py runs one contract suite against
+both). A test may script failures (`fail`), let calls take (virtual) time (`latency_s`) or wait for a
+word (`stall`), and turn the switches that nobody documents. All calls are in `log`. Safe for threads.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import inf
+from typing import Any
+
+import trio
+
+from orionfs.bridge import CallFailed
+from tests.component.virtual import sleep_in_thread, wait_in_thread
+
+HOME = "/project/1/user/demo"
+TEAM = "/project/1/team"
+FIXED = ("/project", "/project/1", "/project/1/user", HOME, TEAM, "/project/1/workspace", "/organization")
+
+_EPOCH = datetime(2026, 8, 22, tzinfo=UTC)
+
+
+@dataclass(eq=False, slots=True)
+class Row:
+    """One resource."""
+
+    kind: str
+    id: int
+    name: str
+    folder: int | None
+    created: str
+    contents: bytes = b""
+    tags: set[str] = field(default_factory=set)
+    state: str = "ready"
+    is_deleted: bool = False
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.id} {self.name!r} {len(self.contents)} bytes>"
+
+
+@dataclass(eq=False, slots=True)
+class _Placement:
+    """Where a resource is shown, and from when to when."""
+
+    row: Row
+    folder: int
+    name: str
+    shown_from: float
+    hidden_from: float = inf
+
+
+@dataclass(slots=True)
+class Call:
+    """One call as it was made."""
+
+    verb: str
+    args: tuple[Any, ...]
+    started_at: float
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Failure:
+    """A scripted failure: the `first`..`first + times - 1`-th matching call from now on fails."""
+
+    verb: str
+    info: dict[str, Any]
+    first: int
+    times: float
+    has_effect: bool
+    matches: Callable[..., bool]
+    seen: int = 0
+
+    def is_due(self, verb: str, args: tuple[Any, ...]) -> bool:
+        if verb != self.verb or not self.matches(*args):
+            return False
+        self.seen += 1
+        return self.first <= self.seen < self.first + self.times
+
+
+@dataclass(slots=True)
+class Stall:
+    """Calls of a verb that wait until `release`; `before` or after they took effect."""
+
+    verb: str
+    is_after: bool
+    matches: Callable[..., bool]
+    released: trio.Event = field(default_factory=trio.Event)
+    arrived: trio.Event = field(default_factory=trio.Event)
+
+    def release(self) -> None:
+        """Let them go on, and whoever comes later."""
+        self.released.set()
+
+
+def failure(error: str, status: int | None = None, **info: Any) -> CallFailed:
+    """What a session's exception looks like on this side of the seam."""
+    described = {
+        "error": error,
+        "status": status,
+        "detail": info.pop("detail", "as scripted"),
+        "request_id": None,
+        "retry_after": None,
+        "code": None,
+        "errno": None,
+        "refused": False,
+        "nothing_sent": False,
+    }
+    return CallFailed({**described, **info})
+
+
+class FakeCalls:
+    """See the module. Switches are plain attributes that a test sets."""
+
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self.clock = clock
+        self.ranged = True
+        self.duplicate_names = True
+        self.folders_assignable = True
+        self.folders_have_ids = True
+        self.tells_total = True
+        self.tells_sizes = True
+        self.tells_tags = True
+        self.offset_is_ignored = False
+        self.page_max = 1000
+        self.read_lag_s = 0.0
+        self.latency_s = 0.0
+        self.edit_page: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        self.log: list[Call] = []
+        self.in_flight: dict[str, int] = {}
+        self.in_flight_max: dict[str, int] = {}
+        self.is_closed = False
+        self._lock = threading.RLock()
+        self._ids = itertools.count(1000)
+        self._moments = itertools.count(1)
+        self._rows: dict[int, Row] = {}
+        self._placements: list[_Placement] = []
+        self._failures: list[Failure] = []
+        self._stalls: list[Stall] = []
+        self._root = self._make("folder", "", None)
+        for path in FIXED:
+            self._make_folder(path)
+
+    # -- what a test says and asks -----------------------------------------------------------------
+
+    def fail(
+        self,
+        verb: str,
+        error: str = "OrionServiceError",
+        status: int | None = None,
+        *,
+        nth: int = 1,
+        times: float = 1,
+        has_effect: bool = False,
+        when: Callable[..., bool] = lambda *_: True,
+        **info: Any,
+    ) -> Failure:
+        """From now on the `nth` matching call of `verb` fails (`times`: and so many in all).
+
+        `has_effect`: it fails after it took effect, as a connection does that breaks too late.
+        """
+        scripted = Failure(verb, failure(error, status, **info).info, nth, times, has_effect, when)
+        self._failures.append(scripted)
+        return scripted
+
+    def heal(self) -> None:
+        """No more failures."""
+        self._failures.clear()
+
+    def stall(self, verb: str, *, is_after: bool = False, when: Callable[..., bool] = lambda *_: True) -> Stall:
+        """From now on calls of `verb` wait until the stall is released."""
+        made = Stall(verb, is_after, when)
+        self._stalls.append(made)
+        return made
+
+    def release_all(self) -> None:
+        """Nobody waits any longer."""
+        for each in self._stalls:
+            each.release()
+        self._stalls.clear()
+
+    def count(self, *verbs: str) -> int:
+        """How many calls were made, of these verbs or of all."""
+        return sum(not verbs or call.verb in verbs for call in self.log)
+
+    @contextmanager
+    def counting(self) -> Iterator[list[str]]:
+        """The verbs that are called within the block."""
+        verbs: list[str] = []
+        start = len(self.log)
+        yield verbs
+        verbs += [call.verb for call in self.log[start:]]
+
+    def add_file(
+        self,
+        path: str,
+        contents: bytes = b"",
+        *,
+        kind: str = "file",
+        tags: tuple[str, ...] = (),
+        state: str = "ready",
+        created: str | None = None,
+    ) -> int:
+        """Somebody else makes an item; its id."""
+        parent, _, name = path.rpartition("/")
+        with self._lock:
+            row = self._make(kind, name, self._folder(parent or "/").id)
+            row.contents, row.tags, row.state = contents, set(tags), state
+            row.created = created or row.created
+            return row.id
+
+    def add_folder(self, path: str) -> int:
+        """Somebody else makes a folder; its id."""
+        with self._lock:
+            return self._make_folder(path).id
+
+    def replace(self, path: str, contents: bytes) -> int:
+        """Somebody else saves another version under a name; its id."""
+        with self._lock:
+            for row in self._shown(path, inf):
+                self._hide(row)
+                row.is_deleted = True
+            return self.add_file(path, contents)
+
+    def remove(self, path: str) -> None:
+        """Somebody else removes what is there."""
+        with self._lock:
+            for row in self._shown(path, inf):
+                self._hide(row)
+                row.is_deleted = True
+
+    def row(self, id: int) -> Row:
+        """A resource, deleted or not."""
+        return self._rows[id]
+
+    def ids_at(self, path: str) -> list[int]:
+        """Ids of all that is there under a path."""
+        return sorted(row.id for row in self._shown(path, inf))
+
+    def contents(self, path: str) -> bytes:
+        """The bytes of the one item there."""
+        (row,) = self._shown(path, inf)
+        return row.contents
+
+    def tree(self, path: str = HOME) -> dict[str, bytes | None]:
+        """Path below `path` -> contents (None: a folder) of all there is. Every item must be alone."""
+        found: dict[str, bytes | None] = {}
+        with self._lock:
+            self._walk(self._folder(path).id, "", found)
+        return found
+
+    def _walk(self, folder: int, prefix: str, found: dict[str, bytes | None]) -> None:
+        for placed in self._placements:
+            if placed.folder == folder and placed.hidden_from == inf:
+                path = prefix + placed.name
+                assert path not in found, f"{path} is there twice"
+                is_folder = placed.row.kind == "folder"
+                found[path] = None if is_folder else placed.row.contents
+                if is_folder:
+                    self._walk(placed.row.id, path + "/", found)
+
+    # -- the calls ---------------------------------------------------------------------------------
+
+    def whoami(self) -> dict[str, Any]:
+        with self._called("whoami"):
+            return {
+                "profile": {"id": 1, "username": "demo", "default_project": 1},
+                "project": {"id": 1, "name": "Demo", "owner": 1},
+                "instance": "0123456789abcdef",
+            }
+
+    def ls_path(self, path: str, query_params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        query = dict(query_params or {})
+        with self._called("ls_path", path, query):
+            at = self._visible_at()
+            folder = self._folder(path, at)
+            rows = sorted(
+                (p for p in self._placements if p.folder == folder.id and p.shown_from <= at < p.hidden_from),
+                key=lambda p: p.row.id,
+            )
+            offset = 0 if self.offset_is_ignored else int(query.get("offset", 0))
+            limit = min(int(query.get("limit", 100)), self.page_max)
+            shown = [self._listed(p.row, path, p.name) for p in rows[offset : offset + limit]]
+            page: dict[str, Any] = {"count": len(rows), "next": None, "previous": None, "results": shown}
+            if not self.tells_total:
+                del page["count"]
+            return self.edit_page(page) if self.edit_page else page
+
+    def stat_path(self, path: str) -> dict[str, Any]:
+        with self._called("stat_path", path):
+            at = self._visible_at()
+            rows = self._shown(path, at)
+            if not rows:
+                raise failure("NotFoundResponse", 404, detail=f"there is nothing at {path}")
+            row = max(rows, key=lambda row: (row.kind == "folder", row.created, row.id))
+            return self._told(row, path, path.rpartition("/")[2])
+
+    def create_paths(self, paths: list[str]) -> None:
+        with self._called("create_paths", paths):
+            for path in paths:
+                if self._shown(path, inf):
+                    raise failure("BadResponse", 409, detail=f"{path} exists", code="exists")
+                self._folder(path.rpartition("/")[0] or "/")
+            for path in paths:
+                self._make_folder(path)
+
+    def remove_paths(self, paths: list[str]) -> None:
+        with self._called("remove_paths", paths):
+            for path in paths:
+                rows = self._shown(path, inf)
+                if not rows:
+                    raise failure("NotFoundResponse", 404, detail=f"there is nothing at {path}")
+                row = max(rows, key=lambda row: (row.kind == "folder", row.created, row.id))
+                if path in FIXED:
+                    raise failure("AuthorizationRequired", 403, detail=f"{path} can't be removed")
+                if any(p.folder == row.id and p.hidden_from == inf for p in self._placements):
+                    raise failure("BadResponse", 409, detail=f"{path} is not empty", code="not_empty")
+                self._hide(row)
+                row.is_deleted = True
+
+    def assign_paths(self, assignments: list[dict[str, Any]]) -> None:
+        with self._called("assign_paths", assignments):
+            moved = [(self._assigned(a), self._folder(a["path"]), a.get("name")) for a in assignments]
+            gone = {row.id for row, _, _ in moved}
+            self._refuse_clashes(moved, gone)
+            for row, folder, name in moved:
+                if row.kind == "folder" and self._is_below(folder, row):
+                    raise failure("ValidationError", 422, detail="a folder can't be moved into itself")
+            for row, folder, name in moved:
+                self._hide(row)
+                row.folder, row.name = folder.id, name or row.name
+                self._placements.append(_Placement(row, folder.id, row.name, self.clock()))
+
+    def get(self, kind: str, id: int) -> dict[str, Any]:
+        with self._called("get", kind, id):
+            row = self._existing(kind, id)
+            told = self._told(row, self._path_of(row), row.name)
+            told["deleted"] = "2026-08-23T00:00:00Z" if row.is_deleted else None
+            return told
+
+    def find(self, kind: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        with self._called("find", kind, dict(filters)):
+            rows = [row for row in self._rows.values() if row.kind == kind and not row.is_deleted]
+            name = filters.get("name")
+            found = [row for row in rows if name is None or row.name == name]
+            return [self._told(row, self._path_of(row), row.name) for row in found[:100]]
+
+    def delete(self, kind: str, id: int) -> None:
+        with self._called("delete", kind, id):
+            row = self._existing(kind, id)
+            if row.is_deleted:
+                raise failure("NotFoundResponse", 404, detail=f"there is no {kind} {id}")
+            self._hide(row)
+            row.is_deleted = True
+
+    def upload(self, name: str, path: str) -> dict[str, Any]:
+        with self._called("upload", name, path):
+            with open(path, "rb") as stream:
+                contents = stream.read()
+            if not self.duplicate_names and self._shown(f"{HOME}/{name}", inf):
+                raise failure("BadResponse", 409, detail=f"the name {name!r} is taken")
+            row = self._make("file", name, self._folder(HOME).id)
+            row.contents = contents
+            return self._told(row, f"{HOME}/{name}", name)
+
+    def download(self, kind: str, id: int, path: str) -> None:
+        with self._called("download", kind, id, path):
+            contents = self._readable(kind, id).contents
+            with open(path, "xb") as stream:
+                stream.write(contents)
+
+    def list_tags(self, kind: str, id: int) -> list[dict[str, Any]]:
+        with self._called("list_tags", kind, id):
+            return [{"name": tag, "project": 1} for tag in sorted(self._readable(kind, id).tags)]
+
+    def tag(self, kind: str, id: int, tags: list[str]) -> None:
+        with self._called("tag", kind, id, tags):
+            self._readable(kind, id).tags |= set(tags)
+
+    def untag(self, kind: str, id: int, tags: list[str]) -> None:
+        with self._called("untag", kind, id, tags):
+            self._readable(kind, id).tags -= set(tags)
+
+    def read_into(self, kind: str, id: int, offset: int, length: int, fd: int, fd_offset: int) -> int:
+        with self._called("read_into", kind, id, offset, length):
+            if kind != "file":
+                raise failure("ValidationError", None, detail=f"this session has no type for {kind}")
+            data = self._readable(kind, id).contents[offset : offset + length]
+            if len(data) != length:
+                raise failure("ValidationError", 416, detail="the range is outside of the file")
+        return os.pwrite(fd, data, fd_offset)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    # -- inside --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _called(self, verb: str, *args: Any) -> Iterator[None]:
+        """One call: counted, delayed, failed as scripted; its effect is whole."""
+        call = Call(verb, args, self.clock())
+        with self._lock:
+            self.log.append(call)
+            self.in_flight[verb] = self.in_flight.get(verb, 0) + 1
+            self.in_flight_max[verb] = max(self.in_flight_max.get(verb, 0), self.in_flight[verb])
+            failures = [f for f in self._failures if f.is_due(verb, args)]
+            stalls = [s for s in self._stalls if s.verb == verb and s.matches(*args)]
+        try:
+            if self.latency_s:
+                sleep_in_thread(self.latency_s)
+            for stall in stalls:
+                if not stall.is_after:
+                    wait_in_thread(stall.arrived, stall.released)
+            for scripted in failures:
+                if not scripted.has_effect:
+                    raise CallFailed(scripted.info)
+            with self._lock:
+                yield
+            for stall in stalls:
+                if stall.is_after:
+                    wait_in_thread(stall.arrived, stall.released)
+            for scripted in failures:
+                raise CallFailed(scripted.info)
+        except CallFailed as failed:
+            call.error = failed.info["error"]
+            raise
+        finally:
+            with self._lock:
+                self.in_flight[verb] -= 1
+
+    def _visible_at(self) -> float:
+        """The moment whose state ls and stat show."""
+        return self.clock() - self.read_lag_s if self.read_lag_s else inf
+
+    def _make(self, kind: str, name: str, folder: int | None) -> Row:
+        created = _EPOCH + timedelta(microseconds=next(self._moments))
+        row = Row(kind, next(self._ids), name, folder, created.isoformat().replace("+00:00", "Z"))
+        self._rows[row.id] = row
+        if folder is not None:
+            self._placements.append(_Placement(row, folder, name, self.clock()))
+        return row
+
+    def _make_folder(self, path: str) -> Row:
+        parent, _, name = path.rpartition("/")
+        return self._make("folder", name, self._folder(parent or "/").id)
+
+    def _hide(self, row: Row) -> None:
+        for placed in self._placements:
+            if placed.row is row and placed.hidden_from == inf:
+                placed.hidden_from = self.clock() if self.read_lag_s else -inf
+        self._placements = [p for p in self._placements if p.hidden_from != -inf]
+
+    def _folder(self, path: str, at: float = inf) -> Row:
+        folder = self._root
+        for name in path.strip("/").split("/") if path.strip("/") else []:
+            below = [row for row in self._named(folder.id, name, at) if row.kind == "folder"]
+            if not below:
+                is_item = bool(self._named(folder.id, name, at))
+                error = ("ValidationError", 400) if is_item else ("NotFoundResponse", 404)
+                raise failure(*error, detail=f"there is no folder {path}")
+            folder = below[0]
+        return folder
+
+    def _shown(self, path: str, at: float) -> list[Row]:
+        parent, _, name = path.rstrip("/").rpartition("/")
+        if not name:
+            return [self._root]
+        try:
+            return self._named(self._folder(parent or "/", at).id, name, at)
+        except CallFailed:
+            return []
+
+    def _named(self, folder: int, name: str, at: float) -> list[Row]:
+        return [
+            p.row
+            for p in self._placements
+            if p.folder == folder
+            and p.name == name
+            and (p.hidden_from == inf if at == inf else p.shown_from <= at < p.hidden_from)
+        ]
+
+    def _existing(self, kind: str, id: int) -> Row:
+        row = self._rows.get(id)
+        if row is None or row.kind != kind:
+            raise failure("NotFoundResponse", 404, detail=f"there is no {kind} {id}")
+        return row
+
+    def _readable(self, kind: str, id: int) -> Row:
+        row = self._existing(kind, id)
+        if row.is_deleted:
+            raise failure("NotFoundResponse", 404, detail=f"there is no {kind} {id}")
+        return row
+
+    def _assigned(self, assignment: dict[str, Any]) -> Row:
+        row = self._readable(assignment["resource_type"], assignment["id"])
+        if row.kind == "folder" and not self.folders_assignable:
+            raise failure("ValidationError", 422, detail="folders can't be assigned to paths")
+        return row
+
+    def _refuse_clashes(self, moved: list[tuple[Row, Row, str | None]], gone: set[int]) -> None:
+        """Looked at after the whole batch, so that a batch can swap names."""
+        new_names = [(folder.id, name or row.name) for row, folder, name in moved]
+        for row, folder, name in moved:
+            others = [other for other in self._named(folder.id, name or row.name, inf) if other.id not in gone]
+            if self.duplicate_names and row.kind != "folder":
+                continue
+            if self.duplicate_names:
+                others = [other for other in others if other.kind == "folder"]
+            if others or new_names.count((folder.id, name or row.name)) > 1:
+                raise failure("BadResponse", 409, detail=f"the name {name!r} is taken", code="name_taken")
+
+    def _is_below(self, folder: Row, top: Row) -> bool:
+        while folder is not top:
+            if folder.folder is None:
+                return False
+            folder = self._rows[folder.folder]
+        return True
+
+    def _path_of(self, row: Row) -> str:
+        names = [row.name]
+        while row.folder is not None:
+            row = self._rows[row.folder]
+            names.append(row.name)
+        return "/".join(reversed(names)) or "/"
+
+    def _listed(self, row: Row, folder: str, name: str) -> dict[str, Any]:
+        told = self._told(row, f"{folder.rstrip('/')}/{name}", name)
+        if not self.tells_sizes:
+            told.pop("size", None)
+        if not self.tells_tags:
+            told.pop("tags", None)
+        return told
+
+    def _told(self, row: Row, path: str, name: str) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "resource_type": row.kind,
+            "id": row.id,
+            "name": name,
+            "path": path,
+            "created": row.created,
+            "owner": 1,
+            "project": 1,
+            "tags": sorted(row.tags),
+        }
+        if row.kind == "folder":
+            if not self.folders_have_ids:
+                del told["id"]
+            return told
+        told["state"], told["deleted"] = row.state, None
+        if row.kind == "file":
+            told["size"] = len(row.contents)
+        return told

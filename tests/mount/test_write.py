@@ -1,0 +1,366 @@
+"""Writing: when close returns the bytes are on Orion, in whatever way they were written."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import random
+import stat
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.cli.processes import wait_for
+from tests.mount.conftest import fresh_folder
+from tests.mount.posix import DirectoryStream
+
+MEBI = 2**20
+
+
+def content(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.fixture
+def on_orion(mounted):
+    """What Orion has at a local path now."""
+    return lambda path: mounted.direct.content(mounted.orion_path(path))
+
+
+@pytest.fixture
+def alone(mounted):
+    """Whether one item on Orion has this path's name, and nothing unfinished lies about."""
+
+    def check(path) -> bool:
+        names = mounted.direct.names(mounted.orion_path(path.parent))
+        left = [name for name in mounted.direct.names(mounted.direct.home) if name.startswith(".orionfs")]
+        return names.count(path.name) == 1 and left == []
+
+    return check
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 131073, 9 * MEBI])
+def test_written_file_is_on_orion_when_close_returns(folder, on_orion, alone, size) -> None:
+    (folder / "x").write_bytes(content(size))
+    assert on_orion(folder / "x") == content(size)
+    assert (folder / "x").stat().st_size == size
+    assert (folder / "x").read_bytes() == content(size)
+    assert alone(folder / "x")
+
+
+def test_rewritten_file_is_one_item_with_the_new_content(folder, on_orion, alone) -> None:
+    (folder / "x").write_text("the first content")
+    number = (folder / "x").stat().st_ino
+    (folder / "x").write_text("second")
+    assert on_orion(folder / "x") == b"second"
+    assert (folder / "x").read_text() == "second"
+    assert (folder / "x").stat().st_ino == number
+    assert alone(folder / "x")
+
+
+def test_size_is_seen_while_writing(folder) -> None:
+    with (folder / "x").open("wb", buffering=0) as file:
+        for size in (100, 200, 300):
+            file.write(b"x" * 100)
+            assert (folder / "x").stat().st_size == size
+            assert os.fstat(file.fileno()).st_size == size
+
+
+def test_append_adds_at_the_end(folder, on_orion) -> None:
+    (folder / "x").write_text("one\n")
+    with (folder / "x").open("a") as file:
+        file.write("two\n")
+        file.seek(0)
+        file.write("three\n")
+    assert on_orion(folder / "x") == b"one\ntwo\nthree\n"
+
+
+def test_two_who_append_lose_nothing(folder, on_orion) -> None:
+    (folder / "log").touch()
+    with (folder / "log").open("ab", buffering=0) as one, (folder / "log").open("ab", buffering=0) as two:
+        for number in range(20):
+            (one if number % 2 else two).write(f"{number}\n".encode())
+    assert (folder / "log").read_text().split() == [str(number) for number in range(20)]
+    assert (folder / "log").stat().st_size == 50
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 4096, 70_000])
+def test_truncate_by_path_cuts_and_extends(folder, on_orion, size) -> None:
+    data = content(10_000)
+    (folder / "x").write_bytes(data)
+    os.truncate(folder / "x", size)
+    wanted = data[:size].ljust(size, b"\0")
+    assert (folder / "x").stat().st_size == size
+    assert (folder / "x").read_bytes() == wanted
+    assert on_orion(folder / "x") == wanted
+
+
+def test_truncate_by_handle_goes_up_with_the_close(folder, on_orion) -> None:
+    (folder / "x").write_text("0123456789")
+    with (folder / "x").open("r+b", buffering=0) as file:
+        file.truncate(4)
+        assert file.read() == b"0123"
+        file.truncate(6)
+        file.seek(0)
+        assert file.read() == b"0123\0\0"
+    assert on_orion(folder / "x") == b"0123\0\0"
+
+
+def test_truncating_open_keeps_nothing(folder, on_orion) -> None:
+    (folder / "x").write_text("long content")
+    os.close(os.open(folder / "x", os.O_WRONLY | os.O_TRUNC))
+    assert (folder / "x").stat().st_size == 0
+    assert on_orion(folder / "x") == b""
+
+
+def test_open_to_write_without_truncating_keeps_the_rest(mounted, cold, on_orion) -> None:
+    data = content(300_000)
+    mounted.direct.put(mounted.orion_path(cold / "x"), data)
+    descriptor = os.open(cold / "x", os.O_WRONLY)
+    os.pwrite(descriptor, b"HERE", 1000)
+    os.close(descriptor)
+    wanted = data[:1000] + b"HERE" + data[1004:]
+    assert on_orion(cold / "x") == wanted
+    assert (cold / "x").read_bytes() == wanted
+
+
+def test_open_to_write_that_writes_nothing_asks_nothing(mounted, folder) -> None:
+    (folder / "x").write_text("as it was")
+    item = os.getxattr(folder / "x", "user.orion.id")
+    with mounted.counting() as counted:
+        os.close(os.open(folder / "x", os.O_RDWR))
+        os.close(os.open(folder / "x", os.O_WRONLY | os.O_APPEND))
+    assert counted.rows == []
+    assert os.getxattr(folder / "x", "user.orion.id") == item
+
+
+def test_random_writes_end_as_in_a_local_file(folder, on_orion, tmp_path) -> None:
+    chance = random.Random(7)
+    with (folder / "x").open("w+b", buffering=0) as file, (tmp_path / "x").open("w+b", buffering=0) as twin:
+        for _ in range(200):
+            offset, data = chance.randrange(300_000), chance.randbytes(chance.randrange(1, 9000))
+            for each in (file, twin):
+                each.seek(offset)
+                each.write(data)
+            offset = chance.randrange(300_000)
+            assert os.pread(file.fileno(), 5000, offset) == os.pread(twin.fileno(), 5000, offset)
+    assert on_orion(folder / "x") == (tmp_path / "x").read_bytes()
+
+
+def test_holes_read_as_zeros(folder, on_orion) -> None:
+    with (folder / "x").open("wb") as file:
+        file.seek(MEBI)
+        file.write(b"end")
+    assert on_orion(folder / "x") == b"\0" * MEBI + b"end"
+    assert (folder / "x").read_bytes() == b"\0" * MEBI + b"end"
+
+
+def test_exclusive_create_refuses_what_is_there(mounted, folder, cold) -> None:
+    (folder / "x").write_text("first")
+    with pytest.raises(FileExistsError):
+        (folder / "x").open("x")
+    assert (folder / "x").read_text() == "first"
+    # What another machine made counts as well, seen or not.
+    mounted.direct.put(mounted.orion_path(cold / "y"), b"theirs")
+    with pytest.raises(FileExistsError):
+        os.open(cold / "y", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    assert (cold / "y").read_text() == "theirs"
+
+
+def test_only_one_of_many_creates_exclusively(folder) -> None:
+    def create(_: int) -> bool:
+        try:
+            os.close(os.open(folder / "lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(create, range(8))) == 1
+
+
+def test_create_of_what_is_there_opens_it(folder, on_orion) -> None:
+    (folder / "x").write_text("0123456789")
+    descriptor = os.open(folder / "x", os.O_CREAT | os.O_RDWR)
+    assert os.read(descriptor, 3) == b"012"
+    os.write(descriptor, b"___")
+    os.close(descriptor)
+    assert on_orion(folder / "x") == b"012___6789"
+
+
+def test_fsync_brings_what_was_written_so_far(folder, on_orion) -> None:
+    with (folder / "x").open("wb", buffering=0) as file:
+        file.write(b"first half, ")
+        os.fsync(file.fileno())
+        assert on_orion(folder / "x") == b"first half, "
+        file.write(b"second half")
+        os.fdatasync(file.fileno())
+        assert (folder / "x").read_bytes() == b"first half, second half"
+    assert (folder / "x").read_bytes() == b"first half, second half"
+
+
+def test_fsync_of_a_folder_succeeds(folder) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    with DirectoryStream(folder) as stream:
+        assert list(stream) == []
+
+
+def test_shared_mapping_is_written_back(mounted, folder, on_orion) -> None:
+    (folder / "x").write_bytes(b"a" * 10_000)
+    with (folder / "x").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[5000:5004] = b"HERE"
+        mapped.flush()
+        assert (folder / "x").read_bytes()[5000:5004] == b"HERE"
+    wanted = b"a" * 5000 + b"HERE" + b"a" * 4996
+    assert (folder / "x").read_bytes() == wanted
+    mounted.drain()
+    assert on_orion(folder / "x") == wanted
+
+
+def test_stores_into_a_mapping_after_close_go_up_as_well(mounted, folder, on_orion) -> None:
+    (folder / "x").write_bytes(b"a" * 10_000)
+    with (folder / "x").open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+    mapped[:4] = b"LATE"
+    mapped.close()
+
+    def has_arrived() -> bool:
+        mounted.drain()
+        return bool(on_orion(folder / "x").startswith(b"LATE"))
+
+    wait_for(has_arrived)
+    assert (folder / "x").read_bytes() == b"LATE" + b"a" * 9996
+
+
+def test_several_handles_see_one_content(folder, on_orion) -> None:
+    (folder / "x").write_text("0123456789")
+    with (
+        (folder / "x").open("rb", buffering=0) as reader,
+        (folder / "x").open("r+b", buffering=0) as one,
+        (folder / "x").open("r+b", buffering=0) as two,
+    ):
+        one.write(b"ONE")
+        two.seek(5)
+        two.write(b"TWO")
+        assert reader.read() == b"ONE34TWO89"
+    assert on_orion(folder / "x") == b"ONE34TWO89"
+
+
+def test_close_of_one_of_two_handles_goes_on_with_the_other(mounted, folder, on_orion) -> None:
+    one = (folder / "x").open("wb", buffering=0)
+    two = (folder / "x").open("r+b", buffering=0)
+    one.write(b"first")
+    one.close()
+    assert on_orion(folder / "x") == b"first"
+    two.seek(5)
+    two.write(b" and second")
+    two.close()
+    assert (folder / "x").read_bytes() == b"first and second"
+    mounted.drain()
+    assert on_orion(folder / "x") == b"first and second"
+
+
+def test_children_that_write_to_one_file_upload_a_few_times(mounted, folder, on_orion) -> None:
+    script = 'for i in $(seq 100); do /bin/echo $i; done > "$0"'
+    with mounted.counting() as counted:
+        subprocess.run(["sh", "-c", script, folder / "log"], check=True)
+    assert on_orion(folder / "log").split() == [str(number).encode() for number in range(1, 101)]
+    assert len(counted.of("upload")) <= 3, counted
+
+
+def test_unlinked_file_is_read_and_written_until_closed(mounted, folder) -> None:
+    (folder / "x").write_bytes(content(100_000))
+    with (folder / "x").open("r+b", buffering=0) as file:
+        (folder / "x").unlink()
+        assert os.listdir(folder) == []
+        assert os.pread(file.fileno(), 200_000, 0) == content(100_000)
+        os.pwrite(file.fileno(), b"scratch", 10)
+        assert os.pread(file.fileno(), 7, 10) == b"scratch"
+        assert os.fstat(file.fileno()).st_size == 100_000
+    assert os.listdir(folder) == []
+    assert mounted.direct.names(mounted.orion_path(folder)) == []
+
+
+def test_unlinked_file_that_was_never_read_stays_readable(mounted, cold) -> None:
+    mounted.direct.put(mounted.orion_path(cold / "x"), content(3 * MEBI))
+    with (cold / "x").open("rb", buffering=0) as file:
+        (cold / "x").unlink()
+        assert mounted.direct.names(mounted.orion_path(cold)) == []
+        assert os.pread(file.fileno(), 4 * MEBI, 0) == content(3 * MEBI)
+
+
+def test_new_file_unlinked_before_it_is_closed_leaves_nothing(mounted, folder) -> None:
+    with mounted.counting() as counted, (folder / "scratch").open("w+b", buffering=0) as file:
+        file.write(b"temporary")
+        (folder / "scratch").unlink()
+        file.seek(0)
+        assert file.read() == b"temporary"
+    assert os.listdir(folder) == []
+    assert counted.of("upload") == []
+    assert mounted.direct.names(mounted.orion_path(folder)) == []
+
+
+def test_file_replaced_elsewhere_while_written_goes_on_for_its_writer(impatient, request) -> None:
+    folder = fresh_folder(impatient, request)
+    there = impatient.orion_path(folder)
+    impatient.direct.put(f"{there}/x", content(MEBI, 1))
+    wait_for((folder / "x").exists)
+    before = (folder / "x").stat().st_ino
+    with (folder / "x").open("rb", buffering=0) as reader:
+        assert reader.read(1000) == content(MEBI, 1)[:1000]
+        impatient.direct.replace(f"{there}/x", content(MEBI, 2))
+        wait_for(lambda: (folder / "x").stat().st_ino != before)
+        (folder / "x").write_bytes(b"mine")
+        assert os.pread(reader.fileno(), MEBI, 0) == content(MEBI, 1)
+    assert (folder / "x").read_bytes() == b"mine"
+    assert impatient.direct.content(f"{there}/x") == b"mine"
+    assert impatient.direct.names(there) == ["x"]
+
+
+def test_copy_within_the_mount_is_the_same(mounted, folder, on_orion) -> None:
+    (folder / "x").write_bytes(content(MEBI))
+    subprocess.run(["cp", "--reflink=auto", folder / "x", folder / "y"], check=True)
+    assert on_orion(folder / "y") == content(MEBI)
+
+
+def test_preallocation_is_refused_or_done(folder) -> None:
+    with (folder / "x").open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, 5000)
+        except OSError as refused:
+            assert refused.errno in (errno.EOPNOTSUPP, errno.ENOSYS)
+        else:
+            assert os.fstat(file.fileno()).st_size == 5000
+
+
+def test_node_of_a_regular_file_is_an_empty_file(mounted, folder, on_orion) -> None:
+    os.mknod(folder / "x", stat.S_IFREG | 0o640)
+    assert on_orion(folder / "x") == b""
+    assert stat.S_IMODE((folder / "x").stat().st_mode) == 0o640
+    with pytest.raises(FileExistsError):
+        os.mknod(folder / "x", stat.S_IFREG | 0o640)
+
+
+def test_files_written_at_the_same_time_all_arrive(folder, on_orion) -> None:
+    def write(number: int) -> None:
+        (folder / f"{number}").write_bytes(content(20_000, number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    assert sorted(map(int, os.listdir(folder))) == list(range(40))
+    assert all(on_orion(folder / f"{number}") == content(20_000, number) for number in range(40))
+
+
+def test_flushing_a_large_file_in_pieces_keeps_every_byte(folder, on_orion) -> None:
+    with (folder / "x").open("wb") as file:
+        for number in range(20):
+            file.write(content(MEBI, number))
+    whole = b"".join(content(MEBI, number) for number in range(20))
+    assert on_orion(folder / "x") == whole
+    assert (folder / "x").read_bytes() == whole
