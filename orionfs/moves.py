@@ -25,7 +25,7 @@ from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.journal import Removal
 from orionfs.models import Key
-from orionfs.names import decode_name
+from orionfs.names import true_name
 from orionfs.namespace import Namespace
 from orionfs.remote import Assignment, Remote
 from orionfs.sync import Sync
@@ -93,18 +93,18 @@ class Moves:
         if target is not None:
             await self._namespace.remove_folder(parent, name)
         item = await self._namespace.folder_with_id(source)
-        folder, true_name = parent.orion_path(), decode_name(name)
+        folder, new_name = parent.orion_path(), true_name(source.item.kind, name)
         old_path = source.orion_path()
         with self._namespace.doubting(parent):
             try:
-                await self._remote.assign(Assignment(item, folder, true_name))
+                await self._remote.assign(Assignment(item, folder, new_name))
             except InvalidCall as refused:
                 raise CrossDevice(
                     f"{old_path}: this stack can't move folders; mv copies instead"
                 ) from refused
             except Conflict as conflict:
-                raise NameExists(f"{folder}/{true_name}") from conflict
-        new_path = f"{folder.rstrip('/')}/{true_name}"
+                raise NameExists(f"{folder}/{new_name}") from conflict
+        new_path = f"{folder.rstrip('/')}/{new_name}"
         self._namespace.commit_rename(source, parent, name, None, is_settled=True)
         await self._sync.move_folder(old_path, new_path)
         _note_move(old_path, new_path)
@@ -134,7 +134,7 @@ class Moves:
         name: str,
         upload: Upload | None = None,
     ) -> None:
-        place = Assignment(source.item, parent.orion_path(), decode_name(name))
+        place = Assignment(source.item, parent.orion_path(), true_name(source.item.kind, name))
         replaced_key = replaced.inode.item.key if replaced is not None else None
         is_on_orion = source.item.key is not None
         if is_on_orion:

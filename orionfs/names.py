@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from orionfs.errors import NameTooLong, NotUnicode
+from orionfs.errors import InvalidCall, NameTooLong, NotPermitted, NotUnicode
 from orionfs.models import MARK_PREFIX, NAME_MAX_BYTES, Item, Kind
 
 _DATASET_SUFFIX = ".oedb"
@@ -48,6 +48,24 @@ def decode_name(visible: str) -> str:
     if _ESCAPED_LIKE_DOTS.match(visible):
         return "%" + visible[3:]
     return _ESCAPE.sub(lambda match: _DECODED[match[1]], visible)
+
+
+def true_name(kind: Kind, visible: str) -> str:
+    """The name on Orion that an item gets when a user calls it `visible`.
+
+    Raises NotPermitted for names of unfinished uploads, InvalidCall for a NUL and for a dataset's name
+    without its suffix.
+    """
+    name = decode_name(visible)
+    if is_hidden(name):
+        raise NotPermitted(f"{visible}: names that begin with {MARK_PREFIX} are those of unfinished uploads")
+    if "\0" in name:
+        raise InvalidCall(f"{visible}: Orion can't keep a name with a NUL")
+    if kind is not Kind.DATASET:
+        return name
+    if not name.endswith(_DATASET_SUFFIX) or name == _DATASET_SUFFIX:
+        raise InvalidCall(f"{visible}: a dataset is shown with the suffix {_DATASET_SUFFIX}, so give it one")
+    return name.removesuffix(_DATASET_SUFFIX)
 
 
 def from_kernel(raw: bytes) -> str:

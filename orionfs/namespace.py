@@ -35,7 +35,7 @@ from orionfs.errors import (
 from orionfs.inodes import Inode, InodeTable
 from orionfs.metacache import MetaCache
 from orionfs.models import Attributes, Item, Key, Kind, LocalAttributes
-from orionfs.names import decode_name
+from orionfs.names import true_name
 from orionfs.remote import Remote
 
 _OPEN_VALID_S = 300.0  # an open file keeps its version, and we hear of every write to it
@@ -93,9 +93,9 @@ class Namespace:
 
     def add_top(self, name: str, orion_path: str) -> Inode:
         """A folder of the virtual root that stands for an Orion path; lives as long as the mount."""
-        true_name = orion_path.rsplit("/", 1)[-1]
+        last_name = orion_path.rsplit("/", 1)[-1]
         return self.inodes.add_top(
-            name, Item(Kind.FOLDER, None, true_name, created_ns=time.time_ns()), orion_path
+            name, Item(Kind.FOLDER, None, last_name, created_ns=time.time_ns()), orion_path
         )
 
     def tops(self) -> list[Inode]:
@@ -183,25 +183,25 @@ class Namespace:
 
     async def make_folder(self, parent: Inode, name: str) -> Inode:
         """mkdir. Raises NameExists, NotPermitted (virtual root), InvalidCall."""
-        true_name = self._new_name(parent, name)
-        if "/" in true_name or true_name in (".", ".."):
-            raise InvalidCall(f"{name}: Orion can't have a folder called {true_name!r}")
-        path = f"{parent.orion_path().rstrip('/')}/{true_name}"
+        new_name = self._new_name(parent, name, Kind.FOLDER)
+        if "/" in new_name or new_name in (".", ".."):
+            raise InvalidCall(f"{name}: Orion can't have a folder called {new_name!r}")
+        path = f"{parent.orion_path().rstrip('/')}/{new_name}"
         with self.doubting(parent):
             try:
                 await self._remote.create_folder(path)
             except Conflict as conflict:
                 await self._explain_conflict(parent, name, path, conflict)
-        item = Item(Kind.FOLDER, None, true_name, created_ns=time.time_ns())
+        item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
         inode = self._commit_new(parent, name, item, self._clock())
         self._beliefs.learn_empty(inode)
         return inode
 
     def make_file(self, parent: Inode, name: str, permissions: int, mark: str) -> Inode:
         """A new empty file, on Orion once its first version was uploaded; no request."""
-        true_name = self._new_name(parent, name)
+        new_name = self._new_name(parent, name, Kind.FILE)
         now_ns = time.time_ns()
-        item = Item(Kind.FILE, None, true_name, 0, now_ns, literal=Kind.FILE.value, tags=(), mark=mark)
+        item = Item(Kind.FILE, None, new_name, 0, now_ns, literal=Kind.FILE.value, tags=(), mark=mark)
         return self.adopt_file(parent, name, item, LocalAttributes(now_ns, permissions))
 
     def adopt_file(self, parent: Inode, name: str, item: Item, local: LocalAttributes) -> Inode:
@@ -254,6 +254,7 @@ class Namespace:
 
     async def check_rename(self, source: Inode, parent: Inode, name: str) -> Inode | None:
         """What a rename would replace; raises what forbids it."""
+        true_name(source.item.kind, name)
         self._check_may_change(parent)
         self._check_may_change(self.place_of(source)[0])
         target, _ = await self.lookup(parent, name)
@@ -291,7 +292,7 @@ class Namespace:
         now_s = self._clock()
         is_settled = is_settled and source.written_size is None
         self._changes.record(old_parent.number, old_name, None, now_s, source.item.key)
-        source.item = source.item.renamed(decode_name(name))
+        source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
         self.inodes.attach(source, parent, name)
         touch(old_parent)
@@ -393,15 +394,12 @@ class Namespace:
         self._beliefs.learn(parent, name, there)
         raise NameExists(path) from conflict
 
-    def _new_name(self, parent: Inode, name: str) -> str:
+    def _new_name(self, parent: Inode, name: str, kind: Kind) -> str:
         """The true name of something to be made. Raises NameExists if it is known to be there."""
         self._check_may_change(parent)
         if self._beliefs.known(parent, name) is not None:
             raise NameExists(f"{parent.local_path().rstrip('/')}/{name}")
-        true_name = decode_name(name)
-        if "\0" in true_name:
-            raise InvalidCall(f"{name}: Orion can't keep a name with a NUL")
-        return true_name
+        return true_name(kind, name)
 
     def _check_may_change(self, folder: Inode) -> None:
         if folder.children is None or folder.item.kind is not Kind.FOLDER:

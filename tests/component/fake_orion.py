@@ -57,6 +57,10 @@ class _Placement:
     shown_from: float
     hidden_from: float = inf
 
+    def is_shown(self, at: float) -> bool:
+        """True if this is what was shown at a moment; `at` inf: what is true now."""
+        return self.hidden_from == inf if at == inf else self.shown_from <= at < self.hidden_from
+
 
 @dataclass(slots=True)
 class Call:
@@ -284,7 +288,7 @@ class FakeCalls:
             at = self._visible_at()
             folder = self._folder(path, at)
             rows = sorted(
-                (p for p in self._placements if p.folder == folder.id and p.shown_from <= at < p.hidden_from),
+                (p for p in self._placements if p.folder == folder.id and p.is_shown(at)),
                 key=lambda p: p.row.id,
             )
             offset = 0 if self.offset_is_ignored else int(query.get("offset", 0))
@@ -306,12 +310,15 @@ class FakeCalls:
 
     def create_paths(self, paths: list[str]) -> None:
         with self._called("create_paths", paths):
-            for path in paths:
-                if self._shown(path, inf):
-                    raise failure("BadResponse", 409, detail=f"{path} exists", code="exists")
-                self._folder(path.rpartition("/")[0] or "/")
-            for path in paths:
-                self._make_folder(path)
+            before = list(self._placements)
+            try:
+                for path in paths:
+                    if self._shown(path, inf):
+                        raise failure("BadResponse", 409, detail=f"{path} exists", code="exists")
+                    self._make_folder(path)
+            except CallFailed:
+                self._placements = before
+                raise
 
     def remove_paths(self, paths: list[str]) -> None:
         with self._called("remove_paths", paths):
@@ -343,16 +350,16 @@ class FakeCalls:
     def get(self, kind: str, id: int) -> dict[str, Any]:
         with self._called("get", kind, id):
             row = self._existing(kind, id)
-            told = self._told(row, self._path_of(row), row.name)
-            told["deleted"] = "2026-08-23T00:00:00Z" if row.is_deleted else None
-            return told
+            attributes = self._attributes(row)
+            attributes["deleted"] = "2026-08-23T00:00:00Z" if row.is_deleted else None
+            return attributes
 
     def find(self, kind: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
         with self._called("find", kind, dict(filters)):
             rows = [row for row in self._rows.values() if row.kind == kind and not row.is_deleted]
             name = filters.get("name")
             found = [row for row in rows if name is None or row.name == name]
-            return [self._told(row, self._path_of(row), row.name) for row in found[:100]]
+            return [self._attributes(row) for row in found[:100]]
 
     def delete(self, kind: str, id: int) -> None:
         with self._called("delete", kind, id):
@@ -370,7 +377,7 @@ class FakeCalls:
                 raise failure("BadResponse", 409, detail=f"the name {name!r} is taken")
             row = self._make("file", name, self._folder(HOME).id)
             row.contents = contents
-            return self._told(row, f"{HOME}/{name}", name)
+            return self._attributes(row)
 
     def download(self, kind: str, id: int, path: str) -> None:
         with self._called("download", kind, id, path):
@@ -483,9 +490,7 @@ class FakeCalls:
         return [
             p.row
             for p in self._placements
-            if p.folder == folder
-            and p.name == name
-            and (p.hidden_from == inf if at == inf else p.shown_from <= at < p.hidden_from)
+            if p.folder == folder and p.name == name and p.is_shown(at)
         ]
 
     def _existing(self, kind: str, id: int) -> Row:
@@ -539,6 +544,12 @@ class FakeCalls:
         if not self.tells_tags:
             told.pop("tags", None)
         return told
+
+    def _attributes(self, row: Row) -> dict[str, Any]:
+        """A resource as an object's attributes: the type is in its class, not among them."""
+        attributes = self._told(row, self._path_of(row), row.name)
+        del attributes["resource_type"]
+        return attributes
 
     def _told(self, row: Row, path: str, name: str) -> dict[str, Any]:
         told: dict[str, Any] = {

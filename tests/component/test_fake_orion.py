@@ -98,8 +98,7 @@ def test_upload_lands_in_my_data_and_is_found_by_name(orion, source) -> None:
     told = read_item(orion.upload(".mark-landing", source))
     assert (told.name, told.size, told.state) == (".mark-landing", 10, "ready")
     there = read_item(orion.stat_path(f"{HOME}/.mark-landing"))
-    assert there.key == told.key
-    assert there.literal == "file"
+    assert (there.id, there.literal) == (told.id, "file")
     (found,) = orion.find("file", {"name": ".mark-landing"})
     assert read_item(found).id == told.id
     assert read_item(orion.get("file", told.id)).size == 10
@@ -244,13 +243,13 @@ def test_folder_is_removed_only_when_it_is_empty(orion, folder, source) -> None:
 
 def test_deleted_item_is_shown_nowhere_and_not_deleted_twice(orion, folder, source) -> None:
     orion.create_paths([folder])
-    id = place(orion, source, folder, "a")
+    id = place(orion, source, folder, "short-lived")
     orion.delete("file", id)
     assert names(orion, folder) == []
-    assert orion.find("file", {"name": "a"}) == []
+    assert orion.find("file", {"name": "short-lived"}) == []
     for ask in (
         lambda: orion.delete("file", id),
-        lambda: orion.stat_path(f"{folder}/a"),
+        lambda: orion.stat_path(f"{folder}/short-lived"),
         lambda: orion.tag("file", id, ["x"]),
         lambda: orion.assign_paths([{"resource_type": "file", "id": id, "path": folder}]),
         lambda: orion.delete("file", 7),
