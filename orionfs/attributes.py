@@ -115,7 +115,7 @@ def format_tags(tags: tuple[str, ...]) -> str:
 
 def parse_tags(value: bytes) -> tuple[str, ...]:
     """Inverse of `format_tags`; empty lines are no tags. Raises NotUnicode."""
-    return tuple(_unescape(line) for line in _text(value).split("\n") if line.strip())
+    return tuple(_unescape(line) for line in _text(value).split("\n") if line)
 
 
 def _unescape(line: str) -> str:
@@ -145,4 +145,4 @@ def _text(value: bytes) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise NotUnicode(f"{value!r} is not UTF-8") from None
+        raise NotUnicode("names and values of attributes are UTF-8") from None

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 
 import trio
 
 from orionfs.changes import Changes
-from orionfs.errors import NotADirectory, NotSupported, RemoteFailure, TimedOut
+from orionfs.errors import NotADirectory, NotSupported, OrionFsError, RemoteFailure, TimedOut
 from orionfs.inodes import Inode
 from orionfs.metacache import Listing, MetaCache, Single
 from orionfs.models import InodeNumber, Item, Kind
@@ -44,6 +44,14 @@ class Freshness:
     read_lag_s: float = 10.0
 
 
+@dataclass(slots=True)
+class _Flight:
+    """A question on its way, and how it ended for those who wait for it."""
+
+    done: trio.Event = field(default_factory=trio.Event)
+    error: OrionFsError | None = None
+
+
 class Beliefs:
     """What one mount believes of its tree."""
 
@@ -53,7 +61,7 @@ class Beliefs:
         self._remote = remote
         self._cache = cache
         self._clock = clock
-        self._flights: dict[tuple[InodeNumber, str | None], trio.Event] = {}
+        self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
         self.freshness = freshness
         self.changes = Changes(freshness.read_lag_s)
 
@@ -219,17 +227,25 @@ class Beliefs:
         self._cache.put_listing(folder.number, listing)
 
     async def _once(self, folder: Inode, name: str | None, ask: Callable[[], Awaitable[object]]) -> None:
-        """Single flight: whoever comes second waits, and looks again."""
-        flight = self._flights.get((folder.number, None)) or self._flights.get((folder.number, name))
+        """Single flight: whoever comes second waits, and looks again, or gets the same error.
+
+        If the one who asked was cancelled, nothing is known and the next one asks.
+        """
+        flight = self._flights.get((folder.number, None), self._flights.get((folder.number, name)))
         if flight is not None:
-            await flight.wait()
+            await flight.done.wait()
+            if flight.error is not None:
+                raise flight.error
             return
-        flight = self._flights[folder.number, name] = trio.Event()
+        flight = self._flights[folder.number, name] = _Flight()
         try:
             await ask()
+        except OrionFsError as error:
+            flight.error = error
+            raise
         finally:
             del self._flights[folder.number, name]
-            flight.set()
+            flight.done.set()
 
     def _fold(self, folder: Inode) -> None:
         """Drop changes that every answer still believed knows."""

@@ -59,7 +59,8 @@ def failure_of(verb: str, args: Sequence[Any], info: Mapping[str, Any]) -> Orion
     kind = _BY_STATUS.get(status) if isinstance(status, int) else None
     kind = kind or _BY_CLASS.get(str(info.get("error")), RemoteFailure)
     request_id = f" [request {info['request_id']}]" if info.get("request_id") else ""
-    error = kind(f"{verb} {subject_of(args)}: {info.get('detail') or info.get('error')}{request_id}")
+    subject = f"{verb} {subject_of(args)}".rstrip()
+    error = kind(f"{subject}: {info.get('detail') or info.get('error')}{request_id}")
     error.status = status if isinstance(status, int) else None
     error.retry_after_s = parse_retry_after_s(info.get("retry_after"))
     return error

@@ -18,7 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from orionfs.errors import LocalDiskError, NoSpace, OrionFsError, disk_error
+from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
 from orionfs.models import Key, Kind, LocalAttributes
 
 _SCHEMA = """
@@ -105,10 +105,21 @@ class Journal:
         os.chmod(path, 0o600)
         self._db.execute(f"PRAGMA journal_mode = {'DELETE' if on_network_disk else 'WAL'}")
         self._is_lazy_allowed = not on_network_disk
+        self._check_version(path)
         with self._transaction(durable=True):
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _check_version(self, path: Path) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            self._db.close()
+            raise StartupError(
+                f"{path} was written by another version of orionfs: mount once with that one, so that it"
+                " finishes its uploads",
+                ExitStatus.CONFIG,
+            )
 
     def close(self) -> None:
         self._db.close()

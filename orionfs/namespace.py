@@ -344,7 +344,13 @@ class Namespace:
         if inode.item.kind is Kind.FOLDER and inode.item.id is None:
             await self._find_folder_id(inode)
         if inode.item.tags is None and inode.item.key is not None:
-            inode.item = replace(inode.item, tags=await self._remote.tags(inode.item.key))
+            try:
+                tags = await self._remote.tags(inode.item.key)
+            except InvalidCall:
+                if inode.item.kind is not Kind.FOLDER:
+                    raise
+                tags = ()  # this session knows no tags of folders
+            inode.item = replace(inode.item, tags=tags)
         return inode.item.tags or ()
 
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
@@ -352,13 +358,20 @@ class Namespace:
         before = await self.tags(inode)
         added = tuple(tag for tag in add if tag not in before)
         removed = tuple(tag for tag in remove if tag in before)
-        key = inode.item.key
+        try:
+            await self._send_tags(inode.item.key, added, removed)
+        except InvalidCall as error:
+            if inode.item.kind is not Kind.FOLDER:
+                raise
+            raise NotSupported(f"{inode.local_path()}: folders can't be tagged here: {error}") from error
+        after = (set(inode.item.tags or ()) | set(added)) - set(removed)
+        self._commit_tags(inode, tuple(sorted(after)))
+
+    async def _send_tags(self, key: Key | None, added: tuple[str, ...], removed: tuple[str, ...]) -> None:
         if key is not None and removed:
             await self._remote.untag(key, removed)
         if key is not None and added:
             await self._remote.tag(key, added)
-        after = (set(inode.item.tags or ()) | set(added)) - set(removed)
-        self._commit_tags(inode, tuple(sorted(after)))
 
     async def _find_folder_id(self, folder: Inode) -> None:
         try:

@@ -51,7 +51,7 @@ def read_page(answer: Any) -> Page:
     if not isinstance(rows, list):
         raise RemoteFailure(f"a listing without rows: keys {sorted(answer)[:8]}")
     total = first_of(answer, _TOTALS)
-    return Page(tuple(read_item(row) for row in rows), total if isinstance(total, int) else None)
+    return Page(tuple(read_item(row) for row in rows), _as_count(total))
 
 
 def read_item(row: Any) -> Item:
@@ -59,12 +59,11 @@ def read_item(row: Any) -> Item:
     if not isinstance(row, Mapping):
         raise RemoteFailure(f"a row was due, not {type(row).__name__}")
     literal = str(first_of(row, _TYPES) or "")
-    size = first_of(row, _SIZES)
     return Item(
         kind=read_kind(literal),
         id=_as_int(row.get("id")),
         name=_read_name(row),
-        size=size if isinstance(size, int) and size >= 0 else None,
+        size=_as_count(first_of(row, _SIZES)),
         created_ns=read_time_ns(first_of(row, _CREATED)),
         literal=literal,
         state=str(row.get("state") or ""),
@@ -94,9 +93,9 @@ def read_time_ns(value: Any) -> int:
         return 0
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        whole = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return 0
-    whole = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     return int(whole.replace(microsecond=0).timestamp()) * 10**9 + whole.microsecond * 1000
 
 
@@ -108,6 +107,11 @@ def _read_name(row: Mapping[str, Any]) -> str:
     if isinstance(path, str) and path.strip("/"):
         return path.rstrip("/").rsplit("/", 1)[-1]
     raise RemoteFailure(f"a row without a name: keys {sorted(row)[:8]}")
+
+
+def _as_count(value: Any) -> int | None:
+    """A number of things or bytes; what can't be one is unknown."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _as_int(value: Any) -> int | None:

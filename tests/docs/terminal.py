@@ -44,11 +44,15 @@ class Terminal:
         self._send(f"{command}\necho {end.decode()}\n")
         shown = self._read(lambda: end + b"\n" in self._shown, deadline)
         before, _, after = shown.partition(end + b"\n")
+        self._shown = before + after
         if command.endswith("&"):
-            self._shown = after
-            after = self._read(lambda: self._shown.count(b"\n") >= lines_due - before.count(b"\n"), deadline)
-        self._shown = b""
-        return (before + after).decode("utf-8", "replace").splitlines()
+            self._read(lambda: self._shown.count(b"\n") >= lines_due, deadline)
+            # What is more than that is not lost: the next command shows it.
+            lines = self._shown.splitlines(keepends=True)
+            before, self._shown = b"".join(lines[:lines_due]), b"".join(lines[lines_due:])
+        else:
+            before, self._shown = self._shown, b""
+        return before.decode("utf-8", "replace").splitlines()
 
     def close(self) -> None:
         """End the shell and all that it started and that is still its own."""
@@ -76,7 +80,7 @@ class Terminal:
 
 def uniform(lines: Sequence[str], home: str) -> list[str]:
     """Lines without what differs from one run to the next: dates, ports, ids, owners, widths, sizes of disks."""
-    return [_uniform_line(line.replace(home, "/home/you")) for line in lines]
+    return [_uniform_line(line.replace(home[1:], "home/you")) for line in lines]
 
 
 def _uniform_line(line: str) -> str:
@@ -92,5 +96,5 @@ def _uniform_line(line: str) -> str:
 
 def agrees(told: Sequence[str], shown: Sequence[str]) -> bool:
     """Whether the lines are these; a told line `...` stands for any number of them."""
-    pattern = "".join(".*" if line == "..." else re.escape(line) + "\n" for line in told)
+    pattern = "".join("(?:[^\\n]*\\n)*" if line == "..." else re.escape(line) + "\n" for line in told)
     return re.fullmatch(pattern, "".join(line + "\n" for line in shown), re.DOTALL) is not None

@@ -41,12 +41,20 @@ def alone(mounted):
     return check
 
 
-@pytest.mark.parametrize("size", [0, 1, 4096, 131073, 9 * MEBI])
+@pytest.mark.parametrize("size", [1, 4096, 131073, 9 * MEBI])
 def test_written_file_is_on_orion_when_close_returns(folder, on_orion, alone, size) -> None:
     (folder / "x").write_bytes(content(size))
     assert on_orion(folder / "x") == content(size)
     assert (folder / "x").stat().st_size == size
     assert (folder / "x").read_bytes() == content(size)
+    assert alone(folder / "x")
+
+
+def test_empty_file_is_on_orion_soon_after_its_last_close(mounted, folder, on_orion, alone) -> None:
+    (folder / "x").touch()
+    mounted.drain()
+    assert on_orion(folder / "x") == b""
+    assert (folder / "x").read_bytes() == b""
     assert alone(folder / "x")
 
 
@@ -108,10 +116,11 @@ def test_truncate_by_handle_goes_up_with_the_close(folder, on_orion) -> None:
     assert on_orion(folder / "x") == b"0123\0\0"
 
 
-def test_truncating_open_keeps_nothing(folder, on_orion) -> None:
+def test_truncating_open_keeps_nothing(mounted, folder, on_orion) -> None:
     (folder / "x").write_text("long content")
     os.close(os.open(folder / "x", os.O_WRONLY | os.O_TRUNC))
     assert (folder / "x").stat().st_size == 0
+    mounted.drain()
     assert on_orion(folder / "x") == b""
 
 

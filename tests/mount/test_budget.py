@@ -1,0 +1,240 @@
+"""Requests are the cost: what each workload may ask, from the server's access log.
+
+On our own session requests are counted, on the documented one calls; their numbers differ where the
+documented surface needs one call more.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from math import ceil
+
+import pytest
+
+from tests.mount.stand import Client
+
+PAGE_ROWS = 1000
+
+
+@pytest.fixture
+def is_own(mounted):
+    return mounted.client is Client.OWN
+
+
+@pytest.fixture
+def put(mounted, cold):
+    """Makes files that the mount has never heard of; their folder is known."""
+
+    def make(name: str, content: bytes = b"content"):
+        mounted.direct.put(mounted.orion_path(cold / name), content)
+        assert cold.is_dir()
+        return cold / name
+
+    return make
+
+
+@pytest.fixture
+def listed(folder):
+    """A folder whose content is known."""
+    os.listdir(folder)
+    return folder
+
+
+def test_long_listing_costs_its_pages_and_nothing_again(mounted, many_names) -> None:
+    mounted.remount()
+    assert mounted.mine.is_dir()
+    command = ["ls", "-l", mounted.mine / "many"]
+    with mounted.counting() as cold:
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    # The folder itself, then its pages.
+    assert cold.cost == ["stat", *["ls"] * ceil(len(many_names) / PAGE_ROWS)]
+    for again in (command, ["ls", "-l", mounted.mine / "many" / many_names[0]], ["du", "-s", command[2]]):
+        with mounted.counting() as warm:
+            subprocess.run(again, stdout=subprocess.DEVNULL, check=True)
+        assert warm.rows == []
+
+
+def test_absent_names_of_a_listed_folder_cost_nothing(mounted, many_names) -> None:
+    many = mounted.mine / "many"
+    os.listdir(many)
+    with mounted.counting() as counted:
+        assert not any((many / f"absent-{number}").exists() for number in range(1000))
+    assert len(counted.rows) <= 2, counted  # the listing may have become too old for an absence
+
+
+def test_mv_of_a_folder_costs_one_to_three(mounted, listed) -> None:
+    subprocess.run(["mkdir", "-p", listed / "a" / "deep"], check=True)
+    (listed / "a" / "x").write_text("x")
+    with mounted.counting() as counted:
+        subprocess.run(["mv", listed / "a", listed / "b"], check=True)
+    # The id of a folder that was made here is asked for first.
+    assert counted.cost == ["stat", "assign"]
+    with mounted.counting() as counted:
+        subprocess.run(["mv", listed / "b", listed / "c"], check=True)
+    assert counted.cost == ["assign"]
+
+
+def test_cat_of_a_small_file_costs_its_name_and_content(mounted, put, is_own) -> None:
+    path = put("x")
+    with mounted.counting() as counted:
+        subprocess.run(["cat", path], stdout=subprocess.DEVNULL, check=True)
+    # The documented session makes the object first; our own is told where the bytes are.
+    assert counted.cost == (["stat", "download", "blob"] if is_own else ["stat", "get", "download"])
+    with mounted.counting() as counted:
+        subprocess.run(["cat", path], stdout=subprocess.DEVNULL, check=True)
+    assert counted.rows == []
+
+
+def test_cat_of_a_listed_file_costs_its_content(mounted, put, is_own) -> None:
+    path = put("x")
+    os.listdir(path.parent)
+    with mounted.counting() as counted:
+        subprocess.run(["cat", path], stdout=subprocess.DEVNULL, check=True)
+    assert counted.cost == (["download", "blob"] if is_own else ["get", "download"])
+
+
+@pytest.mark.parametrize("how", ["cp", "python", "shell", "dd"])
+def test_new_small_file_costs_two(mounted, listed, tmp_path, how) -> None:
+    (tmp_path / "x").write_text("content")
+    with mounted.counting() as counted:
+        if how == "cp":
+            subprocess.run(["cp", tmp_path / "x", listed / "x"], check=True)
+        elif how == "shell":
+            subprocess.run(["sh", "-c", 'echo content > "$0"', listed / "x"], check=True)
+        elif how == "dd":
+            subprocess.run(["dd", f"if={tmp_path}/x", f"of={listed}/x", "status=none"], check=True)
+        else:
+            (listed / "x").write_text("content")
+    assert counted.cost == ["upload", "assign"]
+
+
+def test_new_small_file_in_a_folder_not_looked_into_costs_at_most_four(mounted, cold) -> None:
+    assert cold.is_dir()
+    with mounted.counting() as counted:
+        (cold / "x").write_text("content")
+    assert len(counted.cost) <= 4, counted
+    assert counted.cost[-2:] == ["upload", "assign"]
+
+
+@pytest.mark.parametrize("how", ["cp", "python", "shell"])
+def test_replacing_a_small_file_costs_three(mounted, listed, tmp_path, is_own, how) -> None:
+    (listed / "x").write_text("old")
+    (tmp_path / "x").write_text("content")
+    with mounted.counting() as counted:
+        if how == "cp":
+            subprocess.run(["cp", tmp_path / "x", listed / "x"], check=True)
+        elif how == "shell":
+            subprocess.run(["sh", "-c", 'echo content > "$0"', listed / "x"], check=True)
+        else:
+            (listed / "x").write_text("content")
+    # The documented session removes an object, which it makes first unless the same worker has it.
+    calls = [word for word in counted.cost if word != "get" or is_own]
+    assert calls == ["upload", "assign", "delete"]
+    assert len(counted.cost) <= 4, counted
+
+
+def test_replacing_a_tagged_file_costs_one_more(mounted, listed, is_own) -> None:
+    (listed / "x").write_text("old")
+    os.setxattr(listed / "x", "user.orion.tag.lead", b"")
+    with mounted.counting() as counted:
+        (listed / "x").write_text("content")
+    calls = [word for word in counted.cost if word != "get" or is_own]
+    assert calls == ["upload", "tags", "assign", "delete"]
+    assert len(counted.cost) <= (5 if is_own else 6), counted
+
+
+def test_replacing_by_rename_costs_the_new_file_and_the_switch(mounted, listed, is_own) -> None:
+    (listed / "x").write_text("old")
+    with mounted.counting() as counted:
+        (listed / "x.tmp").write_text("content")
+        (listed / "x.tmp").rename(listed / "x")
+    calls = [word for word in counted.cost if word != "get" or is_own]
+    assert calls == ["upload", "assign", "assign", "delete"]
+
+
+def test_rm_costs_one(mounted, listed, is_own) -> None:
+    (listed / "x").write_text("x")
+    with mounted.counting() as counted:
+        subprocess.run(["rm", listed / "x"], check=True)
+    assert [word for word in counted.cost if word != "get" or is_own] == ["delete"]
+
+
+def test_mkdir_costs_one_and_rmdir_two(mounted, listed) -> None:
+    with mounted.counting() as counted:
+        (listed / "a").mkdir()
+    assert counted.cost == ["create"]
+    with mounted.counting() as counted:
+        (listed / "a").rmdir()
+    assert counted.cost == ["ls", "remove"]
+
+
+def test_mv_of_a_file_costs_one(mounted, listed) -> None:
+    (listed / "x").write_text("x")
+    with mounted.counting() as counted:
+        subprocess.run(["mv", listed / "x", listed / "y"], check=True)
+    assert counted.cost == ["assign"]
+
+
+def test_appending_to_a_large_file_does_not_fetch_what_was_written_here(mounted, listed) -> None:
+    (listed / "x").write_bytes(b"x" * 2**20)
+    with mounted.counting() as counted:
+        subprocess.run(["sh", "-c", 'echo more >> "$0"', listed / "x"], check=True)
+    assert counted.of("blob") == []
+    assert len(counted.of("upload")) == 1
+
+
+def test_foreign_attributes_cost_nothing(mounted, put) -> None:
+    path = put("x")
+    os.stat(path)
+    with mounted.counting() as counted:
+        for name in ("security.selinux", "system.posix_acl_access", "user.xdg.origin.url"):
+            with pytest.raises(OSError, match=r".") as refused:
+                os.getxattr(path, name)
+            assert refused.value.errno in (errno.ENOTSUP, errno.ENODATA)
+        subprocess.run(["ls", "-lZ", path], stdout=subprocess.DEVNULL, check=True)
+    assert counted.rows == []
+
+
+def test_attributes_of_many_listed_items_cost_nothing(mounted) -> None:
+    many = mounted.mine / "many"
+    names = os.listdir(many)[:200]
+    with mounted.counting() as counted:
+        for name in names:
+            assert os.listxattr(many / name) == []
+            assert os.getxattr(many / name, "user.orion.id").isdigit()
+    assert counted.rows == []
+
+
+def test_tagging_a_listed_item_costs_one_call(mounted, listed, is_own) -> None:
+    (listed / "x").write_text("x")
+    with mounted.counting() as counted:
+        os.setxattr(listed / "x", "user.orion.tag.lead", b"")
+    assert [word for word in counted.cost if word != "get" or is_own] == ["tags"]
+
+
+def test_reading_a_tree_again_costs_nothing(mounted, listed, tmp_path) -> None:
+    for number in range(20):
+        (listed / f"{number}").write_text(f"{number}")
+    with mounted.counting() as counted:
+        subprocess.run(["grep", "-r", "1", listed], stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(["cp", "-r", listed, tmp_path / "out"], check=True)
+    assert counted.rows == []
+
+
+def test_several_small_files_cost_two_each_in_any_folder(mounted, listed, tmp_path) -> None:
+    for path in ("a", "a/b", "c"):
+        (tmp_path / "in" / path).mkdir(parents=True)
+        for number in range(5):
+            (tmp_path / "in" / path / f"{number}").write_text(path)
+    with mounted.counting() as counted:
+        subprocess.run(["cp", "-r", tmp_path / "in", listed / "in"], check=True)
+    assert sorted(counted.cost) == sorted(["create"] * 4 + ["upload", "assign"] * 15), counted
+
+
+def test_mount_that_nobody_uses_asks_nothing(mounted) -> None:
+    with mounted.counting() as counted:
+        subprocess.run(["df", mounted.point], stdout=subprocess.DEVNULL, check=True)
+        mounted.ask("status")
+    assert counted.rows == []
