@@ -210,6 +210,10 @@ class RemoteFailure(OrionFsError):
     is_retryable = True
 
 
+class WrongServer(OrionFsError):
+    """What answers is no Orion that this session may talk to."""
+
+
 class TimedOut(OrionFsError):
     """No answer within the deadline; whether a change took effect is not known."""
 

@@ -24,6 +24,7 @@ from orionfs.errors import (
     Throttled,
     TimedOut,
     Unreachable,
+    WrongServer,
 )
 
 _FORBIDDEN_PAUSE_S = 1.0  # a 403 can be transient on Orion, so it is tried once more
@@ -41,6 +42,7 @@ _BY_STATUS: Mapping[int, type[OrionFsError]] = {
     507: QuotaExceeded,
 }
 _BY_CLASS: Mapping[str, type[OrionFsError]] = {
+    "OrionError": WrongServer,
     "InvalidCredentials": AccessDenied,
     "AuthorizationRequired": AccessDenied,
     "NotFoundResponse": NoSuchName,

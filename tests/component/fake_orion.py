@@ -147,7 +147,7 @@ class FakeCalls:
         self._ids = itertools.count(1000)
         self._moments = itertools.count(1)
         self._rows: dict[int, Row] = {}
-        self._placements: list[_Placement] = []
+        self._below: dict[int, dict[str, list[_Placement]]] = {}  # folder -> name -> placements
         self._failures: list[Failure] = []
         self._stalls: list[Stall] = []
         self._root = self._make("folder", "", None)
@@ -263,14 +263,13 @@ class FakeCalls:
         return found
 
     def _walk(self, folder: int, prefix: str, found: dict[str, bytes | None]) -> None:
-        for placed in self._placements:
-            if placed.folder == folder and placed.hidden_from == inf:
-                path = prefix + placed.name
-                assert path not in found, f"{path} is there twice"
-                is_folder = placed.row.kind == "folder"
-                found[path] = None if is_folder else placed.row.contents
-                if is_folder:
-                    self._walk(placed.row.id, path + "/", found)
+        for placed in self._placed(folder, inf):
+            path = prefix + placed.name
+            assert path not in found, f"{path} is there twice"
+            is_folder = placed.row.kind == "folder"
+            found[path] = None if is_folder else placed.row.contents
+            if is_folder:
+                self._walk(placed.row.id, path + "/", found)
 
     # -- the calls ---------------------------------------------------------------------------------
 
@@ -287,10 +286,7 @@ class FakeCalls:
         with self._called("ls_path", path, query):
             at = self._visible_at()
             folder = self._folder(path, at)
-            rows = sorted(
-                (p for p in self._placements if p.folder == folder.id and p.is_shown(at)),
-                key=lambda p: p.row.id,
-            )
+            rows = sorted(self._placed(folder.id, at), key=lambda placed: placed.row.id)
             offset = 0 if self.offset_is_ignored else int(query.get("offset", 0))
             limit = min(int(query.get("limit", 100)), self.page_max)
             shown = [self._listed(p.row, path, p.name) for p in rows[offset : offset + limit]]
@@ -310,14 +306,15 @@ class FakeCalls:
 
     def create_paths(self, paths: list[str]) -> None:
         with self._called("create_paths", paths):
-            before = list(self._placements)
+            made: list[Row] = []
             try:
                 for path in paths:
                     if self._shown(path, inf):
                         raise failure("BadResponse", 409, detail=f"{path} exists", code="exists")
-                    self._make_folder(path)
+                    made.append(self._make_folder(path))
             except CallFailed:
-                self._placements = before
+                for row in made:
+                    self._hide(row)
                 raise
 
     def remove_paths(self, paths: list[str]) -> None:
@@ -329,7 +326,7 @@ class FakeCalls:
                 row = max(rows, key=lambda row: (row.kind == "folder", row.created, row.id))
                 if path in FIXED:
                     raise failure("AuthorizationRequired", 403, detail=f"{path} can't be removed")
-                if any(p.folder == row.id and p.hidden_from == inf for p in self._placements):
+                if self._placed(row.id, inf):
                     raise failure("BadResponse", 409, detail=f"{path} is not empty", code="not_empty")
                 self._hide(row)
                 row.is_deleted = True
@@ -345,7 +342,7 @@ class FakeCalls:
             for row, folder, name in moved:
                 self._hide(row)
                 row.folder, row.name = folder.id, name or row.name
-                self._placements.append(_Placement(row, folder.id, row.name, self.clock()))
+                self._place(row)
 
     def get(self, kind: str, id: int) -> dict[str, Any]:
         with self._called("get", kind, id):
@@ -452,19 +449,28 @@ class FakeCalls:
         created = _EPOCH + timedelta(microseconds=next(self._moments))
         row = Row(kind, next(self._ids), name, folder, created.isoformat().replace("+00:00", "Z"))
         self._rows[row.id] = row
-        if folder is not None:
-            self._placements.append(_Placement(row, folder, name, self.clock()))
+        self._place(row)
         return row
 
     def _make_folder(self, path: str) -> Row:
         parent, _, name = path.rpartition("/")
         return self._make("folder", name, self._folder(parent or "/").id)
 
+    def _place(self, row: Row) -> None:
+        if row.folder is not None:
+            named = self._below.setdefault(row.folder, {}).setdefault(row.name, [])
+            named.append(_Placement(row, row.folder, row.name, self.clock()))
+
+    def _placed(self, folder: int, at: float) -> list[_Placement]:
+        return [p for named in self._below.get(folder, {}).values() for p in named if p.is_shown(at)]
+
     def _hide(self, row: Row) -> None:
-        for placed in self._placements:
+        named = self._below[row.folder or 0][row.name]
+        for placed in list(named):
             if placed.row is row and placed.hidden_from == inf:
-                placed.hidden_from = self.clock() if self.read_lag_s else -inf
-        self._placements = [p for p in self._placements if p.hidden_from != -inf]
+                placed.hidden_from = self.clock()
+                if not self.read_lag_s:
+                    named.remove(placed)
 
     def _folder(self, path: str, at: float = inf) -> Row:
         folder = self._root
@@ -487,11 +493,7 @@ class FakeCalls:
             return []
 
     def _named(self, folder: int, name: str, at: float) -> list[Row]:
-        return [
-            p.row
-            for p in self._placements
-            if p.folder == folder and p.name == name and p.is_shown(at)
-        ]
+        return [p.row for p in self._below.get(folder, {}).get(name, ()) if p.is_shown(at)]
 
     def _existing(self, kind: str, id: int) -> Row:
         row = self._rows.get(id)

@@ -100,4 +100,8 @@ def table_rows(body: str) -> dict[str, list[str]]:
 def words() -> set[str]:
     """Every word of every piece of `code` outside fenced blocks."""
     outside = re.sub(r"^```.*?^```", "", text(), flags=re.DOTALL | re.MULTILINE)
-    return {word.strip(",.;:") for code in re.findall(r"`([^`]+)`", outside) for word in re.split(r"[\s=\[\]]+", code)}
+    return {
+        word.strip(",.;:")
+        for code in re.findall(r"`([^`]+)`", outside)
+        for word in re.split(r"[\s=\[\]]+", code)
+    }

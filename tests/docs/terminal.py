@@ -9,12 +9,12 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 # On a terminal ls writes columns and quotes names that a shell would take apart.
-_LIKE_A_TERMINAL = "ls() { command ls -C --width=80 --quoting-style=shell-escape \"$@\"; }\n"
+_LIKE_A_TERMINAL = 'ls() { command ls -C --width=80 --quoting-style=shell-escape "$@"; }\n'
 
 
 class Terminal:
@@ -66,8 +66,7 @@ class Terminal:
     def _send(self, text: str) -> None:
         os.write(self._commands, text.encode())
 
-    def _read(self, is_enough: object, deadline: float) -> bytes:
-        assert callable(is_enough)
+    def _read(self, is_enough: Callable[[], bool], deadline: float) -> bytes:
         assert self._bash.stdout is not None
         while not is_enough():
             left_s = max(0.0, deadline - time.monotonic())
@@ -79,8 +78,9 @@ class Terminal:
 
 
 def uniform(lines: Sequence[str], home: str) -> list[str]:
-    """Lines without what differs from one run to the next: dates, ports, ids, owners, widths, sizes of disks."""
-    return [_uniform_line(line.replace(home[1:], "home/you")) for line in lines]
+    """Lines without what differs between runs: dates, ports, ids, owners, widths, sizes of disks."""
+    text = "\n".join(_uniform_line(line.replace(home[1:], "home/you")) for line in lines)
+    return text.rstrip("\n").splitlines()
 
 
 def _uniform_line(line: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.mount.server import Server
@@ -15,6 +17,10 @@ _PAGE = 500
 
 class Outage(Server):
     """The embedded server; on the same port and data after each outage."""
+
+    def __init__(self, folder: Path, switches: Mapping[str, str] | None = None) -> None:
+        self._reported: set[int] = set()
+        super().__init__(folder, switches)
 
     @property
     def pid(self) -> int:
@@ -64,6 +70,8 @@ class Outage(Server):
         wrong += [f"{count} times {name}" for name, count in names.items() if count > 1]
         wrong += [f"{name} is missing" for name in expected if name not in names]
         for row in self.files():
-            if row["state"] != "ready" or row["name"].startswith(".orionfs-"):
+            is_left = row["state"] != "ready" or row["name"].startswith(".orionfs-")
+            if is_left and row["id"] not in self._reported:
+                self._reported.add(row["id"])  # to the test that left it, and to no other
                 wrong.append(f"{row['name']} is {row['state']} in {row['path']}")
         return wrong

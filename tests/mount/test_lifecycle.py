@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from tests.mount.conftest import fresh_folder
 from tests.mount.stand import Client, is_alive
 
 OFFLINE = "offline: "
+# What the daemon says when it does not come up; it goes to the log and, by a pipe, to the terminal.
+LAST_WORDS = "orionfs: "
 
 
 @pytest.fixture
@@ -130,6 +133,7 @@ def test_root_shows_one_folder_alone(own, many_names) -> None:
     assert own.run("umount", own.point).returncode == 0
 
 
+@pytest.mark.expect_log(LAST_WORDS)
 def test_root_that_is_not_there_is_refused(own) -> None:
     status, words = refused(own, "--root", f"{own.direct.home}/absent")
     assert status != 0
@@ -151,6 +155,7 @@ def test_foreground_stays_until_it_is_told_to_end(own) -> None:
 # What is refused
 
 
+@pytest.mark.expect_log(LAST_WORDS)
 def test_wrong_token_is_told_and_not_shown(stand) -> None:
     stand.write_profile(stand.server.url, "not-the-token")
     status, words = refused(stand)
@@ -158,6 +163,8 @@ def test_wrong_token_is_told_and_not_shown(stand) -> None:
     assert "not-the-token" not in words + stand.log
 
 
+@pytest.mark.expect_log(LAST_WORDS)
+@pytest.mark.expect_log(OFFLINE)
 def test_server_that_is_down_is_told(stand) -> None:
     stand.write_profile("http://127.0.0.1:9", "token")
     status, words = refused(stand)
@@ -165,6 +172,8 @@ def test_server_that_is_down_is_told(stand) -> None:
     assert "127.0.0.1:9" in words
 
 
+@pytest.mark.expect_log(LAST_WORDS)
+@pytest.mark.expect_log(OFFLINE)
 def test_host_that_does_not_resolve_is_told(own) -> None:
     own.write_profile("http://no-such-host.invalid", "token")
     status, words = refused(own)
@@ -172,6 +181,7 @@ def test_host_that_does_not_resolve_is_told(own) -> None:
     assert "no-such-host.invalid" in words
 
 
+@pytest.mark.expect_log(LAST_WORDS)
 def test_token_is_not_sent_to_a_host_of_another_kind(own) -> None:
     seen: list[str] = []
 
@@ -190,10 +200,12 @@ def test_token_is_not_sent_to_a_host_of_another_kind(own) -> None:
         threading.Thread(target=host.serve_forever).start()
         try:
             own.write_profile(f"http://127.0.0.1:{host.server_address[1]}", "the-secret")
+            started = time.monotonic()
             status, _ = refused(own)
         finally:
             host.shutdown()
     assert status in (1, 4, 5)
+    assert time.monotonic() - started < 10
     assert seen
     assert "the-secret" not in "".join(seen)
 
@@ -294,7 +306,7 @@ def test_killed_daemon_is_mended_by_the_next_mount(stand) -> None:
     path = stand.mine / stand.folder.name
     path.write_text("closed before")
     stand.kill()
-    with pytest.raises(OSError, match="Transport endpoint is not connected"):
+    with pytest.raises(OSError, match="not connected|connection abort"):
         path.stat()
     assert stand.is_mounted
     stand.mount()
@@ -323,7 +335,7 @@ def test_what_could_not_go_up_is_finished_by_the_next_mount(make_stand, client) 
         path.write_text("kept on this machine")
     done = stand.run("umount", stand.point, "--timeout", "5")
     assert done.returncode == 75
-    assert "1 changes could not be uploaded" in done.stderr
+    assert "not uploaded: /project/1/user/demo/x" in done.stderr
     assert not stand.is_mounted
     stand.server.start()
     assert stand.direct.content(f"{stand.direct.home}/x") == b"first"
@@ -371,9 +383,8 @@ def test_token_is_in_no_process_log_or_file_but_the_private_config(stand) -> Non
     holders = [path for path in files if token in path.read_bytes()]
     assert holders == [stand.home / "config" / "orionfs" / "config.toml"]
     assert holders[0].stat().st_mode & 0o777 == 0o600
-    private = [path for path in files if "cache" in path.parts or "state" in path.parts]
-    assert private
-    assert [path for path in private if path.stat().st_mode & 0o077] == []
+    folders = [stand.home / name / "orionfs" for name in ("config", "cache", "state", "run")]
+    assert [oct(folder.stat().st_mode & 0o777) for folder in folders] == ["0o700"] * 4
 
 
 def test_control_socket_is_private(own) -> None:
