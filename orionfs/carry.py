@@ -134,7 +134,7 @@ class Carrier:
         while True:
             try:
                 item = await self._found(upload) if upload.is_unclear else None
-                item = item or await self._remote.upload(row.mark, path, row.size_bytes)
+                item = item or await self._upload(row, path)
                 return await self._note_uploaded(upload, item)
             except OrionFsError as error:
                 upload.is_unclear = True
@@ -144,6 +144,12 @@ class Carrier:
                 log.info("%s: upload is tried again: %s", row.path, error)
             await trio.sleep(_PAUSE_S * 2**attempt)
             attempt += 1
+
+    async def _upload(self, row: UploadRow, path: Path) -> Item:
+        try:
+            return await self._remote.upload(row.mark, path, row.size_bytes)
+        except Conflict as conflict:  # of an upload with itself: something of it was lost on the way
+            raise RemoteFailure(f"{row.path}: {conflict}") from conflict
 
     async def _note_uploaded(self, upload: Upload, item: Item) -> Item:
         mark, new_id = upload.row.mark, _key(item).id

@@ -69,7 +69,7 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     except BaseExceptionGroup as group:
         raise _startup_error_of(group) or group from None
     finally:
-        calls.close()
+        calls.close()  # again, harmlessly, after an orderly end
 
 
 async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None]) -> ExitStatus:
@@ -86,6 +86,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
             await layers.files.seal_all()
             is_all_uploaded = await layers.sync.drain(_DRAIN_LIMIT_S)
+            await remote.close()
             nursery.cancel_scope.cancel()
         layers.content.close()
         return ExitStatus.OK if is_all_uploaded else ExitStatus.NOT_UPLOADED

@@ -191,7 +191,8 @@ class Namespace:
             try:
                 await self._remote.create_folder(path)
             except Conflict as conflict:
-                await self._explain_conflict(parent, name, path, conflict)
+                if not (conflict.is_repeated and await self._is_empty_folder(path)):
+                    await self._explain_conflict(parent, name, path, conflict)
         item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
         inode = self._commit_new(parent, name, item, self._clock())
         self._beliefs.learn_empty(inode)
@@ -398,6 +399,11 @@ class Namespace:
         except (TimedOut, RemoteFailure, trio.Cancelled):
             self._beliefs.doubt(folder)
             raise
+
+    async def _is_empty_folder(self, path: str) -> bool:
+        """True for a folder that our own first attempt may have made, its answer lost."""
+        there = await self._remote.stat(path)
+        return there is not None and there.kind is Kind.FOLDER and not await self._remote.count(path)
 
     async def _explain_conflict(self, parent: Inode, name: str, path: str, conflict: Conflict) -> None:
         """409: there is something (NameExists), or Orion is busy with it (Busy)."""

@@ -98,6 +98,10 @@ class Remote:
                 await self._check()
             self._went_offline = trio.Event()
 
+    async def close(self) -> None:
+        """End the session; a worker that hangs in a call is ended with it."""
+        await trio.to_thread.run_sync(self._calls.close)
+
     # Who and where
 
     async def whoami(self, stack: str) -> Account:
@@ -199,10 +203,11 @@ class Remote:
     async def upload(self, mark: str, path: Path, size: int) -> Item:
         """Upload a file's bytes as a new item named `mark`; one attempt, whose outcome may be unclear.
 
-        The thread is waited for, since an upload that goes on unseen would leave an item behind; the
-        session bounds it by its own timeouts.
+        The thread is waited for, since an upload that goes on unseen would leave an item behind; our own
+        session bounds it by its time-outs, and a worker of any other one is ended.
         """
-        answer = await self._attempt(self._contents, inf, "upload", mark, str(path))
+        limit_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
+        answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
         item = replace(read_item(answer), kind=Kind.FILE, literal=Kind.FILE.value)
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
@@ -216,7 +221,8 @@ class Remote:
     async def download(self, key: Key, path: Path, size: int) -> None:
         """Fetch a whole item to a local file that does not exist yet."""
         deadline_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
-        await self._retrying(self._contents, deadline_s, "download", key.kind.value, key.id, str(path))
+        args = (key.kind.value, key.id, str(path), deadline_s)
+        await self._retrying(self._contents, deadline_s, "download", *args)
 
     # Attempts and retries
 
@@ -234,6 +240,7 @@ class Remote:
                 return await self._attempt(limiter, ends_at - trio.current_time(), verb, *args)
             except OrionFsError as error:
                 attempt += 1
+                error.is_repeated = attempt > 1
                 pause_s = pause_before_retry_s(error, attempt)
                 if (
                     pause_s is None

@@ -8,6 +8,7 @@ still needed. Must not know inodes: who asked is told by a callback, in the trio
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -100,18 +101,23 @@ class Sync:
         """
         async with supersedes.placing if supersedes is not None else nullcontext():
             old = supersedes if supersedes is not None and not supersedes.is_over else None
-            row = make_row()
-            staged.seal()
-            try:
-                await self._journal.run(
-                    lambda journal: journal.seal(row, staged.fd, [old.row] if old else [])
-                )
-            except BaseException:
-                staged.is_dirty = True
-                raise
+            upload = self._enter(Upload(make_row(), staged, on_placed))
+            await self._write_seal(upload, staged, [old.row] if old else [])
             if old is not None:
                 self._set_cancelled(old)
-        return self._enter(Upload(row, staged, on_placed))
+        return upload
+
+    async def _write_seal(self, upload: Upload, staged: Staged, superseded: list[UploadRow]) -> None:
+        descriptor = os.dup(staged.fd)  # its owner may go on in a copy, and let go of this one, meanwhile
+        staged.seal()
+        try:
+            await self._journal.run(lambda journal: journal.seal(upload.row, descriptor, superseded))
+        except BaseException:
+            staged.is_dirty = True
+            await self._over(upload)
+            raise
+        finally:
+            os.close(descriptor)
 
     def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
         """A version that an earlier daemon sealed."""
@@ -312,9 +318,3 @@ class Sync:
         self.release_staged(upload.row.staged)
         async with self._progress:
             self._progress.notify_all()
-
-
-def unsealed_leftovers(staging: Path, rows: Sequence[UploadRow]) -> list[Path]:
-    """Staged files that nobody promised to Orion: what was being written when a daemon died."""
-    promised = {row.staged for row in rows}
-    return [path for path in sorted(staging.iterdir()) if path.name not in promised]

@@ -79,14 +79,14 @@ class _Verbs(ABC):
         """See `Calls.delete`."""
         self.call("delete", kind, id)
 
-    def upload(self, name: str, path: str) -> dict[str, Any]:
-        """See `Calls.upload`."""
-        answer: dict[str, Any] = self.call("upload", name, path)
+    def upload(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]:
+        """See `Calls.upload`; `timeout_s` is how long a worker may take."""
+        answer: dict[str, Any] = self.call("upload", name, path, timeout_s=timeout_s)
         return answer
 
-    def download(self, kind: str, id: int, path: str) -> None:
-        """See `Calls.download`."""
-        self.call("download", kind, id, path)
+    def download(self, kind: str, id: int, path: str, timeout_s: float | None = None) -> None:
+        """See `Calls.download`; `timeout_s` is how long a worker may take."""
+        self.call("download", kind, id, path, timeout_s=timeout_s)
 
     def list_tags(self, kind: str, id: int) -> list[dict[str, Any]]:
         """See `Calls.list_tags`."""

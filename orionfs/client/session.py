@@ -21,7 +21,7 @@ from .errors import (
 )
 from .http import TotalTimeout, get_session
 from .profiles import SessionConfig, get_profile_config
-from .transport import Transport
+from .transport import Transport, check_done
 from .types import File, Project, Resource, UserProfile, checked_filters, project_id, tag_body
 from .wire import ResourceRoutes, Route
 
@@ -127,20 +127,20 @@ class OrionSession:
         """Make folders."""
         if paths:
             routes, keys = self.transport.wire.routes, self.transport.wire.keys
-            self.transport.request(routes.create_paths, json={keys.paths: [_text(path) for path in paths]})
+            self.transport.order(routes.create_paths, json={keys.paths: [_text(path) for path in paths]})
 
     def remove_paths(self, *paths: str) -> None:
         """Remove what is at these paths."""
         if paths:
             routes, keys = self.transport.wire.routes, self.transport.wire.keys
-            self.transport.request(routes.remove_paths, json={keys.paths: [_text(path) for path in paths]})
+            self.transport.order(routes.remove_paths, json={keys.paths: [_text(path) for path in paths]})
 
     def assign_paths(self, *assignments: Mapping[str, Any]) -> None:
         """Put items into folders: each needs resource_type, id and path (a folder); name renames it."""
         if assignments:
             routes, keys = self.transport.wire.routes, self.transport.wire.keys
             checked = [self._assignment(each) for each in assignments]
-            self.transport.request(routes.assign_paths, json={keys.assignments: checked})
+            self.transport.order(routes.assign_paths, json={keys.assignments: checked})
 
     def get_paths(self, *items: Resource) -> dict[str, Any]:
         """The paths of items, as the server sent them."""
@@ -215,7 +215,7 @@ class OrionSession:
         """Delete a resource; `immediate` for good. True when it is done; raises when it is not."""
         route = _offered(self._routes(type(resource)).delete, type(resource), "delete")
         params = {self.transport.wire.keys.immediate: "true"} if immediate else None
-        self.transport.request(route, fill={"id": _id_of(resource)}, params=params)
+        self.transport.order(route, fill={"id": _id_of(resource)}, params=params)
         return True
 
     def _one(self, kind: type[R], route: Route, **request: Any) -> R:
@@ -265,7 +265,7 @@ class OrionSession:
         if project is not None:
             body[keys.project] = project_id(project)
         if tags:
-            self._tags(self.transport.wire.routes.add_tags, resource, json=body)
+            check_done(self._tags(self.transport.wire.routes.add_tags, resource, json=body))
 
     def untag_resource(self, resource: Resource, *tags: str, project: Project | int | None = None) -> None:
         """Remove tags; those that are not there are ignored. `project` is checked and not used."""
@@ -273,7 +273,7 @@ class OrionSession:
             project_id(project)
         body = tag_body(tags, self.transport.wire.keys.tags)
         if tags:
-            self._tags(self.transport.wire.routes.remove_tags, resource, json=body)
+            check_done(self._tags(self.transport.wire.routes.remove_tags, resource, json=body))
 
     def _tags(self, route: Route, resource: Resource, **request: Any) -> requests.Response:
         routes = self._routes(type(resource))

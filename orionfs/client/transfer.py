@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from . import errors, records
 from .http import retry_after_s
-from .transport import Transport, documented_errors, raise_for_status
+from .transport import Transport, check_done, documented_errors, raise_for_status
 
 if TYPE_CHECKING:
     import requests
@@ -192,9 +192,11 @@ class _MultiPart:
     def _try_part(self, url: str, body: _Slice) -> errors.OrionError | None:
         try:
             absolute = urljoin(self._transport.base_url + "/", url)
-            raise_for_status(self._transport.plain("PUT", absolute, body=body))
+            response = self._transport.plain("PUT", absolute, body=body)
+            raise_for_status(response)
+            check_done(response)
         except errors.OrionError as exc:
-            if exc.response is None or exc.response.status_code in _PASSING_STATUS:
+            if exc.response is None or exc.response.status_code in _PASSING_STATUS or exc.response.ok:
                 return exc
             raise
         return None

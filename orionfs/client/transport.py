@@ -24,7 +24,7 @@ from .http import TokenAuth, add_nothing, is_nothing_sent, without_credentials
 from .profiles import SessionConfig
 from .wire import DIALECT, Route, Wire
 
-__all__ = ["Transport", "raise_for_status"]
+__all__ = ["Transport", "check_done", "documented_errors", "raise_for_status"]
 
 _REFUSAL = (
     "{url} is not an orionfs server ({why}), so your token was not sent to it. For a real Orion stack "
@@ -54,6 +54,12 @@ def raise_for_status(response: requests.Response) -> None:
     if status >= 500:
         raise errors.OrionServiceError(errors.explain(response), response)
     raise errors.BadResponse(response)
+
+
+def check_done(response: requests.Response) -> None:
+    """Raise BadResponse unless a success is one of this server's: without contents, or JSON."""
+    if response.status_code != 204:
+        records.decode(response)
 
 
 @contextmanager
@@ -166,6 +172,13 @@ class Transport:
     def ask(self, route: Route, *, timeout: float | None = None, **request: Any) -> Any:
         """Call a route; the decoded JSON of the answer. Arguments as for `request`."""
         return records.decode(self.request(route, timeout=timeout, **request))
+
+    def order(self, route: Route, **request: Any) -> None:
+        """Have something done, and be sure that this server says so: 204, or JSON. Raises BadResponse.
+
+        A proxy's page for people comes with 200 as well. Arguments as for `request`.
+        """
+        check_done(self.request(route, **request))
 
     def request(
         self,

@@ -26,8 +26,9 @@ COLD = 150
 # Listings in small pages that tell neither sizes nor tags, of items that may have a / in their names.
 ODD_HABITS = {"page_max": "7", "list_sizes": "no", "list_tags": "no", "slash_in_names": "yes"}
 IMPATIENT = ["metadata_ttl_s=0.2", "absence_ttl_s=0.2"]
-# Less than pytest's own limit, which can't end a call that waits for a daemon that hangs.
-HANG_S = 100
+# pytest's own limit can't end a call that waits for a daemon that hangs: before it is over, that is killed.
+TIMEOUT_S = 120
+BEFORE_TIMEOUT_S = 20
 
 _NUMBERS = itertools.count(1)
 _COLD = iter(range(COLD))
@@ -135,7 +136,7 @@ def watched(request: pytest.FixtureRequest, stand: Stand) -> Iterator[Stand]:
         stand.discard()
         stand.mount()
     start = len(stand.log)
-    watchdog = threading.Timer(HANG_S, stand.kill)
+    watchdog = threading.Timer(hang_s(request), stand.kill)
     watchdog.start()
     yield stand
     watchdog.cancel()
@@ -145,6 +146,12 @@ def watched(request: pytest.FixtureRequest, stand: Stand) -> Iterator[Stand]:
         stand.discard()
         raise
     assert stand.complaints(start, declared(request)) == []
+
+
+def hang_s(request: pytest.FixtureRequest) -> float:
+    """How long a test may take before its daemons are killed."""
+    marker = request.node.get_closest_marker("timeout")
+    return float(marker.args[0] if marker else TIMEOUT_S) - BEFORE_TIMEOUT_S
 
 
 def declared(request: pytest.FixtureRequest) -> list[str]:
@@ -197,7 +204,7 @@ def make_stand(
             stand.mount()
         return stand
 
-    watchdog = threading.Timer(HANG_S, lambda: [stand.kill() for stand in stands])
+    watchdog = threading.Timer(hang_s(request), lambda: [stand.kill() for stand in stands])
     watchdog.start()
     yield make
     watchdog.cancel()

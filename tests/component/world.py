@@ -1,0 +1,271 @@
+"""All layers of a mount but the kernel, on a fake Orion, in virtual time.
+
+`mount` builds what the daemon builds and gives a `World`, whose verbs do what system calls do, by path
+below the mount point ("my-data/sub/file"). Leaving the block is a kill: nothing is drained, and what
+is left in `tmp_path` is what the next `mount` there finds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from orionfs import state
+from orionfs.adoption import adopt
+from orionfs.attributes import ExtendedAttributes
+from orionfs.beliefs import Freshness
+from orionfs.carry import new_mark
+from orionfs.content import ContentCache
+from orionfs.errors import NameExists, NoSuchName, OrionFsError
+from orionfs.fetch import Fetcher
+from orionfs.files import Files
+from orionfs.fuse import Operations, Presentation
+from orionfs.inodes import Inode
+from orionfs.metacache import MetaCache
+from orionfs.models import Account, HandleId, Item
+from orionfs.moves import Moves
+from orionfs.namespace import Namespace, Permissions
+from orionfs.remote import Limits, Remote
+from orionfs.sync import Sync
+from tests.component.fake_orion import HOME, TEAM, FakeCalls
+from tests.component.virtual import held_clock
+
+ACCOUNT = Account("stack", "demo", 1, 1, "Demo")
+TOPS: Mapping[str, str] = {"my-data": HOME, "team-data": TEAM}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The layers, and verbs by path. What is known of a name is asked for as the kernel would."""
+
+    fake: FakeCalls
+    remote: Remote
+    namespace: Namespace
+    sync: Sync
+    fetcher: Fetcher
+    files: Files
+    moves: Moves
+    attributes: ExtendedAttributes
+    operations: Operations
+    content: ContentCache
+    claimed: state.StateFolder
+    nursery: trio.Nursery
+
+    # -- names
+
+    async def inode(self, path: str) -> Inode:
+        """The inode at a path. Raises NoSuchName."""
+        inode = self.namespace.inodes.root
+        for name in filter(None, path.split("/")):
+            inode = await self.namespace.child(inode, name)
+        return inode
+
+    async def place(self, path: str) -> tuple[Inode, str]:
+        """Parent and visible name."""
+        parent, _, name = path.rpartition("/")
+        return await self.inode(parent), name
+
+    async def stat(self, path: str) -> Item | None:
+        """What is at a path, as lookup says."""
+        try:
+            return (await self.inode(path)).item
+        except NoSuchName:
+            return None
+
+    async def ls(self, path: str) -> list[str]:
+        """Visible names of a folder, sorted."""
+        snapshot = await self.namespace.snapshot(await self.inode(path))
+        return sorted(name for name, _ in snapshot.entries)
+
+    async def mkdir(self, path: str) -> Inode:
+        return await self.namespace.make_folder(*await self.place(path))
+
+    async def rmdir(self, path: str) -> None:
+        await self.namespace.remove_folder(*await self.place(path))
+
+    async def unlink(self, path: str) -> None:
+        await self.moves.unlink(*await self.place(path))
+
+    async def rename(self, old: str, new: str, *, may_replace: bool = True) -> None:
+        await self.moves.rename(*await self.place(old), *await self.place(new), may_replace=may_replace)
+
+    # -- contents
+
+    async def open(self, path: str, flags: int = os.O_RDONLY) -> HandleId:
+        """open(2); the kernel looks a name up before it creates one."""
+        parent, name = await self.place(path)
+        inode, _ = await self.namespace.lookup(parent, name)
+        if inode is None:
+            if not flags & os.O_CREAT:
+                raise NoSuchName(path)
+            return self.files.create(self.namespace.make_file(parent, name, 0o644, new_mark()), flags)
+        if flags & os.O_EXCL:
+            raise NameExists(path)
+        return await self.files.open(inode, flags)
+
+    async def close(self, handle: HandleId) -> None:
+        """close(2) of the last descriptor: flush, whose error is the caller's, and release."""
+        try:
+            await self.files.flush(handle)
+        finally:
+            await self.files.release(handle)
+
+    async def save(self, path: str, data: bytes) -> None:
+        """What `open(path, "wb").write(data)` does."""
+        handle = await self.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            if data:
+                await self.files.write(handle, 0, data)
+        finally:
+            await self.close(handle)
+
+    async def read(self, path: str) -> bytes:
+        """What `open(path, "rb").read()` gives."""
+        handle = await self.open(path)
+        try:
+            return await self.read_all(handle)
+        finally:
+            await self.close(handle)
+
+    async def read_all(self, handle: HandleId, size: int = 2**20) -> bytes:
+        """All bytes of an open file."""
+        parts: list[bytes] = []
+        while True:
+            part = await self.files.read(handle, sum(map(len, parts)), size)
+            parts.append(part)
+            if not part:
+                return b"".join(parts)
+
+    # -- what is left
+
+    async def drain(self, limit_s: float = 3600.0) -> None:
+        """Everything is on Orion after this."""
+        assert await self.sync.drain(limit_s), f"still pending: {self.sync.pending}"
+
+    def staged_files(self) -> list[str]:
+        """Names of the files in the staging folder."""
+        return sorted(path.name for path in self.claimed.staging.iterdir())
+
+    def check_nothing_left(self) -> None:
+        """Nothing is staged, promised or marked any more."""
+        assert self.staged_files() == []
+        assert self.claimed.journal.uploads() == []
+        assert self.claimed.journal.removals() == []
+        assert [path for path in self.fake.tree("/") if "/.orionfs-" in path] == []
+
+
+@asynccontextmanager
+async def mount(
+    tmp_path: Path,
+    fake: FakeCalls | None = None,
+    *,
+    freshness: Freshness | None = None,
+    limits: Limits | None = None,
+    tops: Mapping[str, str] = TOPS,
+    cache_items_max: int = 100_000,
+    cache_bytes: int = 2**30,
+) -> AsyncIterator[World]:
+    """A mount of `fake` whose state and cache lie in `tmp_path`."""
+    fake = fake or FakeCalls()
+    clock = trio.lowlevel.current_clock()
+    fake.clock = clock.current_time
+    claimed = state.claim(tmp_path / "state", ACCOUNT)
+    content = ContentCache(tmp_path / "cache", ACCOUNT.stack, ACCOUNT.username, cache_bytes)
+    try:
+        with held_clock():
+            async with trio.open_nursery() as nursery:
+                remote = Remote(fake, limits)
+                world = _build(
+                    fake,
+                    remote,
+                    content,
+                    claimed,
+                    nursery,
+                    MetaCache(cache_items_max),
+                    freshness or Freshness(),
+                    tops,
+                )
+                for service in (remote.run, world.sync.run, world.fetcher.run):
+                    await nursery.start(service)
+                await adopt(claimed.journal, world.namespace, world.files, world.sync)
+                try:
+                    yield world
+                finally:
+                    fake.release_all()
+                    nursery.cancel_scope.cancel()
+    finally:
+        content.close()
+        claimed.close()
+
+
+def _build(
+    fake: FakeCalls,
+    remote: Remote,
+    content: ContentCache,
+    claimed: state.StateFolder,
+    nursery: trio.Nursery,
+    metacache: MetaCache,
+    freshness: Freshness,
+    tops: Mapping[str, str],
+) -> World:
+    local = claimed.journal.local_attributes()
+    namespace = Namespace(remote, metacache, freshness, Permissions(), local)
+    for name, orion_path in tops.items():
+        if name:
+            namespace.add_top(name, orion_path)
+        else:
+            namespace.mount_root(orion_path)
+    sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
+    fetcher = Fetcher(remote, content)
+    files = Files(namespace, sync, fetcher)
+    moves = Moves(namespace, files, sync, remote)
+    attributes = ExtendedAttributes(namespace)
+    operations = Operations(
+        namespace,
+        files,
+        moves,
+        attributes,
+        Presentation(1000, 1000, 35.0, 80.0, 240.0),
+        lambda: os.statvfs(claimed.staging),
+    )
+    return World(
+        fake,
+        remote,
+        namespace,
+        sync,
+        fetcher,
+        files,
+        moves,
+        attributes,
+        operations,
+        content,
+        claimed,
+        nursery,
+    )
+
+
+async def outcomes(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Several calls made at the same time: what each gave, or the error of ours it raised."""
+    found: dict[int, Any] = {}
+
+    async def one(at: int) -> None:
+        try:
+            found[at] = await calls[at]()
+        except OrionFsError as error:
+            found[at] = error
+
+    async with trio.open_nursery() as nursery:
+        for at in range(len(calls)):
+            nursery.start_soon(one, at)
+    return [found[at] for at in range(len(calls))]
+
+
+async def settle() -> None:
+    """Let everything go on that can do so without time passing; threads hold the clock."""
+    await trio.sleep(1e-6)

@@ -1,0 +1,268 @@
+"""One request of a save, a read or a listing goes wrong: the call ends well, or says that it did not.
+
+One mount and one server for all tests of a session; each test has a folder of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import watched
+from tests.faults.outage import Outage
+from tests.mount.stand import Client, Stand
+from tests.server.process import HOME
+
+PART_BYTES = 65_536
+URL_LIFETIME_S = 2.0
+SMALL, LARGE = 2_000, 150_000
+FOLDERS = 200
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A kind of request, by method and path, and the size of a file for which it is made."""
+
+    name: str
+    method: str
+    path: str
+    size: int = SMALL
+
+    def rule(self, action: dict[str, Any]) -> dict[str, Any]:
+        return {"method": self.method, "path": self.path, **action}
+
+
+UPLOAD = Step("upload", "POST", "files/upload$")
+BEGIN = Step("begin", "POST", "files$", LARGE)
+PART = Step("part", "PUT", "^/blobs/upload/", LARGE)
+COMPLETE = Step("complete", "POST", "/complete$", LARGE)
+ASSIGN = Step("assign", "POST", "/paths/assign$")
+DELETE = Step("delete", "DELETE", r"files/\d+$")
+SAVE_STEPS = [UPLOAD, BEGIN, PART, COMPLETE, ASSIGN, DELETE]
+ACTIONS: dict[str, dict[str, Any]] = {
+    "500": {"action": "status", "status": 500},
+    "503": {"action": "status", "status": 503, "retry_after": "1"},
+    "429": {"action": "status", "status": 429, "retry_after": "1"},
+    "403": {"action": "status", "status": 403},
+    "reset": {"action": "reset"},
+    "after-reset": {"action": "after_reset"},
+    "garbage": {"action": "garbage"},
+    "cut": {"action": "cut", "after_bytes": 10},
+    "delay": {"action": "delay", "seconds": 0.5},
+}
+FOLDER = Step("folder", "GET", "/paths/ls$")
+REDIRECT = Step("redirect", "GET", "/download$", LARGE)
+BLOB = Step("blob", "GET", r"^/blobs/\d+$", LARGE)
+STEP_NAMES = {"ids": lambda step: step.name}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
+    switches = {"part_bytes": str(PART_BYTES), "url_lifetime_s": str(URL_LIFETIME_S)}
+    made = Outage(tmp_path_factory.mktemp("server"), switches)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_stand(
+    tmp_path_factory: pytest.TempPathFactory, server: Outage, client: Client
+) -> Iterator[Stand]:
+    stand = Stand(tmp_path_factory.mktemp("stand"), server, client)
+    # Made before anybody looks, so that nothing is believed of what is in them.
+    answer = server.direct.api.create(*(f"{HOME}/{client.name}-{n}" for n in range(FOLDERS)))
+    assert answer.status_code == 201, answer.text
+    stand.mount()
+    yield stand
+    server.misbehave()
+    stand.close()
+
+
+@pytest.fixture
+def stand(request: pytest.FixtureRequest, shared_stand: Stand, server: Outage) -> Iterator[Stand]:
+    """The mount, whose log must stay calm while the test runs; the server behaves before and after."""
+    server.misbehave()
+    with watched(request, shared_stand) as mounted:
+        yield mounted
+        server.misbehave()
+
+
+@pytest.fixture
+def folder(stand: Stand) -> Path:
+    """A folder of this test's own that the mount knows nothing of."""
+    return stand.mine / f"{stand.client.name}-{next(_NUMBERS) % FOLDERS}"
+
+
+def bytes_of(size: int, salt: bytes = b"new") -> bytes:
+    """No two of its blocks are equal."""
+    return b"".join(b"%s %08d\n" % (salt, at) for at in range(size // 10 + 1))[:size]
+
+
+def once(step: Step, action: str, nth: int = 1, times: int = 1) -> dict[str, Any]:
+    return {**step.rule(ACTIONS[action]), "nth": nth, "times": times}
+
+
+# -- saves -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["500", "503", "429", "reset", "after-reset", "garbage", "cut", "delay"])
+@pytest.mark.parametrize("step", SAVE_STEPS, **STEP_NAMES)
+def test_fault_at_a_step_of_a_save_is_overcome(stand, server, folder, step, action):
+    if action in ("429", "delay") and step in (BEGIN, COMPLETE):
+        pytest.skip("the same code as the other steps")
+    path = folder / "doc"
+    server.direct.put(stand.orion_path(path), b"old contents")
+    assert path.read_bytes() == b"old contents"
+    new = bytes_of(step.size)
+    server.misbehave(once(step, action))
+    path.write_bytes(new)
+    stand.drain()
+    assert server.direct.content(stand.orion_path(path)) == new
+    assert server.leftovers("doc", folder=stand.orion_path(folder)) == []
+    assert path.read_bytes() == new
+
+
+@pytest.mark.parametrize("action", ["503", "after-reset", "garbage"])
+@pytest.mark.parametrize("step", [ASSIGN, DELETE], **STEP_NAMES)
+def test_fault_at_a_step_of_a_rename_over_a_file_is_overcome(stand, server, folder, step, action):
+    server.direct.put(stand.orion_path(folder / "doc"), b"old contents")
+    server.direct.put(stand.orion_path(folder / "doc.new"), b"new contents")
+    assert sorted(os.listdir(folder)) == ["doc", "doc.new"]
+    server.misbehave(once(step, action))
+    os.rename(folder / "doc.new", folder / "doc")
+    stand.drain()
+    assert server.direct.content(stand.orion_path(folder / "doc")) == b"new contents"
+    assert server.leftovers("doc", folder=stand.orion_path(folder)) == []
+
+
+@pytest.mark.parametrize("action", ["503", "reset", "after-reset", "garbage", "cut"])
+def test_fault_while_a_folder_is_made_and_removed_is_overcome(stand, server, folder, action):
+    stand.drain()
+    os.listdir(folder)
+    server.misbehave(once(Step("create", "POST", "/paths/create$"), action))
+    (folder / "made").mkdir()
+    assert server.direct.names(stand.orion_path(folder)) == ["made"]
+    server.misbehave(once(Step("remove", "POST", "/paths/remove$"), action))
+    (folder / "made").rmdir()
+    assert server.direct.names(stand.orion_path(folder)) == []
+
+
+@pytest.mark.expect_log("may not be replaced|is not on Orion yet")
+def test_save_over_what_may_not_be_removed_is_denied_and_withdrawn(stand, server, folder):
+    path = folder / "doc"
+    old = server.direct.put(stand.orion_path(path), b"old contents")
+    assert path.read_bytes() == b"old contents"
+    server.misbehave({"method": "DELETE", "path": f"/files/{old}$", **ACTIONS["403"]})
+    with pytest.raises(PermissionError):
+        path.write_bytes(b"new contents")
+    assert server.direct.row(stand.orion_path(path))["id"] == old
+    assert server.leftovers("doc", folder=stand.orion_path(folder)) == []
+    server.misbehave()
+    stand.drain()
+    assert server.direct.content(stand.orion_path(path)) == b"new contents"
+    assert server.leftovers("doc", folder=stand.orion_path(folder)) == []
+
+
+@pytest.mark.expect_log("may not be replaced")
+def test_rename_over_what_may_not_be_removed_is_denied_and_undone(stand, server, folder):
+    old = server.direct.put(stand.orion_path(folder / "doc"), b"old contents")
+    server.direct.put(stand.orion_path(folder / "other"), b"other contents")
+    assert sorted(os.listdir(folder)) == ["doc", "other"]
+    server.misbehave({"method": "DELETE", "path": f"/files/{old}$", **ACTIONS["403"]})
+    with pytest.raises(PermissionError):
+        os.rename(folder / "other", folder / "doc")
+    assert server.leftovers("doc", "other", folder=stand.orion_path(folder)) == []
+    assert server.direct.content(stand.orion_path(folder / "other")) == b"other contents"
+    assert (folder / "doc").read_bytes() == b"old contents"
+    assert (folder / "other").read_bytes() == b"other contents"
+
+
+# -- reads -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["500", "503", "429", "403", "reset", "after-reset", "garbage", "cut", "delay"])
+@pytest.mark.parametrize("step", [REDIRECT, BLOB], **STEP_NAMES)
+def test_fault_of_a_read_is_overcome(stand, server, folder, step, action):
+    content = bytes_of(step.size)
+    upload(server, stand.orion_path(folder / "doc"), content)
+    server.misbehave(once(step, action))
+    assert (folder / "doc").read_bytes() == content
+    assert (folder / "doc").read_bytes() == content
+
+
+@pytest.mark.expect_log("(open|read) .*(broke off|no range|fault)")
+@pytest.mark.parametrize("action", ["garbage", "cut", "500"])
+def test_fault_of_every_read_is_an_error_never_other_bytes(make_stand, client, action):
+    stand = make_stand(client, options=["inactivity_s=2"])
+    content = bytes_of(SMALL)
+    stand.direct.put(f"{HOME}/doc", content)
+    stand.server.misbehave(BLOB.rule({**ACTIONS[action], "after_bytes": SMALL // 2}))
+    for _ in range(2):
+        assert error_of((stand.mine / "doc").read_bytes) in (errno.EIO, errno.ETIMEDOUT)
+    stand.server.misbehave()
+    assert (stand.mine / "doc").read_bytes() == content
+
+
+def test_address_of_contents_that_has_expired_is_renewed(stand, server, folder):
+    content = bytes_of(3 * 2**20)
+    upload(server, stand.orion_path(folder / "large"), content)
+    with (folder / "large").open("rb", buffering=0) as file:
+        assert file.read(4096) == content[:4096]
+        time.sleep(URL_LIFETIME_S + 1)  # the server's clock, which tells nobody
+        assert os.pread(file.fileno(), 4096, len(content) - 4096) == content[-4096:]
+
+
+def upload(server: Outage, path: str, content: bytes) -> None:
+    """In parts, as another machine."""
+    api = server.direct.api
+    folder, name = path.rsplit("/", 1)
+    row = api.begin(name, len(content), folder)
+    parts = row["upload"]["parts"]
+    for part in parts:
+        at = (part["number"] - 1) * PART_BYTES
+        answer = api.session.put(api.url + part["url"] if part["url"].startswith("/") else part["url"],
+                                 data=content[at : at + PART_BYTES], timeout=20)
+        assert answer.status_code == 204, answer.text
+    assert api.complete(row["id"], len(parts)).status_code == 200
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["500", "503", "429", "403", "reset", "after-reset", "garbage", "cut", "delay"])
+def test_fault_of_a_listing_is_overcome(stand, server, folder, action):
+    names = [f"item-{number}" for number in range(5)]
+    for name in names:
+        server.direct.put(stand.orion_path(folder / name), name.encode())
+    server.misbehave(once(FOLDER, action))
+    assert sorted(os.listdir(folder)) == names
+
+
+@pytest.mark.expect_log("opendir ")
+def test_fault_of_every_listing_is_an_error_never_an_empty_folder(make_stand, client):
+    stand = make_stand(client, options=["read_deadline_s=2"])
+    stand.direct.make_folder(f"{HOME}/folder")
+    stand.direct.put(f"{HOME}/folder/doc", b"contents")
+    for action in ("garbage", "500"):
+        stand.server.misbehave(FOLDER.rule(ACTIONS[action]))
+        assert error_of(lambda: os.listdir(stand.mine / "folder")) in (errno.EIO, errno.ETIMEDOUT)
+    stand.server.misbehave()
+    assert os.listdir(stand.mine / "folder") == ["doc"]
+
+
+def error_of(call: Callable[[], object]) -> int | None:
+    try:
+        call()
+    except OSError as error:
+        return error.errno
+    return None
