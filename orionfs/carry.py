@@ -28,6 +28,9 @@ from orionfs.remote import Assignment, Health, Remote
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+EXACT_SUFFIX = ".exact"
+"""Ends the name of a copy of just the sealed bytes, made for an upload."""
+
 _ATTEMPTS = 4
 _PAUSE_S = 0.25
 _RETRY_FOR_S = 30.0  # a caller of close() waits: after a time-out the background tries again, not it
@@ -119,7 +122,7 @@ class Carrier:
         try:
             if os.stat(path).st_size == row.size_bytes:
                 return path
-            exact = path.with_suffix(f".{row.mark[-8:]}")
+            exact = path.with_name(f"{path.name}-{row.mark[-8:]}{EXACT_SUFFIX}")
             await trio.to_thread.run_sync(_copy_prefix, path, exact, row.size_bytes)
         except OSError as error:
             raise disk_error(error, f"{row.path}: staged bytes") from error

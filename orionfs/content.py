@@ -14,13 +14,16 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 from orionfs.errors import disk_error
 from orionfs.models import Key
+from orionfs.private import make_private, write_whole
 from orionfs.ranges import RangeSet
 
 _COPY_CHUNK_BYTES = 64 * 2**20
+_LEFTOVER_AGE_S = 86_400
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -45,6 +48,7 @@ class CacheEntry:
         self.readers = 0
         self.fd = _open_shared(path)
         self.present = RangeSet()
+        self.loaded_bytes = 0
         self._is_saved = False
 
     def __repr__(self) -> str:
@@ -68,6 +72,7 @@ class CacheEntry:
             saved = json.loads(_sidecar(self.path).read_text())
             if saved["size"] == self.size and (saved["synced"] or saved["boot_id"] == boot_id()):
                 self.present = RangeSet((int(a), int(b)) for a, b in saved["ranges"])
+                self.loaded_bytes = self.present.total
                 self._is_saved = True
 
     def fill_from(self, whole: Path) -> None:
@@ -85,7 +90,7 @@ class CacheEntry:
             return
         saved = {"size": self.size, "ranges": list(self.present), "boot_id": boot_id(), "synced": False}
         with contextlib.suppress(OSError):
-            _write_whole(_sidecar(self.path), json.dumps(saved))
+            write_whole(_sidecar(self.path), json.dumps(saved))
             self._is_saved = True
 
     def close(self) -> None:
@@ -101,7 +106,7 @@ class ContentCache:
         digest = hashlib.blake2b(f"{stack}\0{account}".encode(), digest_size=12).hexdigest()
         self._top = folder
         self._folder = folder / digest
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._folder)
         self._limit_bytes = limit_bytes
         self._open: dict[Key, CacheEntry] = {}
         self._added_bytes = 0
@@ -111,7 +116,7 @@ class ContentCache:
         entry = self._open.get(key)
         if entry is None:
             try:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a cache may be deleted any time
+                make_private(self._folder)  # a cache may be deleted any time
                 entry = CacheEntry(self._path(key), size)
             except OSError as error:
                 raise disk_error(error, "content cache") from error
@@ -126,7 +131,7 @@ class ContentCache:
         entry.readers -= 1
         if entry.readers == 0 and self._open.get(key) is entry:
             del self._open[key]
-            self._added_bytes += entry.present.total
+            self._added_bytes += entry.present.total - entry.loaded_bytes
             entry.close()
 
     def adopt(self, key: Key, staged: Path, size: int) -> None:
@@ -139,7 +144,7 @@ class ContentCache:
         self._added_bytes += size
         saved = {"size": size, "ranges": [(0, size)], "boot_id": boot_id(), "synced": False}
         with contextlib.suppress(OSError):
-            _write_whole(_sidecar(self._path(key)), json.dumps(saved))
+            write_whole(_sidecar(self._path(key)), json.dumps(saved))
 
     def is_over_limit(self) -> bool:
         """True once enough was added that `evict` is worth its scan."""
@@ -148,6 +153,7 @@ class ContentCache:
     def evict(self) -> None:
         """Unlink whole files, least recently used first, until a tenth of the limit is free. Blocking."""
         self._added_bytes = 0
+        _remove_leftovers(self._top)
         files = sorted(_data_files(self._top), key=lambda found: found[1].st_mtime_ns)
         used = sum(stat.st_blocks * 512 for _, stat in files)
         goal = self._limit_bytes - self._limit_bytes // 10
@@ -276,12 +282,6 @@ def _sidecar(path: Path) -> Path:
     return path.with_name(path.name + ".present")
 
 
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def _data_files(top: Path) -> list[tuple[Path, os.stat_result]]:
     found = []
     for path in top.glob("*/*"):
@@ -289,6 +289,14 @@ def _data_files(top: Path) -> list[tuple[Path, os.stat_result]]:
             with contextlib.suppress(FileNotFoundError):
                 found.append((path, path.stat()))
     return found
+
+
+def _remove_leftovers(top: Path) -> None:
+    """Files of downloads that were cut short; a day is longer than any download takes."""
+    for path in top.glob("*/*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - _LEFTOVER_AGE_S:
+                path.unlink()
 
 
 def _unlink_unused(path: Path) -> bool:

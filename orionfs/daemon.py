@@ -28,9 +28,11 @@ from orionfs.errors import AccessDenied, ExitStatus, OrionFsError, StartupError,
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
 from orionfs.metacache import MetaCache
+from orionfs.metadata import Permissions
 from orionfs.models import Account
 from orionfs.moves import Moves
-from orionfs.namespace import Namespace, Permissions
+from orionfs.namespace import Namespace
+from orionfs.private import make_private
 from orionfs.remote import Limits, Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
@@ -229,7 +231,7 @@ def _limits(config: MountConfig) -> Limits:
 def _cache_limit(config: MountConfig) -> int:
     if config.cache_limit_bytes is not None:
         return config.cache_limit_bytes
-    config.cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(config.cache_dir)
     room = os.statvfs(config.cache_dir)
     return min(_CACHE_MAX_BYTES, room.f_bavail * room.f_frsize // _CACHE_SHARE)
 

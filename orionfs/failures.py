@@ -42,7 +42,6 @@ _BY_STATUS: Mapping[int, type[OrionFsError]] = {
     507: QuotaExceeded,
 }
 _BY_CLASS: Mapping[str, type[OrionFsError]] = {
-    "OrionError": WrongServer,
     "InvalidCredentials": AccessDenied,
     "AuthorizationRequired": AccessDenied,
     "NotFoundResponse": NoSuchName,
@@ -59,6 +58,8 @@ def failure_of(verb: str, args: Sequence[Any], info: Mapping[str, Any]) -> Orion
     """Our error for what a session said: by status where there is one, else by documented class."""
     status = info.get("status")
     kind = _BY_STATUS.get(status) if isinstance(status, int) else None
+    if kind is None and status is None and info.get("error") == "OrionError":
+        kind = WrongServer  # our client refuses to talk to it
     kind = kind or _BY_CLASS.get(str(info.get("error")), RemoteFailure)
     request_id = f" [request {info['request_id']}]" if info.get("request_id") else ""
     subject = f"{verb} {subject_of(args)}".rstrip()

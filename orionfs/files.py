@@ -105,7 +105,13 @@ class Files:
         handle_id = self._new_handle(inode)
         handle = self._handles[handle_id]
         if handle.file.staged is None:
-            handle.file.staged = self._sync.new_staged()
+            try:
+                handle.file.staged = self._sync.new_staged()
+            except OrionFsError:
+                del self._handles[handle_id]
+                self._let_go(handle.file)
+                self._namespace.withdraw_new(inode)
+                raise
             handle.file.staged.is_dirty = handle.has_written = True
             handle.expects_data = bool(flags & os.O_TRUNC)
         return handle_id
@@ -229,6 +235,10 @@ class Files:
         handle_id = self.create(inode)
         try:
             await self.fsync(handle_id)
+        except OrionFsError:
+            if self.upload_of(inode) is None:
+                self._namespace.withdraw_new(inode)
+            raise
         finally:
             await self.release(handle_id)
 

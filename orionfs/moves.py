@@ -7,6 +7,7 @@ lost by either: open files stay readable, versions under way follow their name. 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orionfs.carry import Upload, new_old_mark
@@ -158,7 +159,8 @@ class Moves:
         try:
             await self._place(replaced, place)
             await self._carry_tags(source, replaced.inode)
-            await self._remove_replaced(replaced, removal, back)
+            old_place = Assignment(replaced.inode.item, place.folder, place.name)
+            await self._remove_replaced(replaced, removal, (old_place, back))
         except (TimedOut, RemoteFailure):
             self._sync.resume_removal(removal)  # an unclear end: whether it happened is looked up
             raise
@@ -190,14 +192,16 @@ class Moves:
         if target.item.tags and not await self._namespace.tags(source):
             await self._namespace.change_tags(source, target.item.tags, ())
 
-    async def _remove_replaced(self, replaced: _Replaced, removal: Removal, back: Assignment) -> None:
+    async def _remove_replaced(
+        self, replaced: _Replaced, removal: Removal, as_before: Sequence[Assignment]
+    ) -> None:
         if replaced.is_read_on:
             self._files.remove_at_last_close(replaced.inode, removal, lambda: None)
             return
         try:
             await self._remove(removal.key)
         except AccessDenied as denied:
-            await self._remote.assign(back)
+            await self._remote.assign(*as_before)
             raise AccessDenied(f"{removal.path}: what is there may not be replaced: {denied}") from denied
         except OrionFsError as error:
             log.info("%s: the replaced item is removed later: %s", removal.path, error)

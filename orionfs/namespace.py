@@ -34,20 +34,12 @@ from orionfs.errors import (
 )
 from orionfs.inodes import Inode, InodeTable
 from orionfs.metacache import MetaCache
+from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, Key, Kind, LocalAttributes
 from orionfs.names import true_name
 from orionfs.remote import Remote
 
-_OPEN_VALID_S = 300.0  # an open file keeps its version, and we hear of every write to it
-_UNKNOWN_SIZE_BYTES = 1  # never 0: tar, rsync and shutil would copy an empty file and exit 0
-
-
-@dataclass(frozen=True, slots=True)
-class Permissions:
-    """Default permission bits of what has none of its own on this machine."""
-
-    file: int = 0o644
-    folder: int = 0o755
+_BUSY_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # a 409 can mean "busy" on Orion; how often is a guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +144,7 @@ class Namespace:
     async def stat(self, inode: Inode) -> Attributes:
         """Attributes of an inode that the kernel knows. Raises Stale if its name means another version."""
         if inode.opens:
-            return self.attributes(inode, _OPEN_VALID_S)
+            return self.attributes(inode, OPEN_VALID_S)
         if inode.pins or inode.parent is None:
             return self.attributes(inode, self._beliefs.freshness.metadata_ttl_s)
         if not inode.is_attached:
@@ -163,21 +155,8 @@ class Namespace:
         return self.attributes(inode, believed.valid_s)
 
     def attributes(self, inode: Inode, valid_s: float) -> Attributes:
-        """What `stat` says, from what is known now."""
-        is_directory = inode.children is not None
-        size = inode.written_size if inode.written_size is not None else inode.item.size
-        permissions = inode.local.permissions
-        if permissions is None:
-            permissions = self._permissions.folder if is_directory else self._permissions.file
-        mtime_ns = inode.local.mtime_ns if inode.local.mtime_ns is not None else inode.mtime_ns
-        attributes_valid_s = max(valid_s, _OPEN_VALID_S) if inode.opens else valid_s
-        if is_directory:
-            size = 0
-        elif size is None:
-            size, attributes_valid_s = _UNKNOWN_SIZE_BYTES, 0.0
-        return Attributes(
-            inode.number, is_directory, permissions, size, mtime_ns, mtime_ns, valid_s, attributes_valid_s
-        )
+        """What `stat` says, from what is known now, and for how many seconds."""
+        return attributes_of(inode, valid_s, self._permissions)
 
     # Making and removing names
 
@@ -188,11 +167,7 @@ class Namespace:
             raise InvalidCall(f"{name}: Orion can't have a folder called {new_name!r}")
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
         with self.doubting(parent):
-            try:
-                await self._remote.create_folder(path)
-            except Conflict as conflict:
-                if not (conflict.is_repeated and await self._is_empty_folder(path)):
-                    await self._explain_conflict(parent, name, path, conflict)
+            await self._create_on_orion(parent, name, path)
         item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
         inode = self._commit_new(parent, name, item, self._clock())
         self._beliefs.learn_empty(inode)
@@ -212,6 +187,12 @@ class Namespace:
         inode.written_size = item.size
         return inode
 
+    def withdraw_new(self, inode: Inode) -> None:
+        """A new file could not even be staged: it was never there."""
+        parent, name = self.place_of(inode)
+        self._changes.withdraw(parent.number, name)
+        self.inodes.detach(inode)
+
     async def remove_folder(self, parent: Inode, name: str) -> None:
         """rmdir of a folder that Orion shows empty at this moment."""
         inode = await self.child(parent, name)
@@ -223,6 +204,7 @@ class Namespace:
             try:
                 await self._remote.remove_folder(inode.orion_path())
             except Conflict as conflict:
+                self._beliefs.doubt(inode)
                 raise DirectoryNotEmpty(inode.local_path()) from conflict
         self._commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
@@ -400,18 +382,26 @@ class Namespace:
             self._beliefs.doubt(folder)
             raise
 
-    async def _is_empty_folder(self, path: str) -> bool:
-        """True for a folder that our own first attempt may have made, its answer lost."""
-        there = await self._remote.stat(path)
-        return there is not None and there.kind is Kind.FOLDER and not await self._remote.count(path)
+    async def _create_on_orion(self, parent: Inode, name: str, path: str) -> None:
+        """create_paths; a 409 is something there (NameExists), our own first attempt, or "busy"."""
+        for pause_s in (*_BUSY_PAUSES_S, None):
+            try:
+                await self._remote.create_folder(path)
+                return
+            except Conflict as conflict:
+                there = await self._remote.stat(path)
+                if there is not None and conflict.is_repeated and await self._is_empty_folder(there, path):
+                    return
+                if there is not None:
+                    self._beliefs.learn(parent, name, there)
+                    raise NameExists(path) from conflict
+                if pause_s is None:
+                    raise Busy(f"{path}: Orion is busy with it") from conflict
+            await trio.sleep(pause_s)
 
-    async def _explain_conflict(self, parent: Inode, name: str, path: str, conflict: Conflict) -> None:
-        """409: there is something (NameExists), or Orion is busy with it (Busy)."""
-        there = await self._remote.stat(path)
-        if there is None:
-            raise Busy(f"{path}: Orion is busy with it") from conflict
-        self._beliefs.learn(parent, name, there)
-        raise NameExists(path) from conflict
+    async def _is_empty_folder(self, there: Item, path: str) -> bool:
+        """True for a folder that our own first attempt may have made, its answer lost."""
+        return there.kind is Kind.FOLDER and not await self._remote.count(path)
 
     def _new_name(self, parent: Inode, name: str, kind: Kind) -> str:
         """The true name of something to be made. Raises NameExists if it is known to be there."""

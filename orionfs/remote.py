@@ -289,6 +289,8 @@ class Remote:
     async def _check(self) -> None:
         try:
             await self._call(self._metadata, self._limits.read_deadline_s, "whoami")
+        except Throttled as error:
+            log.debug("answers again: %s", error)
         except TimedOut as error:
             log.debug("still offline: %s", error)
             return
@@ -313,16 +315,21 @@ class Remote:
 
     async def _list_serially(self, path: str, page: Page) -> FolderAnswer:
         """For envelopes without a total: page after page until one brings nothing new."""
-        rows = {(row.kind, row.id, row.name): row for row in page.rows}
+        rows: dict[tuple[Kind, int | None, str], Item] = {}
         pages = 1
-        while len(page.rows) >= _ASKED_PAGE_ROWS:
-            page = await self._page(path, len(rows))
-            pages += 1
+        while True:
             new = {(row.kind, row.id, row.name): row for row in page.rows}
             if new.keys() <= rows.keys():
-                return FolderAnswer(tuple(rows.values()), not new, pages)
+                break
             rows.update(new)
-        return FolderAnswer(tuple(rows.values()), True, pages)
+            page = await self._page(path, len(rows))
+            pages += 1
+        is_complete = not new or await self._ignores_limits(path)
+        return FolderAnswer(tuple(rows.values()), is_complete, pages)
+
+    async def _ignores_limits(self, path: str) -> bool:
+        """True for a stack that tells all at once, whatever was asked."""
+        return len(read_page(await self._read("ls_path", path, {"limit": 1})).rows) > 1
 
     async def _page(self, path: str, offset: int) -> Page:
         query = {"limit": _ASKED_PAGE_ROWS, "offset": offset, "order_by": "id"}
@@ -345,7 +352,10 @@ class Remote:
     async def _size_of(self, key: Key) -> tuple[Key, int] | None:
         try:
             size = (await self.get(key)).size
-        except NoSuchName:
+        except TimedOut:
+            raise
+        except OrionFsError as error:
+            log.debug("size of %s %s stays unknown: %s", key.kind.value, key.id, error)
             return None
         return None if size is None else (key, size)
 

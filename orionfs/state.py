@@ -18,9 +18,11 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from orionfs.carry import EXACT_SUFFIX
 from orionfs.journal import Journal
 from orionfs.models import Account
 from orionfs.mountinfo import mount_of, read_mountinfo
+from orionfs.private import make_private
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class StateFolder:
 def claim(state_dir: Path, account: Account) -> StateFolder:
     """A folder of our own: the first one that a dead daemon left, with what the others left moved in."""
     top = state_dir / _safe(platform.node()) / _safe(account.stack) / _safe(account.username)
-    top.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(top)
     claimed: StateFolder | None = None
     for path in sorted(top.iterdir()):
         found = _lock(path) if path.is_dir() else None
@@ -103,7 +105,7 @@ def _keep_unsealed(state: StateFolder) -> None:
         size = path.stat().st_size
         if path.name in promised and size <= promised[path.name]:
             continue
-        if size == 0:
+        if size == 0 or path.suffix == EXACT_SUFFIX:
             path.unlink()
             continue
         kept = state.path / _KEPT / path.name

@@ -27,14 +27,14 @@ RANKS: list[set[str]] = [
     {"namespace"},
     {"sync", "beliefs"},
     {"carry"},
-    {"changes"},
+    {"changes", "metadata"},
     {"journal", "content", "metacache", "inodes"},
     {"names", "ranges"},
     {"remote"},
     {"shapes", "bridge", "failures", "tasks"},
 ]
 # They may be imported from everywhere, and from each other downwards.
-LEAVES: list[set[str]] = [{"config"}, {"models", "mountinfo"}, {"errors"}, {"__init__"}]
+LEAVES: list[set[str]] = [{"config"}, {"models", "mountinfo", "private"}, {"errors"}, {"__init__"}]
 # They know nothing of the rest, and only those named know them.
 ISLANDS: dict[str, set[str]] = {"client": {"sessions"}, "server": {"cli"}}
 

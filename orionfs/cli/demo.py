@@ -69,7 +69,18 @@ def demo(mountpoint: str) -> int:
 
 
 def _serve_and_mount(point: Path) -> str:
-    server = _running_server() or _start_server()
+    server = _running_server()
+    if server is not None:
+        try:
+            return _mount(point, server)
+        except StartupError as error:
+            if error.exit_status is not ExitStatus.UNREACHABLE:
+                raise
+        # It answered, and ended: the mount before this one was its last.
+    return _mount(point, _start_server())
+
+
+def _mount(point: Path, server: Server) -> str:
     try:
         config = load_mount_config(point, profile_name=PROFILE)
         return mount_behind(point, ["--profile", PROFILE], config, keep_fd=server.life)

@@ -93,7 +93,10 @@ class Operations(pyfuse3.Operations):
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for number, lookups in inode_list:
-            self._inodes.forget(number, lookups)
+            try:
+                self._inodes.forget(number, lookups)
+            except Exception:
+                log.exception("forget %s: unexpected", number)  # there is nobody to answer
 
     @reading
     async def getattr(self, inode: int, ctx: Any) -> pyfuse3.EntryAttributes:

@@ -366,7 +366,7 @@ class FakeCalls:
             self._hide(row)
             row.is_deleted = True
 
-    def upload(self, name: str, path: str) -> dict[str, Any]:
+    def upload(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]:
         with self._called("upload", name, path):
             with open(path, "rb") as stream:
                 contents = stream.read()
@@ -376,7 +376,7 @@ class FakeCalls:
             row.contents = contents
             return self._attributes(row)
 
-    def download(self, kind: str, id: int, path: str) -> None:
+    def download(self, kind: str, id: int, path: str, timeout_s: float | None = None) -> None:
         with self._called("download", kind, id, path):
             contents = self._readable(kind, id).contents
             with open(path, "xb") as stream:

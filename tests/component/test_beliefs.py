@@ -250,6 +250,7 @@ async def test_emptiness_is_never_told_by_a_listing_that_began_before(tmp_path, 
             nursery.start_soon(outcomes, partial(world.ls, "my-data/empty"))
             await stall.arrived.wait()
             fake.add_file(f"{HOME}/empty/new", b"x")
+            await trio.sleep(0.001)
             found: list[object] = []
 
             async def check() -> None:

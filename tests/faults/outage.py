@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from tests.mount.server import Server
 from tests.server.process import FILES, HOME
@@ -47,6 +48,19 @@ class Outage(Server):
             self.start()
         self.misbehave()
 
+    def put_in_parts(self, path: str, content: bytes) -> None:
+        """A new item of any size, as another machine uploads it."""
+        api = self.direct.api
+        folder, name = path.rsplit("/", 1)
+        row = api.begin(name, len(content), folder)
+        part_bytes, parts = row["upload"]["part_bytes"], row["upload"]["parts"]
+        for part in parts:
+            at = (part["number"] - 1) * part_bytes
+            url = urljoin(self.url, part["url"])
+            answer = api.session.put(url, data=content[at : at + part_bytes], timeout=20)
+            assert answer.status_code == 204, answer.text
+        assert api.complete(row["id"], len(parts)).status_code == 200
+
     # What it holds
 
     def files(self) -> list[dict[str, Any]]:
@@ -75,3 +89,17 @@ class Outage(Server):
                 self._reported.add(row["id"])  # to the test that left it, and to no other
                 wrong.append(f"{row['name']} is {row['state']} in {row['path']}")
         return wrong
+
+
+def bytes_of(size: int, salt: bytes = b"new") -> bytes:
+    """No two blocks of them are equal."""
+    return b"".join(b"%s %08d\n" % (salt, at) for at in range(size // 10 + 1))[:size]
+
+
+def error_of(call: Callable[[], object]) -> int | None:
+    """The errno that a call ends with, None if it succeeds."""
+    try:
+        call()
+    except OSError as error:
+        return error.errno
+    return None

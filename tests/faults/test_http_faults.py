@@ -9,7 +9,7 @@ import errno
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import watched
-from tests.faults.outage import Outage
+from tests.faults.outage import Outage, bytes_of, error_of
 from tests.mount.stand import Client, Stand
 from tests.server.process import HOME
 
@@ -101,11 +101,6 @@ def stand(request: pytest.FixtureRequest, shared_stand: Stand, server: Outage) -
 def folder(stand: Stand) -> Path:
     """A folder of this test's own that the mount knows nothing of."""
     return stand.mine / f"{stand.client.name}-{next(_NUMBERS) % FOLDERS}"
-
-
-def bytes_of(size: int, salt: bytes = b"new") -> bytes:
-    """No two of its blocks are equal."""
-    return b"".join(b"%s %08d\n" % (salt, at) for at in range(size // 10 + 1))[:size]
 
 
 def once(step: Step, action: str, nth: int = 1, times: int = 1) -> dict[str, Any]:
@@ -194,7 +189,7 @@ def test_rename_over_what_may_not_be_removed_is_denied_and_undone(stand, server,
 @pytest.mark.parametrize("step", [REDIRECT, BLOB], **STEP_NAMES)
 def test_fault_of_a_read_is_overcome(stand, server, folder, step, action):
     content = bytes_of(step.size)
-    upload(server, stand.orion_path(folder / "doc"), content)
+    server.put_in_parts(stand.orion_path(folder / "doc"), content)
     server.misbehave(once(step, action))
     assert (folder / "doc").read_bytes() == content
     assert (folder / "doc").read_bytes() == content
@@ -215,25 +210,11 @@ def test_fault_of_every_read_is_an_error_never_other_bytes(make_stand, client, a
 
 def test_address_of_contents_that_has_expired_is_renewed(stand, server, folder):
     content = bytes_of(3 * 2**20)
-    upload(server, stand.orion_path(folder / "large"), content)
+    server.put_in_parts(stand.orion_path(folder / "large"), content)
     with (folder / "large").open("rb", buffering=0) as file:
         assert file.read(4096) == content[:4096]
         time.sleep(URL_LIFETIME_S + 1)  # the server's clock, which tells nobody
         assert os.pread(file.fileno(), 4096, len(content) - 4096) == content[-4096:]
-
-
-def upload(server: Outage, path: str, content: bytes) -> None:
-    """In parts, as another machine."""
-    api = server.direct.api
-    folder, name = path.rsplit("/", 1)
-    row = api.begin(name, len(content), folder)
-    parts = row["upload"]["parts"]
-    for part in parts:
-        at = (part["number"] - 1) * PART_BYTES
-        answer = api.session.put(api.url + part["url"] if part["url"].startswith("/") else part["url"],
-                                 data=content[at : at + PART_BYTES], timeout=20)
-        assert answer.status_code == 204, answer.text
-    assert api.complete(row["id"], len(parts)).status_code == 200
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -258,11 +239,3 @@ def test_fault_of_every_listing_is_an_error_never_an_empty_folder(make_stand, cl
         assert error_of(lambda: os.listdir(stand.mine / "folder")) in (errno.EIO, errno.ETIMEDOUT)
     stand.server.misbehave()
     assert os.listdir(stand.mine / "folder") == ["doc"]
-
-
-def error_of(call: Callable[[], object]) -> int | None:
-    try:
-        call()
-    except OSError as error:
-        return error.errno
-    return None

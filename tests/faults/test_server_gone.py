@@ -19,7 +19,7 @@ import pytest
 
 from orionfs.errors import ExitStatus
 from tests.cli.processes import wait_for
-from tests.faults.outage import Outage
+from tests.faults.outage import Outage, error_of
 from tests.faults.saver import body
 from tests.mount.stand import Stand
 from tests.server.process import HOME
@@ -100,14 +100,6 @@ def takes_at_most(limit_s: float) -> Iterator[None]:
     yield
     took_s = time.monotonic() - started
     assert took_s <= limit_s, f"{took_s:.2f} s"
-
-
-def error_of(call: Callable[[], object]) -> int | None:
-    try:
-        call()
-    except OSError as error:
-        return error.errno
-    return None
 
 
 def outlive_the_ttl() -> None:

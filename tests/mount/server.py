@@ -26,6 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 30
 END_TIMEOUT_S = 15
 PART_BYTES = 8 * 2**20
+LAST_LINES_BYTES = 4096
 
 _OURS = "orionfs/"
 # What a request is, in a word, by method and route.
@@ -172,16 +173,25 @@ class Server:
 
     # The access log
 
-    def rows(self) -> list[Row]:
-        """What was asked so far by anything but the test itself."""
-        lines = map(json.loads, (self.folder / "access.log").read_text().splitlines())
-        return [_row(line) for line in lines if line["user_agent"].startswith(_OURS)]
-
-    def settle(self) -> None:
-        """Wait until the log shows a request that is made now, and so every one answered before it."""
+    def mark(self) -> int:
+        """A place in the access log behind everything that was answered until now."""
         name = uuid.uuid4().hex
         self.direct.api.stat(f"/{name}")
-        wait_for(lambda: name in (self.folder / "access.log").read_text())
+        wait_for(lambda: name in self._log(max(0, self._log_size() - LAST_LINES_BYTES)))
+        return self._log_size()
+
+    def rows(self, since: int = 0) -> list[Row]:
+        """What anything but the test itself asked since a mark."""
+        lines = map(json.loads, self._log(since).splitlines())
+        return [_row(line) for line in lines if line["user_agent"].startswith(_OURS)]
+
+    def _log(self, since: int) -> str:
+        with (self.folder / "access.log").open("rb") as file:
+            file.seek(since)
+            return file.read().decode()
+
+    def _log_size(self) -> int:
+        return (self.folder / "access.log").stat().st_size
 
 
 def _row(line: dict[str, Any]) -> Row:

@@ -203,12 +203,11 @@ class Stand:
     def counting(self) -> Iterator[Counted]:
         """Count what is asked in the block and by what it leaves to be done."""
         counted = Counted(self.client)
-        self.server.settle()
-        before = len(self.server.rows())
+        start = self.server.mark()
         yield counted
         self.drain()
-        self.server.settle()
-        counted.rows = self.server.rows()[before:]
+        self.server.mark()
+        counted.rows = self.server.rows(start)
 
     # The log
 

@@ -146,11 +146,11 @@ def test_own_changes_show_although_the_server_lags(make_stand) -> None:
 
 def asks_again(stand, folder):
     """Whether a listing that is made from now on is asked for, not believed."""
-    before = len(stand.server.rows())
+    start = stand.server.mark()
 
     def is_asked() -> bool:
         os.listdir(folder)
-        return len(stand.server.rows()) > before
+        return stand.server.rows(start) != []
 
     return is_asked
 

@@ -31,6 +31,7 @@ TABLE = {
     "Stale": (errno.ESTALE, logging.INFO, False),
     "Busy": (errno.EBUSY, logging.WARNING, True),
     "NoSpace": (errno.ENOSPC, logging.WARNING, False),
+    "WrongServer": (errno.EIO, logging.WARNING, False),
     "QuotaExceeded": (errno.EDQUOT, logging.WARNING, False),
     "FileTooLarge": (errno.EFBIG, logging.WARNING, False),
     "Interrupted": (errno.EINTR, logging.INFO, False),

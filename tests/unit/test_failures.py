@@ -14,7 +14,7 @@ from orionfs.bridge.worker import DOCUMENTED_ERRORS
 from orionfs.failures import failure_of, parse_retry_after_s, pause_before_retry_s, subject_of
 
 
-def failed(error: str = "OrionError", status: int | None = None, **info: Any) -> errors.OrionFsError:
+def failed(error: str = "BadResponse", status: int | None = None, **info: Any) -> errors.OrionFsError:
     return failure_of("ls_path", ("/a",), {"error": error, "status": status, "detail": "why", **info})
 
 
@@ -36,7 +36,7 @@ BY_STATUS = {
     507: errors.QuotaExceeded,
 }
 BY_CLASS = {
-    "OrionError": errors.RemoteFailure,
+    "OrionError": errors.WrongServer,
     "InvalidCredentials": errors.AccessDenied,
     "AuthorizationRequired": errors.AccessDenied,
     "BadResponse": errors.RemoteFailure,
@@ -93,7 +93,7 @@ def test_garbage_for_a_failure_is_a_failure_of_orion() -> None:
 
 def test_message_names_call_subject_detail_and_request() -> None:
     assert str(failed(request_id="r7")) == "ls_path /a: why [request r7]"
-    assert str(failed(detail=None)) == "ls_path /a: OrionError"
+    assert str(failed(detail=None)) == "ls_path /a: BadResponse"
 
 
 @pytest.mark.parametrize(

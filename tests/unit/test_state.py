@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orionfs.carry import EXACT_SUFFIX
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.models import Account, Key, Kind, LocalAttributes
 from orionfs.state import StateFolder, claim
@@ -169,7 +170,7 @@ def test_copy_of_sealed_bytes_for_an_upload_is_no_unsealed_work(tmp_path: Path) 
     folder = leave(tmp_path, a=b"abc")
     with claimed(tmp_path) as state:
         (row,) = state.journal.uploads()
-    copy = (folder / "staged" / row.staged).with_suffix(f".{row.mark[-8:]}")
+    copy = folder / "staged" / f"{row.staged}-{row.mark[-8:]}{EXACT_SUFFIX}"
     copy.write_bytes(b"abc")
     with claimed(tmp_path) as state:
         assert staged(state) == {"staged-a": b"abc"}

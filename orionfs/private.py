@@ -1,0 +1,25 @@
+"""Folders and files that are nobody else's business: modes 0700 and 0600. A leaf."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and each missing one above it with mode 0700; those that are there stay as they are.
+
+    `Path.mkdir(parents=True)` gives the mode to the last folder only.
+    """
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of mode 0600, whole, by rename."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    os.replace(temporary, path)
