@@ -181,7 +181,8 @@ class Carrier:
                 if attempt == _ATTEMPTS - 1:
                     await self._restart(upload)
                     raise RemoteFailure(f"{row.path}: Orion lost the uploaded item: {missing}") from missing
-                if upload.row.folder == row.folder:
+                await trio.sleep(_PAUSE_S)  # a 404 can be transient, and a rename of the folder under way
+                if attempt and upload.row.folder == row.folder:
                     await self._make_folders(row.folder)
             except Conflict as conflict:
                 raise Busy(f"{row.path}: the name is taken by something else on Orion") from conflict

@@ -57,6 +57,7 @@ class Moves:
         """Remove a file; who has it open goes on reading it."""
         inode = await self._namespace.child(parent, name)
         is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
+        await self._remove_replaced_before(inode, None)
         await self._files.cancel_upload(inode)
         if is_readable:
             await self._namespace.remove_item(inode, self._remove)
@@ -142,11 +143,22 @@ class Moves:
             with self._namespace.doubting(parent):
                 await self._move_on_orion(source, replaced, place)
         if upload is not None:
+            await self._remove_replaced_before(source, replaced_key)
             replaces = upload.row.replaces if is_on_orion else replaced_key
             await self._sync.retarget(upload, place.folder, place.name, replaces)
         old_path = source.orion_path()
         self._namespace.commit_rename(source, parent, name, replaced_key, is_settled=is_on_orion)
         _note_move(old_path, f"{place.folder}/{place.name}")
+
+    async def _remove_replaced_before(self, inode: Inode, kept: Key | None) -> None:
+        """A version on its way to a name goes elsewhere: what it was to replace there goes all the same."""
+        upload = self._files.upload_of(inode)
+        if upload is None or inode.item.key is not None or upload.row.replaces in (None, kept):
+            return
+        assert upload.row.replaces is not None
+        removal = Removal(upload.row.replaces, upload.row.path)
+        await self._sync.promise_removal(removal)
+        self._sync.resume_removal(removal)
 
     async def _move_on_orion(self, source: Inode, replaced: _Replaced | None, place: Assignment) -> None:
         """New in place first, then the old one removed; if that may not be, everything stays as it was."""
