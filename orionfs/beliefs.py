@@ -8,7 +8,7 @@ answer says how long it holds. Each question is asked once, however many wait fo
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -19,7 +19,7 @@ from orionfs.changes import Changes
 from orionfs.errors import NotADirectory, NotSupported, OrionFsError, RemoteFailure, TimedOut
 from orionfs.inodes import Inode
 from orionfs.metacache import Listing, MetaCache, Single
-from orionfs.models import InodeNumber, Item, Kind
+from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.names import base_name, decode_name, is_plain, visible_names
 from orionfs.remote import Health, Remote
 
@@ -56,14 +56,19 @@ class Beliefs:
     """What one mount believes of its tree."""
 
     def __init__(
-        self, remote: Remote, cache: MetaCache, freshness: Freshness, clock: Callable[[], float]
+        self,
+        remote: Remote,
+        cache: MetaCache,
+        freshness: Freshness,
+        doomed: Collection[Key],
+        clock: Callable[[], float],
     ) -> None:
         self._remote = remote
         self._cache = cache
         self._clock = clock
         self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
         self.freshness = freshness
-        self.changes = Changes(freshness.read_lag_s)
+        self.changes = Changes(freshness.read_lag_s, doomed)
 
     async def list(self, folder: Inode) -> tuple[dict[str, Item], float]:
         """Visible name -> item of a folder, and how long that holds. Never short: incomplete is an error."""

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -90,13 +90,21 @@ class Carrier:
     """Carries one upload at a time through its steps; many may run side by side."""
 
     def __init__(
-        self, remote: Remote, journal: JournalThread, content: ContentCache, staging: Path, home: str
+        self,
+        remote: Remote,
+        journal: JournalThread,
+        content: ContentCache,
+        staging: Path,
+        home: str,
+        until_still: Callable[[Upload], Awaitable[None]],
     ) -> None:
+        """`until_still` waits while the folder that an upload goes to is being renamed."""
         self._remote = remote
         self._journal = journal
         self._content = content
         self._staging = staging
         self._home = home
+        self._until_still = until_still
 
     async def carry(self, upload: Upload) -> Removal | None:
         """One attempt; the replaced item, if it is still to be removed. The caller holds `carrying`."""
@@ -109,6 +117,7 @@ class Carrier:
         item = await self._uploaded_item(upload, path)
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
+        await self._until_still(upload)
         async with upload.placing:
             if upload.is_over:
                 return None
@@ -181,7 +190,7 @@ class Carrier:
                 if attempt == _ATTEMPTS - 1:
                     await self._restart(upload)
                     raise RemoteFailure(f"{row.path}: Orion lost the uploaded item: {missing}") from missing
-                await trio.sleep(_PAUSE_S)  # a 404 can be transient, and a rename of the folder under way
+                await trio.sleep(_PAUSE_S)  # a 404 can be transient
                 if attempt and upload.row.folder == row.folder:
                     await self._make_folders(row.folder)
             except Conflict as conflict:
@@ -281,6 +290,10 @@ def _new_item(row: UploadRow, told: Item | None = None) -> Item:
 def _copy_prefix(source: Path, target: Path, size: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         target.unlink()
-    with source.open("rb") as old, target.open("xb") as new:
-        os.chmod(target, 0o600)
-        copy_range(old.fileno(), new.fileno(), size)
+    try:
+        with source.open("rb") as old, target.open("xb") as new:
+            os.chmod(target, 0o600)
+            copy_range(old.fileno(), new.fileno(), size)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise

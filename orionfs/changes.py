@@ -8,6 +8,7 @@ this; it must not know sessions, clocks or inodes beyond their numbers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -36,8 +37,10 @@ class _FolderChanges:
 class Changes:
     """All changes that some listing may not show yet, by folder number."""
 
-    def __init__(self, read_lag_s: float) -> None:
+    def __init__(self, read_lag_s: float, doomed: Collection[Key] = ()) -> None:
+        """`doomed` is a live view of the items whose removal is promised: nobody sees them any more."""
         self.read_lag_s = read_lag_s
+        self._doomed = doomed
         self._folders: dict[InodeNumber, _FolderChanges] = {}
 
     def __contains__(self, folder: InodeNumber) -> bool:
@@ -87,6 +90,8 @@ class Changes:
 
     def hides(self, folder: InodeNumber, item: Item, asked_at_s: float) -> bool:
         """True if a row of an answer asked for at `asked_at_s` is a version that we took away."""
+        if item.key is not None and item.key in self._doomed:
+            return True
         changes = self._folders.get(folder)
         if changes is None or item.key is None or item.key not in changes.left:
             return False
@@ -98,8 +103,9 @@ class Changes:
         Another item that Orion shows under a name of ours keeps reachable with a duplicate's suffix.
         """
         changes = self._folders.get(folder)
-        if changes is None:
+        if changes is None and not self._doomed:
             return dict(listing.items)
+        changes = changes or _FolderChanges()
         ours = {n: c.item for n, c in changes.names.items() if self._wins(c, listing.asked_at_s)}
         own_keys = {item.key for item in ours.values() if item is not None and item.key is not None}
         names: dict[str, Item] = {}

@@ -118,13 +118,14 @@ def _build(
     freshness = Freshness(config.metadata_ttl_s, config.absence_ttl_s)
     permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
     local = claimed.journal.local_attributes()
-    namespace = Namespace(remote, MetaCache(config.cache_items_max), freshness, permissions, local)
+    sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
+    cache = MetaCache(config.cache_items_max)
+    namespace = Namespace(remote, cache, freshness, permissions, local, sync.doomed)
     for top in tops:
         if top.name:
             namespace.add_top(top.name, top.orion_path)
         else:
             namespace.mount_root(top.orion_path)
-    sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
     presentation = fuse.Presentation(

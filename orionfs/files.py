@@ -169,13 +169,13 @@ class Files:
         """
         file = handle.file
         async with file.flushing:
-            handle.has_written = False
             if file.staged is None or not file.staged.is_dirty or not file.inode.is_attached:
                 return
             try:
                 upload = await self._seal(file, file.staged)
             except NoSuchName:  # unlinked while this waited
                 return
+            handle.has_written = False
             if handle.uploaded_at_s is None:
                 await self._sync.carry(upload)
                 handle.uploaded_at_s = trio.current_time()

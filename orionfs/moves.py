@@ -96,20 +96,21 @@ class Moves:
             await self._namespace.remove_folder(parent, name)
         item = await self._namespace.folder_with_id(source)
         folder, new_name = parent.orion_path(), true_name(source.item.kind, name)
-        old_path = source.orion_path()
-        with self._namespace.doubting(parent):
-            try:
-                await self._remote.assign(Assignment(item, folder, new_name))
-            except InvalidCall as refused:
-                raise CrossDevice(
-                    f"{old_path}: this stack can't move folders; mv copies instead"
-                ) from refused
-            except Conflict as conflict:
-                raise NameExists(f"{folder}/{new_name}") from conflict
-        new_path = f"{folder.rstrip('/')}/{new_name}"
-        self._namespace.commit_rename(source, parent, name, None, is_settled=True)
-        await self._sync.move_folder(old_path, new_path)
+        old_path, new_path = source.orion_path(), f"{folder.rstrip('/')}/{new_name}"
+        async with self._sync.moving_folder(old_path):
+            with self._namespace.doubting(parent):
+                await self._assign_folder(Assignment(item, folder, new_name), old_path)
+            self._namespace.commit_rename(source, parent, name, None, is_settled=True)
+            await self._sync.folder_moved(old_path, new_path)
         _note_move(old_path, new_path)
+
+    async def _assign_folder(self, place: Assignment, old_path: str) -> None:
+        try:
+            await self._remote.assign(place)
+        except InvalidCall as refused:
+            raise CrossDevice(f"{old_path}: this stack can't move folders; mv copies instead") from refused
+        except Conflict as conflict:
+            raise NameExists(f"{place.folder}/{place.name}") from conflict
 
     # Items
 

@@ -8,7 +8,7 @@ not know FUSE, handles or contents.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -61,14 +61,18 @@ class Namespace:
         freshness: Freshness,
         permissions: Permissions,
         local: Mapping[Key, LocalAttributes],
+        doomed: Collection[Key] = (),
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
-        """`local` is what this machine knows of items; this keeps it up to date from then on."""
+        """`local` is what this machine knows of items; this keeps it up to date from then on.
+
+        `doomed` is a live view of the items whose removal is promised.
+        """
         self._remote = remote
         self._permissions = permissions
         self._local = dict(local)
         self._clock = clock
-        self._beliefs = Beliefs(remote, cache, freshness, clock)
+        self._beliefs = Beliefs(remote, cache, freshness, doomed, clock)
         self._changes = self._beliefs.changes
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
 

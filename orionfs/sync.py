@@ -11,8 +11,8 @@ import logging
 import os
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,10 +44,11 @@ class Sync:
         """`staging` is the folder of staged files, `home` the Orion folder where uploads land first."""
         self._remote = remote
         self._journal = JournalThread(journal)
-        self._carrier = Carrier(remote, self._journal, content, staging, home)
+        self._carrier = Carrier(remote, self._journal, content, staging, home, self._until_still)
         self._staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         self._removals: dict[Key, Removal] = {}
+        self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
         self._background = Background()
         self._progress = trio.Condition()
@@ -66,6 +67,11 @@ class Sync:
     @property
     def pending_count(self) -> int:
         return len(self._uploads) + len(self._removals)
+
+    @property
+    def doomed(self) -> Collection[Key]:
+        """A live view of the items whose removal is under way."""
+        return self._removals.keys()
 
     def new_staged(self) -> Staged:
         """An empty staged file; who asks for it gives it back with `release_staged`."""
@@ -153,13 +159,31 @@ class Sync:
         await self._journal.run(lambda journal: journal.retarget(row.mark, folder, name, replaces))
         upload.row = row
 
-    async def move_folder(self, old: str, new: str) -> None:
-        """A folder was renamed on Orion: what is under way to it or below goes along."""
+    @asynccontextmanager
+    async def moving_folder(self, old: str) -> AsyncIterator[None]:
+        """While a folder moves on Orion, nothing gets its place in it or below; `folder_moved` ends that."""
+        moved = self._moving[old] = trio.Event()
+        try:
+            async with AsyncExitStack() as stack:
+                for upload in self.pending:
+                    if _is_below(upload.row.folder, old):
+                        await stack.enter_async_context(upload.placing)
+                yield
+        finally:
+            del self._moving[old]
+            moved.set()
+
+    async def folder_moved(self, old: str, new: str) -> None:
+        """What is under way to a folder or below it goes along with its rename."""
         for upload in self._uploads.values():
-            folder = upload.row.folder
-            if folder == old or folder.startswith(old + "/"):
-                upload.row = replace(upload.row, folder=new + folder[len(old) :])
+            if _is_below(upload.row.folder, old):
+                upload.row = replace(upload.row, folder=new + upload.row.folder[len(old) :])
         await self._journal.run(lambda journal: journal.move_folder(old, new))
+
+    async def _until_still(self, upload: Upload) -> None:
+        """Wait while the folder of an upload is moving."""
+        while moves := [moved for path, moved in self._moving.items() if _is_below(upload.row.folder, path)]:
+            await moves[0].wait()
 
     async def cancel(self, upload: Upload) -> None:
         """The version is not wanted any more; what it leaves on Orion is removed behind this."""
@@ -204,6 +228,7 @@ class Sync:
         Ends early when nothing more can be expected: offline, or all that is left was refused.
         """
         for upload in self._uploads.values():
+            upload.error = None  # what was refused gets one more attempt
             upload.hurry.set()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
@@ -318,3 +343,7 @@ class Sync:
         self.release_staged(upload.row.staged)
         async with self._progress:
             self._progress.notify_all()
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + "/")

@@ -215,13 +215,13 @@ def _build(
     tops: Mapping[str, str],
 ) -> World:
     local = claimed.journal.local_attributes()
-    namespace = Namespace(remote, metacache, freshness, Permissions(), local)
+    sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
+    namespace = Namespace(remote, metacache, freshness, Permissions(), local, sync.doomed)
     for name, orion_path in tops.items():
         if name:
             namespace.add_top(name, orion_path)
         else:
             namespace.mount_root(orion_path)
-    sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
     moves = Moves(namespace, files, sync, remote)

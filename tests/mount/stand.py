@@ -81,6 +81,7 @@ class Stand:
         self.home = folder / "home"
         self.environment = _environment(self.home)
         self.prefix: list[str] = []
+        self.said = ""  # by the last mount
         self._pids: list[int] = []
         self.point.mkdir()
         for each in ("", *_FOLDERS.values()):
@@ -134,7 +135,8 @@ class Stand:
         """Mount; anything but success is an error."""
         options = [part for option in (*self.options, *more) for part in ("-o", option)]
         done = self.run("mount", self.point, *options)
-        assert done.returncode == 0, done.stderr
+        assert (done.returncode, done.stderr) == (0, "")
+        self.said = done.stdout
         self._pids = [self.pid(), *_children(self.pid())]
 
     def umount(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
 from tests.mount.stand import Client
 
@@ -101,9 +102,9 @@ def test_tags_given_elsewhere_are_seen(mounted, cold) -> None:
 
 def test_tags_that_listings_lack_are_asked_for(odd, request) -> None:
     folder = fresh_folder(odd, request)
-    (folder / "x").write_text("x")
+    odd.direct.put(odd.orion_path(folder / "x"), b"x")
     odd.direct.tag(odd.orion_path(folder / "x"), "theirs")
-    odd.remount()
+    wait_for((folder / "x").exists)
     assert value(folder / "x", "tags") == "theirs"
     os.setxattr(folder / "x", "user.orion.tag.mine", b"")
     assert odd.direct.tags(odd.orion_path(folder / "x")) == ["mine", "theirs"]
@@ -128,9 +129,9 @@ def test_folders_are_tagged_where_the_session_can(mounted, folder) -> None:
 
 def test_folder_without_known_tags_has_none_to_copy(odd, request, tmp_path) -> None:
     folder = fresh_folder(odd, request)
-    (folder / "sub").mkdir()
-    (folder / "sub" / "x").write_text("x")
-    odd.remount()
+    odd.direct.make_folder(odd.orion_path(folder / "sub"))
+    odd.direct.put(odd.orion_path(folder / "sub" / "x"), b"x")
+    wait_for((folder / "sub").exists)
     assert os.listxattr(folder / "sub") == []
     for command in (["cp", "-a"], ["rsync", "-aX"]):
         subprocess.run([*command, folder / "sub", tmp_path / command[0]], check=True)
@@ -195,12 +196,6 @@ def test_tags_survive_another_content(mounted, file) -> None:
     assert value(file, "tags") == "lead\nseen"
 
 
-def test_tags_survive_a_remount(mounted, file) -> None:
-    os.setxattr(file, "user.orion.tag.lead", b"")
-    mounted.remount()
-    assert value(file, "tags") == "lead"
-
-
 def test_tags_travel_with_copies_that_keep_attributes(mounted, folder, file, tmp_path) -> None:
     os.setxattr(file, "user.orion.tags", b"lead\nseen")
     subprocess.run(["cp", "--preserve=all", file, folder / "copy"], check=True)
@@ -221,14 +216,15 @@ def test_tags_are_read_and_set_by_the_usual_commands(file) -> None:
     assert 'user.orion.tags="lead"' in done.stdout
 
 
-def test_tags_over_the_kernels_limit_are_refused(mounted, file) -> None:
+def test_tags_over_the_kernels_limit_are_refused(mounted, file, cold) -> None:
     with pytest.raises(OSError, match=os.strerror(errno.E2BIG)):
         os.setxattr(file, "user.orion.tags", b"x" * 70_000)
-    mounted.direct.tag(mounted.orion_path(file), *(f"{number:04}{'x' * 190}" for number in range(400)))
-    mounted.remount()
+    there = mounted.orion_path(cold / "x")
+    mounted.direct.put(there, b"x")
+    mounted.direct.tag(there, *(f"{number:04}{'x' * 190}" for number in range(400)))
     with pytest.raises(OSError, match=os.strerror(errno.E2BIG)):
-        value(file, "tags")
-    assert value(file, f"tag.0007{'x' * 190}") == ""
+        value(cold / "x", "tags")
+    assert value(cold / "x", f"tag.0007{'x' * 190}") == ""
 
 
 def test_tags_that_are_no_utf8_are_refused(file) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from orionfs import config
 from orionfs.mountinfo import mount_at, read_mountinfo
 from tests.cli.processes import daemons_of, wait_for
 from tests.mount.conftest import fresh_folder
@@ -50,45 +49,25 @@ def refused(stand, *arguments) -> tuple[int, str]:
 # Up and down
 
 
-def test_mount_says_what_it_mounted_where_and_is_there(stand) -> None:
-    done = stand.run("mount", stand.point)
-    assert done.returncode == 0, done.stderr
-    assert sorted(os.listdir(stand.point)) == ["my-data", "organization", "team-data"]
-    host = stand.server.url.removeprefix("http://")
-    assert f"orion:Demo@{host} (as demo)" in done.stdout
-    assert str(stand.point) in done.stdout
-    entry = mount_at(read_mountinfo(), stand.point)
+def test_mount_says_what_it_mounted_where(mounted) -> None:
+    host = mounted.server.url.removeprefix("http://")
+    assert f"orion:Demo@{host} (as demo)" in mounted.said
+    assert str(mounted.point) in mounted.said
+    entry = mount_at(read_mountinfo(), mounted.point)
     assert (entry.fs_type, entry.source) == ("fuse.orionfs", f"orion:Demo@{host}")
 
 
-def test_umount_ends_the_daemon_and_its_workers(stand) -> None:
-    stand.mount()
-    daemon = stand.pid()
-    (stand.mine / stand.folder.name).write_text("x")
-    stand.umount()
+def test_umount_leaves_nothing_but_what_must_be_remembered(mounted, folder) -> None:
+    daemon = mounted.pid()
+    (folder / "x").write_text("x" * 1000)
+    mounted.umount()
     assert not is_alive(daemon)
-    assert os.listdir(stand.point) == []
-    assert daemons_of(stand.point) == []
-    assert list((stand.home / "run" / "orionfs").iterdir()) == []
-
-
-def test_mount_comes_and_goes_many_times(own, request) -> None:
-    for number in range(3):
-        own.mount()
-        (own.mine / f"{own.folder.name}-{number}").write_text(str(number))
-        own.umount()
-    own.mount()
-    assert [(own.mine / f"{own.folder.name}-{number}").read_text() for number in range(3)] == ["0", "1", "2"]
-
-
-def test_nothing_is_left_beside_what_a_mount_must_remember(own) -> None:
-    own.mount()
-    (own.mine / own.folder.name).write_text("x" * 1000)
-    own.umount()
-    staged = [path for path in (own.home / "state").rglob("staged/*") if path.is_file()]
-    assert staged == []
-    stray = [path for path in own.home.rglob("*") if path.suffix in (".tmp", ".part")]
-    assert stray == []
+    assert daemons_of(mounted.point) == []
+    assert os.listdir(mounted.point) == []
+    assert os.listdir(mounted.home / "run" / "orionfs") == []
+    left = [path for path in mounted.home.rglob("*") if path.suffix in (".tmp", ".part")]
+    left += [path for path in (mounted.home / "state").rglob("staged/*") if path.is_file()]
+    assert left == []
 
 
 def test_mount_point_can_have_any_name(own) -> None:
@@ -234,13 +213,12 @@ def test_mount_point_that_is_a_file_is_told(own) -> None:
     assert "not a directory" in words
 
 
-def test_mount_point_that_is_mounted_is_told_by_what(stand) -> None:
-    stand.mount()
-    done = stand.run("mount", stand.point)
+def test_mount_point_that_is_mounted_is_told_by_what(mounted) -> None:
+    done = mounted.run("mount", mounted.point)
     assert done.returncode == 6
     assert "already mounted: orion:Demo@" in done.stderr
-    assert (stand.mine / "many").is_dir()
-    assert len(daemons_of(stand.point)) == 1
+    assert (mounted.mine / "many").is_dir()
+    assert len(daemons_of(mounted.point)) == 1
 
 
 def test_profile_that_is_open_to_others_is_refused(own) -> None:
@@ -253,30 +231,27 @@ def test_profile_that_is_open_to_others_is_refused(own) -> None:
 # Ends
 
 
-def test_mount_in_use_stays_and_its_user_is_named(stand) -> None:
-    stand.mount()
-    (stand.mine / stand.folder.name).mkdir()
-    with subprocess.Popen(["sleep", "60"], cwd=stand.mine / stand.folder.name) as sleeper:
+def test_mount_in_use_stays_and_its_user_is_named(mounted, folder) -> None:
+    with subprocess.Popen(["sleep", "60"], cwd=folder) as sleeper:
         try:
-            done = stand.run("umount", stand.point)
+            done = mounted.run("umount", mounted.point)
         finally:
             sleeper.kill()
     assert (done.returncode, done.stdout) == (16, "")
     assert f"sleep (pid {sleeper.pid})" in done.stderr
-    assert stand.is_healthy
-    assert (stand.mine / "many").is_dir()
+    assert mounted.is_healthy
+    assert folder.is_dir()
 
 
-def test_umount_brings_up_what_is_left_first(stand) -> None:
-    stand.mount()
-    path = stand.mine / stand.folder.name
+def test_umount_brings_up_what_is_left_first(mounted, folder) -> None:
     # While it is open only the first version goes up at once; the others wait for their time.
-    with path.open("wb", buffering=0) as file:
+    with (folder / "x").open("wb", buffering=0) as file:
         for number in range(3):
             file.write(f"version {number}\n".encode())
             os.fsync(file.fileno())
-    stand.umount()
-    assert stand.direct.content(f"{stand.direct.home}/{path.name}") == b"version 0\nversion 1\nversion 2\n"
+    mounted.umount()
+    there = mounted.orion_path(folder / "x")
+    assert mounted.direct.content(there) == b"version 0\nversion 1\nversion 2\n"
 
 
 def test_umount_of_what_is_not_mounted_is_refused(own) -> None:
@@ -286,32 +261,28 @@ def test_umount_of_what_is_not_mounted_is_refused(own) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_unmounts_and_loses_nothing(stand, number) -> None:
-    stand.mount()
-    daemon = stand.pid()
-    path = stand.mine / f"{stand.folder.name}"
-    file = path.open("wb", buffering=0)
+def test_signal_unmounts_and_loses_nothing(mounted, folder, number) -> None:
+    daemon = mounted.pid()
+    file = (folder / "x").open("wb", buffering=0)
     file.write(b"not closed yet")
     os.kill(daemon, number)
     wait_for(lambda: not is_alive(daemon))
-    assert not stand.is_mounted
+    assert not mounted.is_mounted
     with contextlib.suppress(OSError):
         file.close()
-    assert stand.direct.content(f"{stand.direct.home}/{path.name}") == b"not closed yet"
-    assert os.listdir(stand.point) == []
+    assert mounted.direct.content(mounted.orion_path(folder / "x")) == b"not closed yet"
+    assert os.listdir(mounted.point) == []
 
 
-def test_killed_daemon_is_mended_by_the_next_mount(stand) -> None:
-    stand.mount()
-    path = stand.mine / stand.folder.name
-    path.write_text("closed before")
-    stand.kill()
+def test_killed_daemon_is_mended_by_the_next_mount(mounted, folder) -> None:
+    (folder / "x").write_text("closed before")
+    mounted.kill()
     with pytest.raises(OSError, match="not connected|connection abort"):
-        path.stat()
-    assert stand.is_mounted
-    stand.mount()
-    assert path.read_text() == "closed before"
-    names = stand.direct.names(stand.direct.home)
+        (folder / "x").stat()
+    assert mounted.is_mounted
+    mounted.mount()
+    assert (folder / "x").read_text() == "closed before"
+    names = mounted.direct.names(mounted.direct.home)
     assert [name for name in names if name.startswith(".orionfs")] == []
 
 
@@ -371,28 +342,25 @@ def test_server_that_goes_and_comes_back_is_met_again(make_stand, client) -> Non
 # Secrets and neighbours
 
 
-def test_token_is_in_no_process_log_or_file_but_the_private_config(stand) -> None:
-    stand.mount()
-    (stand.mine / stand.folder.name).write_text("x")
-    (stand.mine / "many" / "item-0007.txt").read_text()
-    token = stand.server.token.encode()
+def test_token_is_in_no_process_log_or_file_but_the_private_config(mounted, folder) -> None:
+    (folder / "x").write_text("x")
+    (mounted.mine / "many" / "item-0007.txt").read_text()
+    token = mounted.server.token.encode()
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             assert not process.name.isdigit() or token not in (process / "cmdline").read_bytes()
-    files = [path for path in stand.home.rglob("*") if path.is_file() and not path.is_symlink()]
+    files = [path for path in mounted.home.rglob("*") if path.is_file() and not path.is_symlink()]
     holders = [path for path in files if token in path.read_bytes()]
-    assert holders == [stand.home / "config" / "orionfs" / "config.toml"]
+    assert holders == [mounted.home / "config" / "orionfs" / "config.toml"]
     assert holders[0].stat().st_mode & 0o777 == 0o600
-    folders = [stand.home / name / "orionfs" for name in ("config", "cache", "state", "run")]
+
+
+def test_folders_and_the_control_socket_are_private(mounted) -> None:
+    folders = [mounted.home / name / "orionfs" for name in ("config", "cache", "state", "run")]
     assert [oct(folder.stat().st_mode & 0o777) for folder in folders] == ["0o700"] * 4
-
-
-def test_control_socket_is_private(own) -> None:
-    own.mount()
-    socket = config.control_path(own.home / "run" / "orionfs", own.point)
+    (socket,) = folders[-1].iterdir()
     assert socket.is_socket()
     assert socket.stat().st_mode & 0o777 == 0o600
-    assert socket.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_two_stacks_of_one_user_do_not_meet(make_stand, own, request) -> None:

@@ -95,8 +95,8 @@ def test_mode_of_creation_is_kept(folder) -> None:
     assert stat.S_IMODE((folder / "x").stat().st_mode) == 0o600
 
 
-def test_what_only_this_machine_knows_is_there_after_a_remount(mounted, folder, file) -> None:
-    """Times, modes and numbers of files: local, and written on."""
+def test_times_modes_and_tags_are_there_after_a_remount(mounted, folder, file) -> None:
+    os.setxattr(file, "user.orion.tag.lead", b"")
     os.utime(file, ns=(7 * SECOND_NS + 5, 7 * SECOND_NS + 5))
     file.chmod(0o640)
     (folder / "other").write_text("other")
@@ -105,6 +105,7 @@ def test_what_only_this_machine_knows_is_there_after_a_remount(mounted, folder, 
     (folder / "sub").mkdir()
     before = {path.name: path.stat() for path in (file, folder / "other")}
     mounted.remount()
+    assert os.getxattr(file, "user.orion.tags") == b"lead"
     assert file.stat().st_mtime_ns == 7 * SECOND_NS + 5
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert stat.S_IMODE((folder / "other").stat().st_mode) == 0o755

@@ -158,7 +158,7 @@ def test_python_imports_from_the_mount(folder) -> None:
 
 
 @pytest.mark.parametrize("journal", ["delete", "truncate", "memory"])
-def test_sqlite_keeps_a_database(mounted, folder, journal) -> None:
+def test_sqlite_keeps_a_database(mounted, folder, tmp_path, journal) -> None:
     for number in range(3):
         database = sqlite3.connect(folder / "x.db")
         with database:
@@ -167,11 +167,13 @@ def test_sqlite_keeps_a_database(mounted, folder, journal) -> None:
             rows = [(number * 100 + each, "text " * 20) for each in range(100)]
             database.executemany("INSERT INTO numbers VALUES (?, ?)", rows)
         database.close()
-    mounted.remount()
-    database = sqlite3.connect(folder / "x.db")
-    assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert database.execute("SELECT count(*), max(number) FROM numbers").fetchall() == [(300, 299)]
-    database.close()
+    mounted.drain()
+    (tmp_path / "x.db").write_bytes(mounted.direct.content(mounted.orion_path(folder / "x.db")))
+    for path in (folder / "x.db", tmp_path / "x.db"):
+        database = sqlite3.connect(path)
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert database.execute("SELECT count(*), max(number) FROM numbers").fetchall() == [(300, 299)]
+        database.close()
 
 
 def test_locks_hold_between_processes(folder) -> None:
