@@ -114,6 +114,13 @@ class Carrier:
         if upload.staged is not None:
             upload.staged.is_frozen = True
         path = await self._exact_file(upload)
+        try:
+            return await self._carry_file(upload, path)
+        finally:
+            if path.name != upload.row.staged:
+                _discard(path)  # a copy that has not become a cache file
+
+    async def _carry_file(self, upload: Upload, path: Path) -> Removal | None:
         item = await self._uploaded_item(upload, path)
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
@@ -285,6 +292,10 @@ def _new_item(row: UploadRow, told: Item | None = None) -> Item:
     """The uploaded version as its folder will show it."""
     item = told or Item(Kind.FILE, row.new_id, row.mark, literal=Kind.FILE.value)
     return replace(item, name=row.name, size=row.size_bytes, tags=row.tags or ())
+
+
+def _discard(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _copy_prefix(source: Path, target: Path, size: int) -> None:

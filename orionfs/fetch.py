@@ -40,10 +40,10 @@ class Window:
 
     def advance(self, offset: int, size: int) -> int:
         """Note a read; up to which offset to have bytes on their way."""
-        if abs(offset - self.next_offset) > _JITTER_BYTES:
-            self.length, self.ahead_to = _RANDOM_BYTES, offset
-        self.next_offset = max(self.next_offset, offset + size) if offset else size
         end = offset + size
+        if abs(offset - self.next_offset) > _JITTER_BYTES:
+            self.length, self.ahead_to, self.next_offset = _RANDOM_BYTES, offset, end
+        self.next_offset = max(self.next_offset, end)
         if self.ahead_to < end or self.ahead_to - end < self.length // 2:
             self.ahead_to = max(self.ahead_to, offset) + max(self.length, size)
             self.length = min(2 * self.length, _WINDOW_MAX_BYTES)

@@ -11,7 +11,7 @@ import logging
 import os
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -48,6 +48,8 @@ class Sync:
         self._staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         self._removals: dict[Key, Removal] = {}
+        # Items whose removal was promised: nobody sees them, even in listings asked for before they went.
+        self.doomed: set[Key] = set()
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
         self._background = Background()
@@ -67,11 +69,6 @@ class Sync:
     @property
     def pending_count(self) -> int:
         return len(self._uploads) + len(self._removals)
-
-    @property
-    def doomed(self) -> Collection[Key]:
-        """A live view of the items whose removal is under way."""
-        return self._removals.keys()
 
     def new_staged(self) -> Staged:
         """An empty staged file; who asks for it gives it back with `release_staged`."""
@@ -204,6 +201,7 @@ class Sync:
     def resume_removal(self, removal: Removal, on_done: Callable[[], None] | None = None) -> None:
         """Carry out, in the background, a removal that the journal knows."""
         self._removals[removal.key] = removal
+        self.doomed.add(removal.key)
         self._background.start(
             f"removal of {removal.path}", partial(self._remove_in_background, removal, on_done)
         )
@@ -304,6 +302,7 @@ class Sync:
             await self._until_done(lambda: self._remove(removal))
         except OrionFsError as error:
             log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
+            self.doomed.discard(removal.key)
         await self._journal.run(lambda journal: journal.drop_removal(removal.key))
         self._removals.pop(removal.key, None)
         if on_done is not None:
@@ -317,6 +316,7 @@ class Sync:
             there = (await self._remote.list_folder(folder)).items
             if not any(item.key == removal.instead and item.name == name for item in there):
                 log.info("%s: the rename did not happen, so nothing is removed", removal.path)
+                self.doomed.discard(removal.key)
                 return
         await self._remote.delete(removal.key)
 

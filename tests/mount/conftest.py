@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.mount.server", "tests.mount.stand")
-
 from tests.mount.server import Server
 from tests.mount.stand import Client, Stand
 
@@ -206,7 +204,11 @@ def make_stand(
             stand.mount()
         return stand
 
-    watchdog = threading.Timer(hang_s(request), lambda: [stand.kill() for stand in stands])
+    def kill_all() -> None:
+        for stand in stands:
+            stand.kill()
+
+    watchdog = threading.Timer(hang_s(request), kill_all)
     watchdog.start()
     yield make
     watchdog.cancel()

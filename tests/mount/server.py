@@ -164,7 +164,8 @@ class Server:
         if self._process is not None:
             assert self.stop() == 0
         lines = (self.folder / "server.err").read_text().splitlines()
-        assert [line for line in lines if not line.startswith("orionfs: serving ")] == []
+        complaints = [line for line in lines if not line.startswith("orionfs: serving ")]
+        assert complaints == [], complaints
 
     def misbehave(self, *rules: dict[str, Any]) -> None:
         """Replace the fault plan; no rules: behave."""

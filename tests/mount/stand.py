@@ -135,7 +135,7 @@ class Stand:
         """Mount; anything but success is an error."""
         options = [part for option in (*self.options, *more) for part in ("-o", option)]
         done = self.run("mount", self.point, *options)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, ""), done
         self.said = done.stdout
         self._pids = [self.pid(), *_children(self.pid())]
 
@@ -143,7 +143,7 @@ class Stand:
         """Unmount in order: everything uploaded, and no process left."""
         pids = {*self._pids, *_children(self._pids[0])}
         done = self.run("umount", self.point)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
         assert not self.is_mounted
         wait_for(lambda: not any(map(is_alive, pids)))
         self._pids = []
@@ -230,9 +230,8 @@ class Stand:
                 entries.append(line)
             else:
                 entries[-1] += "\n" + line
-        return [
-            entry for entry in entries if not _is_calm(entry) and not any(re.search(d, entry) for d in declared)
-        ]
+        wild = [entry for entry in entries if not _is_calm(entry)]
+        return [entry for entry in wild if not any(re.search(pattern, entry) for pattern in declared)]
 
 
 def _is_calm(entry: str) -> bool:
@@ -241,10 +240,10 @@ def _is_calm(entry: str) -> bool:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORION"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORION")}
     folders = {variable: str(home / folder) for variable, folder in _FOLDERS.items()}
     return {
-        **environment,
+        **inherited,
         **folders,
         "HOME": str(home),
         "PYTHONPATH": str(REPOSITORY),

@@ -145,7 +145,7 @@ def test_what_an_item_is_can_not_be_set(file, name) -> None:
         os.removexattr(file, f"user.orion.{name}")
 
 
-@pytest.mark.parametrize("name", ["user.orion.unknown", "user.orion.tag.absent", "user.comment", "user.orion"])
+@pytest.mark.parametrize("name", ["user.orion.unknown", "user.orion.tag.no", "user.comment", "user.orion"])
 def test_unknown_attribute_is_enodata(file, name) -> None:
     with pytest.raises(OSError, match=os.strerror(errno.ENODATA)):
         os.getxattr(file, name)

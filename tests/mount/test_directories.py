@@ -118,11 +118,12 @@ def test_shell_inside_a_folder_stays_where_it_is(impatient, request) -> None:
         ["bash"], cwd=folder / "a" / "b", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as shell:
         assert shell.stdin is not None
-        assert shell.stdout is not None
+        output = shell.stdout
+        assert output is not None
 
         def says(command: str) -> str:
             print(command, file=shell.stdin, flush=True)
-            return shell.stdout.readline().strip()
+            return output.readline().strip()
 
         assert says("/bin/pwd") == str(folder / "a" / "b")
         impatient.direct.put(impatient.orion_path(folder / "a" / "b" / "new"), b"x")
@@ -138,10 +139,8 @@ def test_shell_inside_a_folder_stays_where_it_is(impatient, request) -> None:
 
 def test_shell_inside_a_removed_folder_gets_enoent(folder) -> None:
     (folder / "a").mkdir()
-    program = "import os, sys; os.rmdir(sys.argv[1]); os.getcwd()"
-    done = subprocess.run(
-        ["python3", "-c", program, folder / "a"], cwd=folder / "a", capture_output=True, text=True, check=False
-    )
+    command = ["python3", "-c", "import os, sys; os.rmdir(sys.argv[1]); os.getcwd()", folder / "a"]
+    done = subprocess.run(command, cwd=folder / "a", capture_output=True, text=True, check=False)
     assert "FileNotFoundError" in done.stderr
     assert os.listdir(folder) == []
 

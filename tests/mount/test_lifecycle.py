@@ -54,6 +54,7 @@ def test_mount_says_what_it_mounted_where(mounted) -> None:
     assert f"orion:Demo@{host} (as demo)" in mounted.said
     assert str(mounted.point) in mounted.said
     entry = mount_at(read_mountinfo(), mounted.point)
+    assert entry is not None
     assert (entry.fs_type, entry.source) == ("fuse.orionfs", f"orion:Demo@{host}")
 
 
@@ -277,7 +278,7 @@ def test_signal_unmounts_and_loses_nothing(mounted, folder, number) -> None:
 def test_killed_daemon_is_mended_by_the_next_mount(mounted, folder) -> None:
     (folder / "x").write_text("closed before")
     mounted.kill()
-    with pytest.raises(OSError, match="not connected|connection abort"):
+    with pytest.raises(OSError, match=r"not connected|connection abort"):
         (folder / "x").stat()
     assert mounted.is_mounted
     mounted.mount()

@@ -49,7 +49,7 @@ NAMES = [
     "*",
     "?",
     "back\\slash",
-    'quote"quote\'',
+    "quote\"quote'",
     "<&>;|$`",
     "#hash#x",
     "a?b=c&d",
@@ -181,3 +181,10 @@ def test_path_near_the_kernels_limit_works(folder) -> None:
         deep.mkdir()
     (deep / "bottom").write_text("here")
     assert (deep / "bottom").read_text() == "here"
+
+
+def test_name_with_a_line_break_is_one_line_of_the_log(mounted, folder) -> None:
+    (folder / "x\n2026-01-01 00:00:00,000 ERROR orionfs: no").write_text("x")
+    start = len(mounted.log)
+    (folder / "x\n2026-01-01 00:00:00,000 ERROR orionfs: no").rename(mounted.team / f"{folder.name}\n")
+    assert len([line for line in mounted.log[start:].splitlines() if folder.name in line]) == 1

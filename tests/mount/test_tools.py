@@ -92,7 +92,8 @@ def test_tar_packs_and_unpacks(sample, folder, tmp_path) -> None:
 @pytest.mark.parametrize("backup", ["nobackup nowritebackup", "backupcopy=yes", "backupcopy=no"])
 def test_vim_saves_a_file(mounted, folder, backup) -> None:
     (folder / "x.txt").write_text("before\n")
-    run("vim", "-u", "NONE", "-es", "-c", f"set {backup}", "-c", "%s/before/after/", "-c", "wq", folder / "x.txt")
+    commands = [f"set {backup}", "%s/before/after/", "wq"]
+    run("vim", "-u", "NONE", "-es", *(part for each in commands for part in ("-c", each)), folder / "x.txt")
     assert (folder / "x.txt").read_text() == "after\n"
     assert os.listdir(folder) == ["x.txt"]
     mounted.drain()
