@@ -25,6 +25,7 @@ from orionfs.errors import (
     TimedOut,
     Unreachable,
     WrongServer,
+    disk_error,
 )
 
 _FORBIDDEN_PAUSE_S = 1.0  # a 403 can be transient on Orion, so it is tried once more
@@ -60,7 +61,10 @@ def failure_of(verb: str, args: Sequence[Any], info: Mapping[str, Any]) -> Orion
     kind = _BY_STATUS.get(status) if isinstance(status, int) else None
     if kind is None and status is None and info.get("error") == "OrionError":
         kind = WrongServer  # our client refuses to talk to it
-    kind = kind or _BY_CLASS.get(str(info.get("error")), RemoteFailure)
+    kind = kind or _BY_CLASS.get(str(info.get("error")))
+    if kind is None and status is None and isinstance(info.get("errno"), int):
+        return disk_error(OSError(info["errno"], str(info.get("detail"))), verb)  # of this machine's disk
+    kind = kind or RemoteFailure
     request_id = f" [request {info['request_id']}]" if info.get("request_id") else ""
     subject = f"{verb} {subject_of(args)}".rstrip()
     error = kind(f"{subject}: {info.get('detail') or info.get('error')}{request_id}")

@@ -65,6 +65,7 @@ class Source:
         self.key = key
         self.entry = entry
         self.flights: list[_Flight] = []
+        self.downloading = trio.Lock()
 
 
 class Fetcher:
@@ -121,19 +122,20 @@ class Fetcher:
 
     async def fetch_whole(self, source: Source) -> int:
         """Fetch a version whose length nobody told; its length in bytes."""
-        if not source.entry.present:
-            await self._download(source)
+        async with source.downloading:
+            if not source.entry.present:
+                await self._download(source)
         return source.entry.size
 
     def _start_missing(self, source: Source, start: int, end: int) -> None:
         """Start fetching what is neither there nor on its way, in parts."""
-        if not self._remote.is_ranged:
+        if not self._remote.can_read_ranges(source.key):
             start, end = 0, source.entry.size
         pieces = source.entry.present.missing(start, end)
         for flight in source.flights:
             pieces = [piece for gap in pieces for piece in _without(gap, flight)]
         for piece_start, piece_end in pieces:
-            if not self._remote.is_ranged:
+            if not self._remote.can_read_ranges(source.key):
                 self._start(source, 0, source.entry.size)
                 return
             while piece_start < piece_end:
@@ -149,7 +151,7 @@ class Fetcher:
 
     async def _fly(self, source: Source, flight: _Flight) -> None:
         try:
-            if self._remote.is_ranged:
+            if self._remote.can_read_ranges(source.key):
                 length = flight.end - flight.start
                 await self._remote.read_into(source.key, flight.start, length, source.entry.fd)
                 source.entry.mark_present(flight.start, flight.end)
@@ -161,6 +163,9 @@ class Fetcher:
             flight.error = error
         except OSError as error:
             flight.error = disk_error(error, "content cache")
+        except Exception as error:
+            flight.error = RemoteFailure(f"{source.key.kind.value} {source.key.id}: {type(error).__name__}")
+            raise
         finally:
             source.flights.remove(flight)
             flight.done.set()

@@ -167,34 +167,48 @@ class Files:
         While a handle stays open its second and later versions go up behind it, at most one in 10 s: every
         exit of a child that inherited the descriptor is a flush too, and can't be told apart.
         """
-        file = handle.file
-        async with file.flushing:
-            if file.staged is None or not file.staged.is_dirty or not file.inode.is_attached:
-                return
-            try:
-                upload = await self._seal(file, file.staged)
-            except NoSuchName:  # unlinked while this waited
+        async with handle.file.flushing:
+            upload = await self._version_to_carry(handle)
+            if upload is None:
                 return
             handle.has_written = False
-            if handle.uploaded_at_s is None:
-                await self._sync.carry(upload)
-                handle.uploaded_at_s = trio.current_time()
+            if handle.uploaded_at_s is not None:
+                due_s = max(handle.uploaded_at_s + _UPLOAD_EVERY_S, trio.current_time())
+                handle.uploaded_at_s = due_s
+                self._sync.carry_soon(upload, due_s - trio.current_time())
                 return
-            due_s = max(handle.uploaded_at_s + _UPLOAD_EVERY_S, trio.current_time())
-            handle.uploaded_at_s = due_s
-            self._sync.carry_soon(upload, due_s - trio.current_time())
+            try:
+                await self._sync.carry(upload)
+            except BaseException:
+                handle.has_written = True  # whoever asks again is not told that all is well
+                raise
+            handle.uploaded_at_s = trio.current_time()
+
+    async def _version_to_carry(self, handle: Handle) -> Upload | None:
+        """What is staged now, sealed; or the version that failed before. The caller holds `flushing`."""
+        file = handle.file
+        if not file.inode.is_attached:
+            return None
+        if file.staged is not None and file.staged.is_dirty:
+            try:
+                return await self._seal(file, file.staged)
+            except NoSuchName:  # unlinked while this waited
+                return None
+        upload = self._uploads.get(file.inode.number)
+        return upload if upload is not None and upload.state is UploadState.FAILED else None
 
     async def release(self, handle_id: HandleId) -> None:
         """The last reference of a handle is gone; what nobody flushed is sealed and goes up behind this."""
         file = self._handles.pop(handle_id).file
-        async with file.flushing:
-            try:
-                if file.handles == 1:
-                    await self._seal_behind(file)
-            except OrionFsError as error:
-                self._keep_unsealed(file, error)
-            finally:
-                self._let_go(file)
+        with trio.CancelScope(shield=True):  # whoever gives up here, the file is let go of
+            async with file.flushing:
+                try:
+                    if file.handles == 1:
+                        await self._seal_behind(file)
+                except OrionFsError as error:
+                    self._keep_unsealed(file, error)
+                finally:
+                    self._let_go(file)
 
     def _keep_unsealed(self, file: OpenFile, error: OrionFsError) -> None:
         """Nobody hears of an error here, so the bytes stay where the next mount finds them."""

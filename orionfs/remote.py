@@ -83,10 +83,9 @@ class Remote:
         self.health = Health.ONLINE
         self._went_offline = trio.Event()
 
-    @property
-    def is_ranged(self) -> bool:
-        """True if this session can read a part of a File."""
-        return self._calls.ranged
+    def can_read_ranges(self, key: Key) -> bool:
+        """True if this session can read a part of such an item: Files, with our extension."""
+        return self._calls.ranged and key.kind is Kind.FILE
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""

@@ -276,7 +276,7 @@ class Sync:
 
     def _note_failure(self, upload: Upload, error: OrionFsError, pause_s: float) -> float:
         upload.state = UploadState.FAILED
-        if upload.error is None or type(upload.error) is not type(error):
+        if upload.error is None or upload.error.errno != error.errno:
             log.warning("%s is not on Orion yet; it is kept and tried again: %s", upload.row.path, error)
         upload.error = error
         if isinstance(error, Unreachable):

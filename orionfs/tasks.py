@@ -22,12 +22,17 @@ class Background:
         """Be the parent of the tasks. Ends when cancelled, and all of them with it."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            task_status.started()
-            await trio.sleep_forever()
+            try:
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
 
     def start(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Start a task; `what` says in the log what it was about."""
-        assert self._nursery is not None
+        """Start a task; `what` says in the log what it was about. At the end of the mount: nothing."""
+        if self._nursery is None:
+            log.debug("%s is left to the next mount", what)
+            return
         self._nursery.start_soon(_guarded, what, work, name=what)
 
 
