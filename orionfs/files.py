@@ -12,54 +12,25 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import trio
 
 from orionfs.carry import Upload, UploadState, new_mark
-from orionfs.content import Staged, copy_range
+from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
-from orionfs.fetch import Fetcher, Source, Window
+from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
 from orionfs.journal import Removal, UploadRow
 from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
+from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
 
 log = logging.getLogger(__name__)
 
 _UPLOAD_EVERY_S = 10.0  # while a file stays open, each exit of a child that has it is a flush
-
-
-@dataclass(eq=False, slots=True)
-class OpenFile:
-    """What all handles of one inode share. `staged` is what is newer here than on Orion."""
-
-    inode: Inode
-    handles: int = 0
-    staged: Staged | None = None
-    source: Source | None = None
-    flushing: trio.Lock = field(default_factory=trio.Lock)
-    staging: trio.Lock = field(default_factory=trio.Lock)
-
-    def __repr__(self) -> str:
-        return f"<OpenFile {self.inode!r} handles={self.handles} staged={self.staged!r}>"
-
-
-@dataclass(eq=False, slots=True)
-class Handle:
-    """One open file description.
-
-    `has_written`: something that this handle has not flushed; `expects_data`: the open truncated, and
-    nothing was written yet.
-    """
-
-    file: OpenFile
-    has_written: bool = False
-    expects_data: bool = False
-    uploaded_at_s: float | None = None
-    window: Window = field(default_factory=Window)
 
 
 class Files:
@@ -69,6 +40,7 @@ class Files:
         self._namespace = namespace
         self._sync = sync
         self._fetcher = fetcher
+        self._staging = Staging(sync, fetcher)
         self._numbers = itertools.count(1)
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
@@ -122,18 +94,14 @@ class Files:
         file = handle.file
         if file.staged is not None:
             return file.staged.read(offset, size)
-        return await self._fetcher.read(self._source(file), handle.window, offset, size)
+        return await self._fetcher.read(self._staging.source(file), handle.window, offset, size)
 
     async def write(self, handle_id: HandleId, offset: int, data: bytes) -> int:
         """Stage bytes. Raises NoSpace; what was there before stays whole."""
         handle = self._handles[handle_id]
-        file = handle.file
-        async with file.staging:
-            staged = await self._writable(file, offset)
-            handle.has_written, handle.expects_data = True, False
-            written = staged.write(offset, data)
-        self._namespace.note_written(file.inode, staged.size)
-        return written
+        size = await self._staging.write(handle, offset, data)
+        self._namespace.note_written(handle.file.inode, size)
+        return len(data)
 
     async def truncate(self, inode: Inode, size: int, handle_id: HandleId | None) -> None:
         """ftruncate by handle; by path it seals a version of its own."""
@@ -146,6 +114,10 @@ class Files:
             await self.flush(own_handle)
         finally:
             await self.release(own_handle)
+
+    async def _truncate(self, handle: Handle, size: int) -> None:
+        await self._staging.truncate(handle, size)
+        self._namespace.note_written(handle.file.inode, size)
 
     async def flush(self, handle_id: HandleId) -> None:
         """close(2): what was written through this handle is on Orion when this returns.
@@ -172,17 +144,18 @@ class Files:
             if upload is None:
                 return
             handle.has_written = False
-            if handle.uploaded_at_s is not None:
-                due_s = max(handle.uploaded_at_s + _UPLOAD_EVERY_S, trio.current_time())
-                handle.uploaded_at_s = due_s
-                self._sync.carry_soon(upload, due_s - trio.current_time())
+            if handle.turn_s is not None:
+                now_s = trio.current_time()
+                if handle.turn_s <= now_s:
+                    handle.turn_s = max(handle.turn_s + _UPLOAD_EVERY_S, now_s)
+                self._sync.carry_soon(upload, handle.turn_s - now_s)
                 return
             try:
                 await self._sync.carry(upload)
             except BaseException:
-                handle.has_written = True  # whoever asks again is not told that all is well
+                handle.has_written, handle.failed = True, upload  # who asks again gets no success
                 raise
-            handle.uploaded_at_s = trio.current_time()
+            handle.turn_s = trio.current_time()
 
     async def _version_to_carry(self, handle: Handle) -> Upload | None:
         """What is staged now, sealed; or the version that failed before. The caller holds `flushing`."""
@@ -194,12 +167,17 @@ class Files:
                 return await self._seal(file, file.staged)
             except NoSuchName:  # unlinked while this waited
                 return None
+        if handle.failed is not None and not handle.failed.is_over:
+            return handle.failed
         upload = self._uploads.get(file.inode.number)
         return upload if upload is not None and upload.state is UploadState.FAILED else None
 
     async def release(self, handle_id: HandleId) -> None:
         """The last reference of a handle is gone; what nobody flushed is sealed and goes up behind this."""
         file = self._handles.pop(handle_id).file
+        if file.handles > 1:
+            self._let_go(file)
+            return
         with trio.CancelScope(shield=True):  # whoever gives up here, the file is let go of
             async with file.flushing:
                 try:
@@ -230,7 +208,7 @@ class Files:
         file = self._files.get(inode.number)
         if file is None or file.staged is not None or inode.item.key is None:
             return True
-        source = self._source(file)
+        source = self._staging.source(file)
         if source.entry.size > limit_bytes and not source.entry.is_complete:
             return False
         await self._fetcher.ensure(source, 0, source.entry.size)
@@ -272,64 +250,6 @@ class Files:
     async def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> None:
         """utimens and chmod, kept across restarts for what Orion has an id for."""
         await self._write_down(inode, self._namespace.set_local(inode, mtime_ns, permissions))
-
-    # Staging
-
-    async def _writable(self, file: OpenFile, offset: int) -> Staged:
-        """A staged file whose bytes from `offset` on may change. The caller holds `staging`."""
-        if file.staged is None:
-            await self._stage(file, file.inode.item.size or 0)
-        elif not file.staged.can_change_from(offset):
-            await self._clone(file, file.staged, file.staged.size)
-        assert file.staged is not None
-        return file.staged
-
-    async def _truncate(self, handle: Handle, size: int) -> None:
-        file = handle.file
-        async with file.staging:
-            handle.has_written = True
-            if file.staged is None:
-                await self._stage(file, min(size, file.inode.item.size or 0))
-            elif not file.staged.can_change_from(min(size, file.staged.size)):
-                await self._clone(file, file.staged, min(size, file.staged.size))
-            assert file.staged is not None
-            file.staged.truncate(size)
-        self._namespace.note_written(file.inode, size)
-
-    async def _stage(self, file: OpenFile, keep: int) -> None:
-        """Begin to write a version that is on Orion: its first `keep` bytes are copied."""
-        staged = self._sync.new_staged()
-        try:
-            if keep:
-                source = self._source(file)
-                await self._fetcher.ensure(source, 0, keep)
-                await trio.to_thread.run_sync(copy_range, source.entry.fd, staged.fd, keep)
-                staged.size = keep
-        except BaseException:
-            self._drop(staged)
-            raise
-        file.staged = staged
-
-    async def _clone(self, file: OpenFile, old: Staged, keep: int) -> None:
-        """Go on in a copy: what is sealed does not change."""
-        staged = self._sync.new_staged()
-        source_fd = os.dup(old.fd)  # the old file is let go of when its upload ends, perhaps meanwhile
-        staged.is_dirty = old.is_dirty
-        try:
-            await trio.to_thread.run_sync(copy_range, source_fd, staged.fd, keep)
-        except BaseException:
-            self._drop(staged)
-            raise
-        finally:
-            os.close(source_fd)
-        staged.size = keep
-        if file.staged is old:
-            self._drop(old)
-        file.staged = staged
-
-    def _drop(self, staged: Staged) -> None:
-        staged.close()
-        self._sync.release_staged(staged.path.name)
 
     # Sealing
 
@@ -391,7 +311,7 @@ class Files:
             and not staged.is_dirty
             and staged.size == upload.row.size_bytes
         ):
-            self._drop(staged)
+            self._staging.drop(staged)
             file.staged = None
         if file.source is not None:
             self._fetcher.close(file.source)
@@ -430,7 +350,7 @@ class Files:
             return
         self._files.pop(file.inode.number, None)
         if file.staged is not None:
-            self._drop(file.staged)
+            self._staging.drop(file.staged)
             file.staged = None
         if file.source is not None:
             self._fetcher.close(file.source)
@@ -442,27 +362,19 @@ class Files:
             self._sync.resume_removal(*doomed)
         self._namespace.inodes.collect(file.inode)
 
-    def _source(self, file: OpenFile) -> Source:
-        key = file.inode.item.key
-        if key is None:
-            raise Stale(f"{file.inode.local_path()} has no contents on Orion yet")
-        if file.source is None:
-            file.source = self._fetcher.open(key, file.inode.item.size or 0)
-        return file.source
-
     async def _begin_to_read(self, file: OpenFile) -> None:
         """Have the first bytes here: a version that is gone is noticed by open, which the kernel repeats."""
         if file.staged is not None or not file.inode.item.size:
             return
         try:
-            await self._fetcher.begin(self._source(file))
+            await self._fetcher.begin(self._staging.source(file))
         except Stale:
             self._namespace.doubt(file.inode)
             raise
 
     async def _find_size(self, file: OpenFile) -> None:
         """A version whose length nobody tells is fetched whole, then its length is known."""
-        size = await self._fetcher.fetch_whole(self._source(file))
+        size = await self._fetcher.fetch_whole(self._staging.source(file))
         self._namespace.commit_size(file.inode, size)
 
     async def _write_down(self, inode: Inode, local: LocalAttributes) -> None:

@@ -82,6 +82,7 @@ class Remote:
         self._silent_calls = 0
         self.health = Health.ONLINE
         self._went_offline = trio.Event()
+        self._came_back = trio.Event()
 
     def can_read_ranges(self, key: Key) -> bool:
         """True if this session can read a part of such an item: Files, with our extension."""
@@ -96,6 +97,11 @@ class Remote:
                 await trio.sleep(_CHECK_EVERY_S)
                 await self._check()
             self._went_offline = trio.Event()
+        self._came_back = trio.Event()
+
+    async def wait_until_back(self) -> None:
+        """Wait for the end of the next time offline."""
+        await self._came_back.wait()
 
     async def close(self) -> None:
         """End the session; a worker that hangs in a call is ended with it."""
@@ -297,6 +303,8 @@ class Remote:
             log.debug("answers again, with an error: %s", error)
         self.health = Health.ONLINE
         self._silent_calls = 0
+        self._came_back.set()
+        self._came_back = trio.Event()
         log.info("online again")
 
     # Listings

@@ -54,10 +54,14 @@ class Sync:
         self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
         self._background = Background()
         self._progress = trio.Condition()
+        self._wake = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Home of everything in the background. Ends when cancelled; the journal has the rest."""
-        await self._background.run(task_status)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._background.run)
+            nursery.start_soon(self._wake_when_online)
+            task_status.started()
 
     # What is promised
 
@@ -227,7 +231,7 @@ class Sync:
         """
         for upload in self._uploads.values():
             upload.error = None  # what was refused gets one more attempt
-            upload.hurry.set()
+        self._wake_all()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
                 await self.wait_progress(_PROGRESS_EVERY_S)
@@ -330,8 +334,22 @@ class Sync:
                 if not error.is_retryable:
                     raise
                 log.debug("tried again in %.0f s: %s", pause_s, error)
-            await trio.sleep(pause_s)
             pause_s = min(_BACKGROUND_PAUSE_MAX_S, pause_s * 2)
+            with trio.move_on_after(pause_s / 2):
+                await self._wake.wait()
+                pause_s = 1.0
+
+    def _wake_all(self) -> None:
+        """Whatever waits for its next attempt makes it now."""
+        for upload in self._uploads.values():
+            upload.hurry.set()
+        self._wake.set()
+        self._wake = trio.Event()
+
+    async def _wake_when_online(self) -> None:
+        while True:
+            await self._remote.wait_until_back()
+            self._wake_all()
 
     def _enter(self, upload: Upload) -> Upload:
         self._uploads[upload.row.mark] = upload

@@ -23,6 +23,7 @@ RANKS: list[set[str]] = [
     {"fuse", "control", "adoption", "state", "sessions", "toplevel"},
     {"moves"},
     {"attributes", "files"},
+    {"staging"},
     {"fetch"},
     {"namespace"},
     {"sync", "beliefs"},

@@ -9,20 +9,21 @@ import errno
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli.processes import wait_for
 from tests.faults.conftest import watched
 from tests.faults.outage import Outage, bytes_of, error_of
 from tests.mount.stand import Client, Stand
 from tests.server.process import HOME
 
 PART_BYTES = 65_536
-URL_LIFETIME_S = 2.0
+URL_LIFETIME_S = 1.0
 SMALL, LARGE = 2_000, 150_000
 FOLDERS = 200
 
@@ -48,22 +49,28 @@ PART = Step("part", "PUT", "^/blobs/upload/", LARGE)
 COMPLETE = Step("complete", "POST", "/complete$", LARGE)
 ASSIGN = Step("assign", "POST", "/paths/assign$")
 DELETE = Step("delete", "DELETE", r"files/\d+$")
+CREATE = Step("create", "POST", "/paths/create$")
+REMOVE = Step("remove", "POST", "/paths/remove$")
 SAVE_STEPS = [UPLOAD, BEGIN, PART, COMPLETE, ASSIGN, DELETE]
 ACTIONS: dict[str, dict[str, Any]] = {
     "500": {"action": "status", "status": 500},
-    "503": {"action": "status", "status": 503, "retry_after": "1"},
-    "429": {"action": "status", "status": 429, "retry_after": "1"},
+    "503": {"action": "status", "status": 503},
+    "429": {"action": "status", "status": 429, "retry_after": "0"},
+    "429-later": {"action": "status", "status": 429, "retry_after": "1"},
     "403": {"action": "status", "status": 403},
     "reset": {"action": "reset"},
     "after-reset": {"action": "after_reset"},
     "garbage": {"action": "garbage"},
     "cut": {"action": "cut", "after_bytes": 10},
-    "delay": {"action": "delay", "seconds": 0.5},
+    "delay": {"action": "delay", "seconds": 0.2},
 }
 FOLDER = Step("folder", "GET", "/paths/ls$")
 REDIRECT = Step("redirect", "GET", "/download$", LARGE)
 BLOB = Step("blob", "GET", r"^/blobs/\d+$", LARGE)
-STEP_NAMES = {"ids": lambda step: step.name}
+BOTH = ("503", "after-reset", "garbage")
+ALL = ("500", "503", "429", "reset", "after-reset", "garbage", "cut", "delay")
+BY_CASE = {"scope": "module", "indirect": ["client"]}
+CASE = ("client", "step", "action")
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +110,17 @@ def folder(stand: Stand) -> Path:
     return stand.mine / f"{stand.client.name}-{next(_NUMBERS) % FOLDERS}"
 
 
+def cases(steps: Sequence[Step], *actions: str) -> list[Any]:
+    """Each step with each action; where the session does not matter, one of them is enough."""
+    return [
+        pytest.param(client, step, action, id=f"{client.name.lower()}-{step.name}-{action}", marks=marks)
+        for client in Client
+        for step in steps
+        for action in actions
+        for marks in [[pytest.mark.long] if client is Client.DOCUMENTED and action not in BOTH else []]
+    ]
+
+
 def once(step: Step, action: str, nth: int = 1, times: int = 1) -> dict[str, Any]:
     return {**step.rule(ACTIONS[action]), "nth": nth, "times": times}
 
@@ -110,11 +128,8 @@ def once(step: Step, action: str, nth: int = 1, times: int = 1) -> dict[str, Any
 # -- saves -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", ["500", "503", "429", "reset", "after-reset", "garbage", "cut", "delay"])
-@pytest.mark.parametrize("step", SAVE_STEPS, **STEP_NAMES)
+@pytest.mark.parametrize(CASE, [*cases(SAVE_STEPS, *ALL), *cases([UPLOAD, ASSIGN], "429-later")], **BY_CASE)
 def test_fault_at_a_step_of_a_save_is_overcome(stand, server, folder, step, action):
-    if action in ("429", "delay") and step in (BEGIN, COMPLETE):
-        pytest.skip("the same code as the other steps")
     path = folder / "doc"
     server.direct.put(stand.orion_path(path), b"old contents")
     assert path.read_bytes() == b"old contents"
@@ -127,8 +142,7 @@ def test_fault_at_a_step_of_a_save_is_overcome(stand, server, folder, step, acti
     assert path.read_bytes() == new
 
 
-@pytest.mark.parametrize("action", ["503", "after-reset", "garbage"])
-@pytest.mark.parametrize("step", [ASSIGN, DELETE], **STEP_NAMES)
+@pytest.mark.parametrize(CASE, cases([ASSIGN, DELETE], *BOTH), **BY_CASE)
 def test_fault_at_a_step_of_a_rename_over_a_file_is_overcome(stand, server, folder, step, action):
     server.direct.put(stand.orion_path(folder / "doc"), b"old contents")
     server.direct.put(stand.orion_path(folder / "doc.new"), b"new contents")
@@ -140,14 +154,13 @@ def test_fault_at_a_step_of_a_rename_over_a_file_is_overcome(stand, server, fold
     assert server.leftovers("doc", folder=stand.orion_path(folder)) == []
 
 
-@pytest.mark.parametrize("action", ["503", "reset", "after-reset", "garbage", "cut"])
-def test_fault_while_a_folder_is_made_and_removed_is_overcome(stand, server, folder, action):
-    stand.drain()
-    os.listdir(folder)
-    server.misbehave(once(Step("create", "POST", "/paths/create$"), action))
+@pytest.mark.parametrize(CASE, cases([CREATE], "503", "reset", "after-reset", "garbage", "cut"), **BY_CASE)
+def test_fault_while_a_folder_is_made_and_removed_is_overcome(stand, server, folder, step, action):
+    assert os.listdir(folder) == []
+    server.misbehave(once(step, action))
     (folder / "made").mkdir()
     assert server.direct.names(stand.orion_path(folder)) == ["made"]
-    server.misbehave(once(Step("remove", "POST", "/paths/remove$"), action))
+    server.misbehave(once(REMOVE, action))
     (folder / "made").rmdir()
     assert server.direct.names(stand.orion_path(folder)) == []
 
@@ -185,8 +198,7 @@ def test_rename_over_what_may_not_be_removed_is_denied_and_undone(stand, server,
 # -- reads -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", ["500", "503", "429", "403", "reset", "after-reset", "garbage", "cut", "delay"])
-@pytest.mark.parametrize("step", [REDIRECT, BLOB], **STEP_NAMES)
+@pytest.mark.parametrize(CASE, cases([REDIRECT, BLOB], *ALL, "403"), **BY_CASE)
 def test_fault_of_a_read_is_overcome(stand, server, folder, step, action):
     content = bytes_of(step.size)
     server.put_in_parts(stand.orion_path(folder / "doc"), content)
@@ -195,17 +207,19 @@ def test_fault_of_a_read_is_overcome(stand, server, folder, step, action):
     assert (folder / "doc").read_bytes() == content
 
 
-@pytest.mark.expect_log(r"WARNING orionfs.fuse.boundary: (open|read) ")
-@pytest.mark.parametrize("action", ["garbage", "cut", "500"])
-def test_fault_of_every_read_is_an_error_never_other_bytes(make_stand, client, action):
-    stand = make_stand(client, options=["inactivity_s=2"])
+@pytest.mark.expect_log(r"WARNING orionfs.fuse.boundary: (open|read) |offline: ")
+@pytest.mark.parametrize("client", [Client.OWN, pytest.param(Client.DOCUMENTED, marks=pytest.mark.long)])
+def test_fault_of_every_read_is_an_error_never_other_bytes(make_stand, client):
+    stand = make_stand(client, options=["inactivity_s=1"])
     content = bytes_of(SMALL)
-    stand.direct.put(f"{HOME}/doc", content)
-    stand.server.misbehave(BLOB.rule({**ACTIONS[action], "after_bytes": SMALL // 2}))
-    for _ in range(2):
-        assert error_of((stand.mine / "doc").read_bytes) in (errno.EIO, errno.ETIMEDOUT)
-    stand.server.misbehave()
-    assert (stand.mine / "doc").read_bytes() == content
+    for action in ("garbage", "cut", "500", "reset"):
+        stand.direct.put(f"{HOME}/{action}", content)
+    for action in ("garbage", "cut", "500", "reset"):
+        stand.server.misbehave({**BLOB.rule(ACTIONS[action]), "after_bytes": SMALL // 2})
+        assert error_of((stand.mine / action).read_bytes) in (errno.EIO, errno.ETIMEDOUT)
+        stand.server.misbehave()
+        wait_for(lambda: stand.ask("status")["health"] == "online")
+        assert (stand.mine / action).read_bytes() == content
 
 
 def test_address_of_contents_that_has_expired_is_renewed(stand, server, folder):
@@ -220,18 +234,19 @@ def test_address_of_contents_that_has_expired_is_renewed(stand, server, folder):
 # -- names -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", ["500", "503", "429", "403", "reset", "after-reset", "garbage", "cut", "delay"])
-def test_fault_of_a_listing_is_overcome(stand, server, folder, action):
+@pytest.mark.parametrize(CASE, cases([FOLDER], *ALL, "403"), **BY_CASE)
+def test_fault_of_a_listing_is_overcome(stand, server, folder, step, action):
     names = [f"item-{number}" for number in range(5)]
     for name in names:
         server.direct.put(stand.orion_path(folder / name), name.encode())
-    server.misbehave(once(FOLDER, action))
+    server.misbehave(once(step, action))
     assert sorted(os.listdir(folder)) == names
 
 
-@pytest.mark.expect_log("opendir ")
+@pytest.mark.expect_log(r"WARNING orionfs.fuse.boundary: opendir ")
+@pytest.mark.parametrize("client", [Client.OWN, pytest.param(Client.DOCUMENTED, marks=pytest.mark.long)])
 def test_fault_of_every_listing_is_an_error_never_an_empty_folder(make_stand, client):
-    stand = make_stand(client, options=["read_deadline_s=2"])
+    stand = make_stand(client, options=["read_deadline_s=1"])
     stand.direct.make_folder(f"{HOME}/folder")
     stand.direct.put(f"{HOME}/folder/doc", b"contents")
     for action in ("garbage", "500"):

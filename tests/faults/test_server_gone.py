@@ -56,14 +56,17 @@ class Gone(Enum):
             server.freeze()
 
 
-# How Orion is away, and on which session; what another pair already shows takes too long for each run.
-WAYS = [
-    pytest.param(Gone.STOPPED, Client.OWN, id="stopped-own"),
-    pytest.param(Gone.HUNG, Client.OWN, id="hung-own"),
-    pytest.param(Gone.HUNG, Client.DOCUMENTED, id="hung-documented"),
-    pytest.param(Gone.STOPPED, Client.DOCUMENTED, id="stopped-documented", marks=pytest.mark.long),
+# How Orion is away, and on which session.
+STOPPED_OWN = pytest.param(Gone.STOPPED, Client.OWN, id="stopped-own")
+HUNG_OWN = pytest.param(Gone.HUNG, Client.OWN, id="hung-own")
+DOCUMENTED = [
+    pytest.param(gone, Client.DOCUMENTED, id=f"{gone.value}-documented", marks=pytest.mark.long) for gone in Gone
 ]
-EACH_WAY = pytest.mark.parametrize(("gone", "client"), WAYS)
+HUNG_DOCUMENTED = pytest.param(Gone.HUNG, Client.DOCUMENTED, id="hung-documented")
+BY = ("gone", "client")
+EACH_WAY = pytest.mark.parametrize(BY, [STOPPED_OWN, HUNG_OWN, *DOCUMENTED])
+SAVING = pytest.mark.parametrize(BY, [STOPPED_OWN, HUNG_OWN, HUNG_DOCUMENTED, DOCUMENTED[0]])
+OWN = pytest.mark.parametrize("client", [Client.OWN, pytest.param(Client.DOCUMENTED, marks=pytest.mark.long)])
 
 
 @pytest.fixture
@@ -175,6 +178,7 @@ def test_mount_works_again_by_itself(make_filled, gone):
     assert stand.direct.content(f"{HOME}/new") == b"after"
 
 
+@OWN
 def test_first_call_after_a_restart_works(make_filled):
     stand = make_filled(*SHORT_TTL)
     stand.server.kill()
@@ -206,7 +210,7 @@ def assert_all_arrived(stand: Stand) -> None:
     assert stand.direct.content(f"{HOME}/known/new") == b"saved anew"
 
 
-@EACH_WAY
+@SAVING
 def test_save_during_an_outage_fails_and_arrives_afterwards(make_filled, gone):
     stand = make_filled()
     gone.begin(stand.server)
@@ -273,7 +277,7 @@ def stop_now(stand: Stand) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("client", [Client.OWN], ids=["own"])
+@OWN
 def test_drain_after_a_long_outage_is_quick(make_filled):
     stand = make_filled()
     stand.server.kill()
@@ -291,6 +295,7 @@ def test_drain_after_a_long_outage_is_quick(make_filled):
 # -- a server that hangs, and what is cached -------------------------------------------------------
 
 
+@OWN
 def test_known_names_are_never_delayed_by_a_server_that_hangs(make_filled):
     stand = make_filled()
     known, other = stand.mine / "known", stand.mine / "other"
@@ -315,7 +320,7 @@ def test_stalled_reads_delay_neither_names_nor_cached_contents(make_stand, clien
         direct.put(f"{HOME}/{name}", name.encode())
     direct.make_folder(f"{HOME}/folder")
     assert (stand.mine / "cached").read_bytes() == b"cached"
-    stand.server.misbehave({"method": "GET", "path": "^/blobs/", "action": "delay", "seconds": 4})
+    stand.server.misbehave({"method": "GET", "path": "^/blobs/", "action": "delay", "seconds": 2})
     with ThreadPoolExecutor(STALLED) as threads:
         reads = [threads.submit((stand.mine / name).read_bytes) for name in names]
         wait_for(lambda: sum(row.word == "download" for row in stand.server.rows()) >= 4)

@@ -1,0 +1,130 @@
+"""Staged files of open files: begun from what Orion has, gone on with in a copy where bytes are promised.
+
+Used by `files` alone. What is sealed never changes: who must write there gets a copy first.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import trio
+
+from orionfs.carry import Upload
+from orionfs.content import Staged, copy_range
+from orionfs.errors import Stale
+from orionfs.fetch import Fetcher, Source, Window
+from orionfs.inodes import Inode
+from orionfs.sync import Sync
+
+
+@dataclass(eq=False, slots=True)
+class OpenFile:
+    """What all handles of one inode share. `staged` is what is newer here than on Orion."""
+
+    inode: Inode
+    handles: int = 0
+    staged: Staged | None = None
+    source: Source | None = None
+    flushing: trio.Lock = field(default_factory=trio.Lock)
+    staging: trio.Lock = field(default_factory=trio.Lock)
+
+    def __repr__(self) -> str:
+        return f"<OpenFile {self.inode!r} handles={self.handles} staged={self.staged!r}>"
+
+
+@dataclass(eq=False, slots=True)
+class Handle:
+    """One open file description.
+
+    `has_written`: something that this handle has not flushed; `expects_data`: the open truncated, and
+    nothing was written yet.
+    """
+
+    file: OpenFile
+    has_written: bool = False
+    expects_data: bool = False
+    failed: Upload | None = None  # the version whose upload was this handle's last error
+    turn_s: float | None = None  # when its last version went up, or will; None: the first one goes at once
+    window: Window = field(default_factory=Window)
+
+
+class Staging:
+    """Makes open files writable, and their remote versions readable."""
+
+    def __init__(self, sync: Sync, fetcher: Fetcher) -> None:
+        self._sync = sync
+        self._fetcher = fetcher
+
+    async def write(self, handle: Handle, offset: int, data: bytes) -> int:
+        """Stage bytes; the size of the file then. Raises NoSpace; what was there before stays whole."""
+        file = handle.file
+        async with file.staging:
+            staged = await self.writable(file, offset)
+            handle.has_written, handle.expects_data = True, False
+            staged.write(offset, data)
+            return staged.size
+
+    def source(self, file: OpenFile) -> Source:
+        key = file.inode.item.key
+        if key is None:
+            raise Stale(f"{file.inode.local_path()} has no contents on Orion yet")
+        if file.source is None:
+            file.source = self._fetcher.open(key, file.inode.item.size or 0)
+        return file.source
+
+    async def writable(self, file: OpenFile, offset: int) -> Staged:
+        """A staged file whose bytes from `offset` on may change. The caller holds `staging`."""
+        if file.staged is None:
+            await self._stage(file, file.inode.item.size or 0)
+        elif not file.staged.can_change_from(offset):
+            await self._clone(file, file.staged, file.staged.size)
+        assert file.staged is not None
+        return file.staged
+
+    async def truncate(self, handle: Handle, size: int) -> None:
+        """ftruncate: the staged file gets this size."""
+        file = handle.file
+        async with file.staging:
+            handle.has_written = True
+            if file.staged is None:
+                await self._stage(file, min(size, file.inode.item.size or 0))
+            elif not file.staged.can_change_from(min(size, file.staged.size)):
+                await self._clone(file, file.staged, min(size, file.staged.size))
+            assert file.staged is not None
+            file.staged.truncate(size)
+
+    async def _stage(self, file: OpenFile, keep: int) -> None:
+        """Begin to write a version that is on Orion: its first `keep` bytes are copied."""
+        staged = self._sync.new_staged()
+        try:
+            if keep:
+                source = self.source(file)
+                await self._fetcher.ensure(source, 0, keep)
+                await trio.to_thread.run_sync(copy_range, source.entry.fd, staged.fd, keep)
+                staged.size = keep
+        except BaseException:
+            self.drop(staged)
+            raise
+        file.staged = staged
+
+    async def _clone(self, file: OpenFile, old: Staged, keep: int) -> None:
+        """Go on in a copy: what is sealed does not change."""
+        staged = self._sync.new_staged()
+        source_fd = os.dup(old.fd)  # the old file is let go of when its upload ends, perhaps meanwhile
+        staged.is_dirty = old.is_dirty
+        try:
+            await trio.to_thread.run_sync(copy_range, source_fd, staged.fd, keep)
+        except BaseException:
+            self.drop(staged)
+            raise
+        finally:
+            os.close(source_fd)
+        staged.size = keep
+        if file.staged is old:
+            self.drop(old)
+        file.staged = staged
+
+    def drop(self, staged: Staged) -> None:
+        staged.close()
+        self._sync.release_staged(staged.path.name)
