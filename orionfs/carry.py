@@ -249,6 +249,7 @@ class Carrier:
         except OrionFsError as error:
             log.info("%s: the replaced item is removed later: %s", old.path, error)
             return old
+        self._content.forget(old.key)
         return None
 
     async def _give_back_name(self, row: UploadRow) -> None:

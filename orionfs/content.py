@@ -146,17 +146,28 @@ class ContentCache:
         with contextlib.suppress(OSError):
             write_whole(_sidecar(self._path(key)), json.dumps(saved))
 
+    def forget(self, key: Key) -> None:
+        """The version is gone from Orion: nobody but who has it open will ask for it again."""
+        if key not in self._open:
+            _unlink_unused(self._path(key))
+
     def is_over_limit(self) -> bool:
         """True once enough was added that `evict` is worth its scan."""
         return self._added_bytes > self._limit_bytes // 20
 
     def evict(self) -> None:
         """Unlink whole files, least recently used first, until a tenth of the limit is free. Blocking."""
+        self._evict_to(self._limit_bytes - self._limit_bytes // 10)
+
+    def make_room(self) -> None:
+        """The disk is full: unlink all that nobody has open. Blocking."""
+        self._evict_to(0)
+
+    def _evict_to(self, goal: int) -> None:
         self._added_bytes = 0
         _remove_leftovers(self._top)
         files = sorted(_data_files(self._top), key=lambda found: found[1].st_mtime_ns)
         used = sum(stat.st_blocks * 512 for _, stat in files)
-        goal = self._limit_bytes - self._limit_bytes // 10
         for path, stat in files:
             if used <= goal:
                 break

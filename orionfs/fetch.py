@@ -80,6 +80,10 @@ class Fetcher:
         """Home of the fetches. Ends when cancelled."""
         await self._background.run(task_status)
 
+    async def make_room(self) -> None:
+        """The disk is full: what is cached and not in use makes room for what is written."""
+        await trio.to_thread.run_sync(self._content.make_room)
+
     def open(self, key: Key, size: int) -> Source:
         """A version for reading; give it back with `close`."""
         return Source(key, self._content.open(key, size))

@@ -72,7 +72,7 @@ class Moves:
 
     async def _remove(self, key: Key) -> None:
         await self._remote.delete(key)
-        self._sync.write_down_soon(key, None)
+        self._sync.item_removed(key)
 
     async def rename(
         self, parent: Inode, name: str, new_parent: Inode, new_name: str, *, may_replace: bool

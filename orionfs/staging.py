@@ -12,7 +12,7 @@ import trio
 
 from orionfs.carry import Upload
 from orionfs.content import Staged, copy_range
-from orionfs.errors import Stale
+from orionfs.errors import NoSpace, Stale
 from orionfs.fetch import Fetcher, Source, Window
 from orionfs.inodes import Inode
 from orionfs.sync import Sync
@@ -62,7 +62,11 @@ class Staging:
         async with file.staging:
             staged = await self.writable(file, offset)
             handle.has_written, handle.expects_data = True, False
-            staged.write(offset, data)
+            try:
+                staged.write(offset, data)
+            except NoSpace:
+                await self._fetcher.make_room()
+                staged.write(offset, data)
             return staged.size
 
     def source(self, file: OpenFile) -> Source:

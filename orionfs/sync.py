@@ -44,6 +44,7 @@ class Sync:
         """`staging` is the folder of staged files, `home` the Orion folder where uploads land first."""
         self._remote = remote
         self._journal = JournalThread(journal)
+        self._content = content
         self._carrier = Carrier(remote, self._journal, content, staging, home, self._until_still)
         self._staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
@@ -214,6 +215,11 @@ class Sync:
         """Write down, behind the caller, what only this machine knows of an item (None: forget it)."""
         self._background.start(f"note on {key.kind.value} {key.id}", partial(self.set_local, key, local))
 
+    def item_removed(self, key: Key) -> None:
+        """An item is gone from Orion: forget its bytes, and what only this machine knew of it."""
+        self._content.forget(key)
+        self.write_down_soon(key, None)
+
     def tag_soon(self, key: Key, tags: Sequence[str]) -> None:
         """Put tags on an item behind the caller."""
         tag = partial(self._until_done, lambda: self._remote.tag(key, tags))
@@ -261,6 +267,8 @@ class Sync:
             self.resume_removal(left_over)
         if upload.state is UploadState.DONE:
             await self._over(upload)
+            if self._content.is_over_limit():
+                self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
 
     async def _carry_in_background(self, upload: Upload, delay_s: float) -> None:
         pause_s = delay_s
@@ -323,6 +331,7 @@ class Sync:
                 self.doomed.discard(removal.key)
                 return
         await self._remote.delete(removal.key)
+        self._content.forget(removal.key)
 
     async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
         pause_s = 1.0

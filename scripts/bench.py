@@ -149,7 +149,9 @@ def small_files(bench: Bench) -> None:
     bench.make_cold()
     small = mine / "small"
     os.listdir(small)
-    bench.measure("cat of a small file, cold", lambda: run("cat", small / "file-000"), Goal(2.5 * latency_s, 2))
+    bench.measure(
+        "cat of a small file, cold", lambda: run("cat", small / "file-000"), Goal(2.5 * latency_s, 2)
+    )
     bench.measure("  again", lambda: run("cat", small / "file-000"), Goal(0.02, 0))
     most = 2 * SMALL_FILES
     bench.measure(
@@ -184,7 +186,9 @@ def large_files(bench: Bench) -> None:
     bench.make_cold()
     bench.measure(f"write {bench.large_mib} MiB", lambda: _write(path, size), Goal(), size)
     item = bench.server.direct.row(bench.stand.orion_path(path))["id"]
-    bare_s = bench.measure("  bare parallel GETs of its parts", lambda: _get_bare(bench, item, size), Goal(), size)
+    bare_s = bench.measure(
+        "  bare parallel GETs of its parts", lambda: _get_bare(bench, item, size), Goal(), size
+    )
     bench.make_cold()
     path.stat()
     parts = math.ceil(size / PART_BYTES)
@@ -262,7 +266,9 @@ def prepared(options: argparse.Namespace) -> Iterator[Bench]:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--latency", type=float, default=0.04, metavar="SECONDS", help="of each answer (0.04)")
+    parser.add_argument(
+        "--latency", type=float, default=0.04, metavar="SECONDS", help="of each answer (0.04)"
+    )
     parser.add_argument("--client", choices=CLIENTS, default="own", help="the session that the mount uses")
     parser.add_argument("--items", type=int, default=10_000, metavar="N", help="items of the large folder")
     parser.add_argument("--large-mib", type=int, default=512, metavar="N", help="size of the large file")
@@ -271,7 +277,9 @@ def main() -> None:
     unknown = set(options.only) - set(WORKLOADS)
     if unknown:
         parser.error(f"unknown workload: {', '.join(sorted(unknown))}")
-    print(f"{options.latency * 1000:.0f} ms a request, {options.client} session; <-- is a goal that was missed")
+    print(
+        f"{options.latency * 1000:.0f} ms a request, {options.client} session; <-- is a goal that was missed"
+    )
     print(f"{'':<46}{'seconds':>9}{'goal':>9}{'requests':>10}{'goal':>8}{'MiB/s':>8}")
     with prepared(options) as bench:
         for name, work in WORKLOADS.items():

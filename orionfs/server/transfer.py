@@ -105,7 +105,7 @@ class BlobResponse(Response):
             status_code=200 if part is None else 206, headers=headers, media_type="application/octet-stream"
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, piece by piece, for as long as somebody listens."""
         try:
             await send(
@@ -119,6 +119,8 @@ class BlobResponse(Response):
                     raise RuntimeError(f"a blob is shorter than its record says: {offset} < {self._end}")
                 offset += len(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": offset < self._end})
+            while offset < self._end and (await receive())["type"] != "http.disconnect":
+                continue  # nobody listens any more, and the server may not have noticed yet
             if self._start == self._end or scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:

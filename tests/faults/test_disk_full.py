@@ -38,9 +38,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def make_cramped(
-    small_disk: Path, make_stand: Callable[..., Stand], client: Client
-) -> Callable[..., Stand]:
+def make_cramped(small_disk: Path, make_stand: Callable[..., Stand], client: Client) -> Callable[..., Stand]:
     """Makes a mount that keeps its state, or its cache, or both, on the small disk."""
 
     def make(*kinds: str, **more: object) -> Stand:

@@ -9,7 +9,7 @@ import errno
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,6 @@ REDIRECT = Step("redirect", "GET", "/download$", LARGE)
 BLOB = Step("blob", "GET", r"^/blobs/\d+$", LARGE)
 BOTH = ("503", "after-reset", "garbage")
 ALL = ("500", "503", "429", "reset", "after-reset", "garbage", "cut", "delay")
-BY_CASE = {"scope": "module", "indirect": ["client"]}
 CASE = ("client", "step", "action")
 
 
@@ -82,24 +81,33 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
 
 
 @pytest.fixture(scope="module")
-def shared_stand(
-    tmp_path_factory: pytest.TempPathFactory, server: Outage, client: Client
-) -> Iterator[Stand]:
-    stand = Stand(tmp_path_factory.mktemp("stand"), server, client)
-    # Made before anybody looks, so that nothing is believed of what is in them.
-    answer = server.direct.api.create(*(f"{HOME}/{client.name}-{n}" for n in range(FOLDERS)))
-    assert answer.status_code == 201, answer.text
-    stand.mount()
-    yield stand
+def stand_of(tmp_path_factory: pytest.TempPathFactory, server: Outage) -> Iterator[Callable[[Client], Stand]]:
+    """The mount on each session, made when it is first asked for."""
+    stands: dict[Client, Stand] = {}
+
+    def find(client: Client) -> Stand:
+        if client not in stands:
+            stands[client] = Stand(tmp_path_factory.mktemp("stand"), server, client)
+            # Made before anybody looks, so that nothing is believed of what is in them.
+            folders = [f"{HOME}/{client.name}-{number}" for number in range(FOLDERS)]
+            answer = server.direct.api.create(*folders)
+            assert answer.status_code == 201, answer.text
+            stands[client].mount()
+        return stands[client]
+
+    yield find
     server.misbehave()
-    stand.close()
+    for stand in stands.values():
+        stand.close()
 
 
 @pytest.fixture
-def stand(request: pytest.FixtureRequest, shared_stand: Stand, server: Outage) -> Iterator[Stand]:
+def stand(
+    request: pytest.FixtureRequest, stand_of: Callable[[Client], Stand], client: Client, server: Outage
+) -> Iterator[Stand]:
     """The mount, whose log must stay calm while the test runs; the server behaves before and after."""
     server.misbehave()
-    with watched(request, shared_stand) as mounted:
+    with watched(request, stand_of(client)) as mounted:
         yield mounted
         server.misbehave()
 
@@ -128,7 +136,7 @@ def once(step: Step, action: str, nth: int = 1, times: int = 1) -> dict[str, Any
 # -- saves -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(CASE, [*cases(SAVE_STEPS, *ALL), *cases([UPLOAD, ASSIGN], "429-later")], **BY_CASE)
+@pytest.mark.parametrize(CASE, [*cases(SAVE_STEPS, *ALL), *cases([UPLOAD, ASSIGN], "429-later")])
 def test_fault_at_a_step_of_a_save_is_overcome(stand, server, folder, step, action):
     path = folder / "doc"
     server.direct.put(stand.orion_path(path), b"old contents")
@@ -142,7 +150,7 @@ def test_fault_at_a_step_of_a_save_is_overcome(stand, server, folder, step, acti
     assert path.read_bytes() == new
 
 
-@pytest.mark.parametrize(CASE, cases([ASSIGN, DELETE], *BOTH), **BY_CASE)
+@pytest.mark.parametrize(CASE, cases([ASSIGN, DELETE], *BOTH))
 def test_fault_at_a_step_of_a_rename_over_a_file_is_overcome(stand, server, folder, step, action):
     server.direct.put(stand.orion_path(folder / "doc"), b"old contents")
     server.direct.put(stand.orion_path(folder / "doc.new"), b"new contents")
@@ -154,7 +162,7 @@ def test_fault_at_a_step_of_a_rename_over_a_file_is_overcome(stand, server, fold
     assert server.leftovers("doc", folder=stand.orion_path(folder)) == []
 
 
-@pytest.mark.parametrize(CASE, cases([CREATE], "503", "reset", "after-reset", "garbage", "cut"), **BY_CASE)
+@pytest.mark.parametrize(CASE, cases([CREATE], "503", "reset", "after-reset", "garbage", "cut"))
 def test_fault_while_a_folder_is_made_and_removed_is_overcome(stand, server, folder, step, action):
     assert os.listdir(folder) == []
     server.misbehave(once(step, action))
@@ -198,7 +206,7 @@ def test_rename_over_what_may_not_be_removed_is_denied_and_undone(stand, server,
 # -- reads -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(CASE, cases([REDIRECT, BLOB], *ALL, "403"), **BY_CASE)
+@pytest.mark.parametrize(CASE, cases([REDIRECT, BLOB], *ALL, "403"))
 def test_fault_of_a_read_is_overcome(stand, server, folder, step, action):
     content = bytes_of(step.size)
     server.put_in_parts(stand.orion_path(folder / "doc"), content)
@@ -234,7 +242,7 @@ def test_address_of_contents_that_has_expired_is_renewed(stand, server, folder):
 # -- names -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(CASE, cases([FOLDER], *ALL, "403"), **BY_CASE)
+@pytest.mark.parametrize(CASE, cases([FOLDER], *ALL, "403"))
 def test_fault_of_a_listing_is_overcome(stand, server, folder, step, action):
     names = [f"item-{number}" for number in range(5)]
     for name in names:

@@ -60,7 +60,8 @@ class Gone(Enum):
 STOPPED_OWN = pytest.param(Gone.STOPPED, Client.OWN, id="stopped-own")
 HUNG_OWN = pytest.param(Gone.HUNG, Client.OWN, id="hung-own")
 DOCUMENTED = [
-    pytest.param(gone, Client.DOCUMENTED, id=f"{gone.value}-documented", marks=pytest.mark.long) for gone in Gone
+    pytest.param(gone, Client.DOCUMENTED, id=f"{gone.value}-documented", marks=pytest.mark.long)
+    for gone in Gone
 ]
 HUNG_DOCUMENTED = pytest.param(Gone.HUNG, Client.DOCUMENTED, id="hung-documented")
 BY = ("gone", "client")
