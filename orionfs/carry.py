@@ -161,7 +161,8 @@ class Carrier:
                 if not error.is_retryable or is_late or self._remote.health is Health.OFFLINE:
                     raise
                 log.info("%s: upload is tried again: %s", row.path, error)
-            await trio.sleep(_PAUSE_S * 2**attempt)
+                pause_s = max(_PAUSE_S * 2**attempt, error.retry_after_s or 0.0)
+            await trio.sleep(pause_s)
             attempt += 1
 
     async def _upload(self, row: UploadRow, path: Path) -> Item:

@@ -14,7 +14,7 @@ from math import inf
 
 from orionfs.metacache import Listing
 from orionfs.models import InodeNumber, Item, Key
-from orionfs.names import visible_names
+from orionfs.names import duplicate_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Changes:
         ours = {n: c.item for n, c in changes.names.items() if self._wins(c, listing.asked_at_s)}
         own_keys = {item.key for item in ours.values() if item is not None and item.key is not None}
         names: dict[str, Item] = {}
-        displaced: list[tuple[str, Item]] = []
+        displaced: list[Item] = []
         for name, item in listing.items.items():
             if item.key in own_keys or self.hides(folder, item, listing.asked_at_s):
                 continue
@@ -119,10 +119,10 @@ class Changes:
             elif name not in ours:
                 names[name] = item
             elif mine is not None:
-                displaced.append((name, item))
+                displaced.append(item)
         names.update((name, item) for name, item in ours.items() if item is not None)
-        for name, item in displaced:
-            names.update(_suffixed(item, winner=names[name]))
+        for item in displaced:
+            names.setdefault(duplicate_name(item), item)
         return names
 
     def fold(self, folder: InodeNumber, listing: Listing | None, horizon_s: float) -> Listing | None:
@@ -152,9 +152,3 @@ class Changes:
         changes.left = {key: name for key, name in changes.left.items() if name in changes.names}
         if not changes.names:
             self._folders.pop(folder, None)
-
-
-def _suffixed(item: Item, winner: Item) -> dict[str, Item]:
-    """The name that `item` gets beside `winner`, whatever their ages."""
-    newest = replace(winner, created_ns=item.created_ns + 1)
-    return {name: other for name, other in visible_names([item, newest]).items() if other is item}

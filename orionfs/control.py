@@ -11,7 +11,8 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of <sys/socket.h>
 _REQUEST_MAX_BYTES = 65536
 
-Command = Callable[[Mapping[str, Any]], AsyncIterator[Mapping[str, Any]]]
+Answers = AsyncGenerator[Mapping[str, Any], None]
+Command = Callable[[Mapping[str, Any]], Answers]
 
 
 async def serve(
@@ -71,8 +73,9 @@ async def _answer(stream: trio.SocketStream, line: bytes, commands: Mapping[str,
     except (ValueError, KeyError, TypeError):
         await _say(stream, {"error": f"unknown request; known: {', '.join(commands)}"})
         return
-    async for answer in command(request):
-        await _say(stream, answer)
+    async with aclosing(command(request)) as answers:
+        async for answer in answers:
+            await _say(stream, answer)
 
 
 async def _say(stream: trio.SocketStream, answer: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,18 +181,17 @@ async def _end_on_signal(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_I
 def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Command]:
     sync = layers.sync
 
-    async def drain(request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    async def drain(request: Mapping[str, Any]) -> control.Answers:
         await layers.files.seal_all()
-        limit_s = float(request.get("timeout_s", _DRAIN_LIMIT_S))
-        with trio.move_on_after(limit_s):
-            while sync.pending_count:
-                yield {"pending": sync.pending_count}
-                if await sync.drain(1.0) or sync.is_stuck:
-                    break
+        ends_at_s = trio.current_time() + float(request.get("timeout_s", _DRAIN_LIMIT_S))
+        while sync.pending_count and trio.current_time() < ends_at_s:
+            yield {"pending": sync.pending_count}
+            if await sync.drain(1.0) or sync.is_stuck:
+                break
         failed = [upload.row.path for upload in sync.pending if upload.state is UploadState.FAILED]
         yield {"done": True, "pending": sync.pending_count, "failed": failed}
 
-    async def status(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    async def status(_request: Mapping[str, Any]) -> control.Answers:
         yield {
             "mountpoint": str(config.mountpoint),
             "pid": os.getpid(),
@@ -204,7 +203,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "inodes": len(layers.namespace.inodes),
         }
 
-    async def stop(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    async def stop(_request: Mapping[str, Any]) -> control.Answers:
         fuse.terminate()
         yield {"done": True}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from orionfs.content import CacheEntry, ContentCache
-from orionfs.errors import NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
+from orionfs.errors import NoSpace, NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
 from orionfs.models import Key
 from orionfs.remote import Remote
 from orionfs.tasks import Background
@@ -153,14 +153,21 @@ class Fetcher:
         source.entry.readers += 1
         self._background.start(f"fetch of {source.key.id}", partial(self._fly, source, flight))
 
+    async def _bring(self, source: Source, flight: _Flight) -> None:
+        if self._remote.can_read_ranges(source.key):
+            length = flight.end - flight.start
+            await self._remote.read_into(source.key, flight.start, length, source.entry.fd)
+            source.entry.mark_present(flight.start, flight.end)
+        else:
+            await self._download(source)
+
     async def _fly(self, source: Source, flight: _Flight) -> None:
         try:
-            if self._remote.can_read_ranges(source.key):
-                length = flight.end - flight.start
-                await self._remote.read_into(source.key, flight.start, length, source.entry.fd)
-                source.entry.mark_present(flight.start, flight.end)
-            else:
-                await self._download(source)
+            try:
+                await self._bring(source, flight)
+            except NoSpace:
+                await self.make_room()
+                await self._bring(source, flight)
         except NoSuchName as error:
             flight.error = Stale(f"{source.key.kind.value} {source.key.id} is not on Orion any more: {error}")
         except OrionFsError as error:

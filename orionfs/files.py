@@ -82,7 +82,6 @@ class Files:
             except OrionFsError:
                 del self._handles[handle_id]
                 self._let_go(handle.file)
-                self._namespace.withdraw_new(inode)
                 raise
             handle.file.staged.is_dirty = handle.has_written = True
             handle.expects_data = bool(flags & os.O_TRUNC)
@@ -227,10 +226,6 @@ class Files:
         handle_id = self.create(inode)
         try:
             await self.fsync(handle_id)
-        except OrionFsError:
-            if self.upload_of(inode) is None:
-                self._namespace.withdraw_new(inode)
-            raise
         finally:
             await self.release(handle_id)
 

@@ -120,6 +120,11 @@ def visible_names(items: Iterable[Item]) -> dict[str, Item]:
     return names
 
 
+def duplicate_name(item: Item) -> str:
+    """The name of an item that shares its own with another one that keeps it."""
+    return _with_marker(base_name(item), f"~{item.kind.value}-{item.id}")
+
+
 def _precedence(item: Item) -> tuple[bool, int, int]:
     return (item.kind is Kind.FOLDER, item.created_ns, item.id or 0)
 

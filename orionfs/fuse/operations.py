@@ -9,7 +9,8 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +130,8 @@ class Operations(pyfuse3.Operations):
         if not stat.S_ISREG(mode):
             raise NotPermitted("Orion keeps regular files only")
         inode = self._make_file(parent_inode, name, mode)
-        await self._files.publish(inode)
+        with self._withdrawing(inode):
+            await self._files.publish(inode)
         return self._entered(inode, self._namespace.own_valid_s)
 
     @changing
@@ -230,7 +232,8 @@ class Operations(pyfuse3.Operations):
             inode = await self._namespace.child(self._inodes.get(parent_inode), from_kernel(name))
             handle_id = await self._files.open(inode, flags)
         else:
-            handle_id = self._files.create(inode, flags)
+            with self._withdrawing(inode):
+                handle_id = self._files.create(inode, flags)
         return _opened(handle_id), self._entered(inode, self._namespace.own_valid_s)
 
     @contents
@@ -301,6 +304,16 @@ class Operations(pyfuse3.Operations):
     def _make_file(self, parent_inode: int, name: bytes, mode: int) -> Inode:
         parent = self._inodes.get(parent_inode)
         return self._namespace.make_file(parent, from_kernel(name), stat.S_IMODE(mode), new_mark())
+
+    @contextmanager
+    def _withdrawing(self, inode: Inode) -> Iterator[None]:
+        """A new file of which nothing could even be staged was never there."""
+        try:
+            yield
+        except BaseException:
+            if inode.is_attached and self._files.upload_of(inode) is None:
+                self._namespace.withdraw_new(inode)
+            raise
 
     def _check_owner(self, attr: pyfuse3.EntryAttributes, fields: Any) -> None:
         """chown to who owns it already is nothing; Orion has its own owners."""

@@ -78,10 +78,10 @@ class Failure:
 
     verb: str
     info: dict[str, Any]
-    first: int
-    times: float
-    has_effect: bool
-    matches: Callable[..., bool]
+    first: int = 1
+    times: float = 1
+    has_effect: bool = False
+    matches: Callable[..., bool] = lambda *_: True
     seen: int = 0
 
     def is_due(self, verb: str, args: tuple[Any, ...]) -> bool:
@@ -139,6 +139,7 @@ class FakeCalls:
         self.read_lag_s = 0.0
         self.latency_s = 0.0
         self.edit_page: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        self.chaos: Callable[[str], Failure | None] | None = None  # a failure for any call, or none
         self.log: list[Call] = []
         self.in_flight: dict[str, int] = {}
         self.in_flight_max: dict[str, int] = {}
@@ -179,6 +180,7 @@ class FakeCalls:
     def heal(self) -> None:
         """No more failures."""
         self._failures.clear()
+        self.chaos = None
 
     def stall(self, verb: str, *, is_after: bool = False, when: Callable[..., bool] = lambda *_: True) -> Stall:
         """From now on calls of `verb` wait until the stall is released."""
@@ -417,6 +419,8 @@ class FakeCalls:
             self.in_flight[verb] = self.in_flight.get(verb, 0) + 1
             self.in_flight_max[verb] = max(self.in_flight_max.get(verb, 0), self.in_flight[verb])
             failures = [f for f in self._failures if f.is_due(verb, args)]
+            surprise = self.chaos(verb) if self.chaos else None
+            failures += [surprise] if surprise else []
             stalls = [s for s in self._stalls if s.verb == verb and s.matches(*args)]
         try:
             if self.latency_s:

@@ -8,7 +8,7 @@ work; one that sleeps (`sleep_in_thread`) or waits (`wait_in_thread`) is not.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import inf
 from typing import Any
@@ -95,6 +95,35 @@ def held_clock() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trio.to_thread, "run_sync", held)
+        yield
+
+
+@contextmanager
+def threads_in_turn(latency_s: Callable[[], float]) -> Iterator[None]:
+    """No threads at all: what should run in one runs in the trio thread, after some (virtual) time.
+
+    What happens between two calls then depends on `latency_s` alone. Who gives up on a call may do so
+    before or after its effect, as with a real thread.
+    """
+
+    async def in_turn(
+        sync_fn: Any, *args: Any, limiter: Any = None, abandon_on_cancel: bool = False, **_: Any
+    ) -> Any:
+        limiter = limiter or trio.to_thread.current_default_thread_limiter()
+        borrower = object()
+        await limiter.acquire_on_behalf_of(borrower)
+        try:
+            with trio.CancelScope(shield=not abandon_on_cancel):
+                await trio.sleep(latency_s())
+                try:
+                    return sync_fn(*args)
+                finally:
+                    await trio.sleep(latency_s())
+        finally:
+            limiter.release_on_behalf_of(borrower)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trio.to_thread, "run_sync", in_turn)
         yield
 
 

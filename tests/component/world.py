@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,15 +170,16 @@ async def mount(
     tops: Mapping[str, str] = TOPS,
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
+    threads: Callable[[], AbstractContextManager[None]] = held_clock,
 ) -> AsyncIterator[World]:
-    """A mount of `fake` whose state and cache lie in `tmp_path`."""
+    """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run."""
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
     fake.clock = clock.current_time
     claimed = state.claim(tmp_path / "state", ACCOUNT)
     content = ContentCache(tmp_path / "cache", ACCOUNT.stack, ACCOUNT.username, cache_bytes)
     try:
-        with held_clock():
+        with threads():
             async with trio.open_nursery() as nursery:
                 remote = Remote(fake, limits)
                 world = _build(

@@ -248,7 +248,7 @@ def test_assign_batch_that_fails_at_the_end_changes_nothing(api):
         ({"resource_type": "file", "id": 1, "path": api.folder}, 404),
         ({"resource_type": "dataset", "id": row["id"], "path": api.folder}, 404),
         ({"resource_type": "file", "id": row["id"], "path": f"{api.folder}/absent"}, 404),
-        ({"resource_type": "file", "id": row["id"], "path": api.folder, "name": "a/b"}, 422),
+        ({"resource_type": "file", "id": row["id"], "path": api.folder, "name": "a\0b"}, 422),
         ({"resource_type": "file", "id": row["id"], "path": api.folder, "name": ""}, 422),
         ({"resource_type": "file", "id": 10**30, "path": api.folder}, 404),
         ({"resource_type": "file", "id": "x", "path": api.folder}, 400),

@@ -140,6 +140,16 @@ def test_foreign_item_under_our_name_stays_reachable_with_a_suffix(changes: Chan
     assert shown(changes, file(77, created_ns=99), at_s=100) == {"a": 5, "a~file-77": 77}
 
 
+def test_foreign_folder_under_our_files_name_hides_neither(changes: Changes) -> None:
+    """A folder keeps a name that it shares; the file must be reachable all the same."""
+    changes.record(FOLDER, "a", file(5), settled_at_s=100)
+    found = shown(changes, Item(Kind.FOLDER, 77, "a"), at_s=100)
+    assert sorted(str(id) for id in found.values()) == ["5", "77"]
+    changes.record(FOLDER, "a", file(None, mark="m"))
+    found = shown(changes, Item(Kind.FOLDER, 77, "a"), at_s=500)
+    assert sorted(str(id) for id in found.values()) == ["77", "None"]
+
+
 def test_foreign_item_under_a_name_we_removed_waits_for_the_lag(changes: Changes) -> None:
     changes.record(FOLDER, "a", None, 100, replaces=Key(Kind.FILE, 1))
     assert shown(changes, file(77), at_s=100) == {}
