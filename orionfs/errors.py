@@ -227,7 +227,9 @@ class Throttled(TimedOut):
 
 
 class Unreachable(TimedOut):
-    """No connection to Orion."""
+    """No connection to Orion. Going offline is worth a warning, each call that then fails is not."""
+
+    log_level = logging.INFO
 
 
 class Conflict(OrionFsError):

@@ -81,11 +81,13 @@ class MetaCache:
         self._put(folder, replace(belief, singles=singles))
 
     def expire(self, folder: InodeNumber) -> None:
-        """Believe nothing of a folder any more; offline its last listing still answers."""
-        listing = self.get(folder).listing
-        self.drop(folder)
-        if listing is not None:
-            self._put(folder, FolderBelief(replace(listing, asked_at_s=-inf)))
+        """Believe nothing of a folder any more; offline the last answers still hold."""
+        if folder not in self._beliefs:
+            return
+        belief = self.get(folder)
+        listing = replace(belief.listing, asked_at_s=-inf) if belief.listing is not None else None
+        singles = {name: replace(single, asked_at_s=-inf) for name, single in belief.singles.items()}
+        self._put(folder, FolderBelief(listing, singles))
 
     def drop(self, folder: InodeNumber) -> None:
         self._beliefs.pop(folder, None)

@@ -286,4 +286,4 @@ async def test_name_that_is_a_folder_by_now_loses_nothing(tmp_path, fake) -> Non
         assert b"new" in contents
         names = await world.ls("my-data")
         assert "new" in names
-        assert any(name.startswith("new~file-") for name in names)
+        assert any(name.startswith("new~") for name in names)

@@ -71,10 +71,9 @@ def fill(disk: Path) -> Path:
 def write_until_full(path: Path) -> int | None:
     """Write more than there is room for; the first error, of write or close."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    error = None
-    for _ in range(2 * DISK_MIB):
-        error = error or error_of(lambda: os.write(descriptor, os.urandom(MEBI)))
-    return error or error_of(lambda: os.close(descriptor))
+    errors = [error_of(lambda: os.write(descriptor, os.urandom(MEBI))) for _ in range(2 * DISK_MIB)]
+    errors.append(error_of(lambda: os.close(descriptor)))
+    return next((error for error in errors if error is not None), None)
 
 
 def test_write_that_finds_no_room_fails_and_loses_nothing_older(make_cramped, small_disk):

@@ -39,7 +39,7 @@ TABLE = {
     "RemoteFailure": (errno.EIO, logging.WARNING, True),
     "TimedOut": (errno.ETIMEDOUT, logging.WARNING, True),
     "Throttled": (errno.ETIMEDOUT, logging.WARNING, True),
-    "Unreachable": (errno.ETIMEDOUT, logging.WARNING, True),
+    "Unreachable": (errno.ETIMEDOUT, logging.INFO, True),
     "Conflict": (errno.EEXIST, logging.INFO, False),
 }
 
