@@ -188,8 +188,14 @@ class Files:
                     self._let_go(file)
 
     def _keep_unsealed(self, file: OpenFile, error: OrionFsError) -> None:
-        """Nobody hears of an error here, so the bytes stay where the next mount finds them."""
+        """Nobody hears of an error here, so the bytes stay where the next mount finds them.
+
+        Bytes of which some are missing, as a writer was told, only keep a full disk full.
+        """
         assert file.staged is not None
+        if file.is_incomplete:
+            log.warning("%s: what was written of it is dropped: %s", file.inode.local_path(), error)
+            return
         log.error("%s: not uploaded, kept in %s: %s", file.inode.local_path(), file.staged.path, error)
         file.staged.close()
         file.staged = None

@@ -25,6 +25,7 @@ class OpenFile:
     inode: Inode
     handles: int = 0
     staged: Staged | None = None
+    is_incomplete: bool = False  # a write failed for want of room, and its caller was told
     source: Source | None = None
     flushing: trio.Lock = field(default_factory=trio.Lock)
     staging: trio.Lock = field(default_factory=trio.Lock)
@@ -66,7 +67,9 @@ class Staging:
                 staged.write(offset, data)
             except NoSpace:
                 await self._fetcher.make_room()
+                file.is_incomplete = True
                 staged.write(offset, data)
+                file.is_incomplete = False
             return staged.size
 
     def source(self, file: OpenFile) -> Source:

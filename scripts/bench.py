@@ -87,11 +87,9 @@ class Bench:
         self.server.mark()
         requests = len(self.server.rows(before))
         speed = f"{bytes_done / MEBI / seconds:8.0f}" if bytes_done else " " * 8
-        print(
-            f"{what:<46}{seconds:9.3f}{_text(goal.seconds, '9.3f')}{requests:10}{_text(goal.requests, '8')}{speed}"
-            f"{'  <--' if _is_missed(goal, seconds, requests) else ''}",
-            flush=True,
-        )
+        seconds_goal, requests_goal = _text(goal.seconds, "9.3f"), _text(goal.requests, "8")
+        mark = "  <--" if _is_missed(goal, seconds, requests) else ""
+        print(f"{what:<46}{seconds:9.3f}{seconds_goal}{requests:10}{requests_goal}{speed}{mark}", flush=True)
         return seconds
 
 

@@ -182,7 +182,9 @@ class FakeCalls:
         self._failures.clear()
         self.chaos = None
 
-    def stall(self, verb: str, *, is_after: bool = False, when: Callable[..., bool] = lambda *_: True) -> Stall:
+    def stall(
+        self, verb: str, *, is_after: bool = False, when: Callable[..., bool] = lambda *_: True
+    ) -> Stall:
         """From now on calls of `verb` wait until the stall is released."""
         made = Stall(verb, is_after, when)
         self._stalls.append(made)
@@ -338,7 +340,7 @@ class FakeCalls:
             moved = [(self._assigned(a), self._folder(a["path"]), a.get("name")) for a in assignments]
             gone = {row.id for row, _, _ in moved}
             self._refuse_clashes(moved, gone)
-            for row, folder, name in moved:
+            for row, folder, _name in moved:
                 if row.kind == "folder" and self._is_below(folder, row):
                     raise failure("ValidationError", 422, detail="a folder can't be moved into itself")
             for row, folder, name in moved:
@@ -521,7 +523,9 @@ class FakeCalls:
         """Looked at after the whole batch, so that a batch can swap names."""
         new_names = [(folder.id, name or row.name) for row, folder, name in moved]
         for row, folder, name in moved:
-            others = [other for other in self._named(folder.id, name or row.name, inf) if other.id not in gone]
+            others = [
+                other for other in self._named(folder.id, name or row.name, inf) if other.id not in gone
+            ]
             if self.duplicate_names and row.kind != "folder":
                 continue
             if self.duplicate_names:

@@ -33,7 +33,9 @@ def fake() -> FakeCalls:
     return made
 
 
-def promised(tmp_path: Path, *rows: tuple[UploadRow, bytes], removals: tuple[Removal, ...] = ()) -> StateFolder:
+def promised(
+    tmp_path: Path, *rows: tuple[UploadRow, bytes], removals: tuple[Removal, ...] = ()
+) -> StateFolder:
     """What a daemon that was killed left."""
     left = state.claim(tmp_path / "state", ACCOUNT)
     for row, data in rows:

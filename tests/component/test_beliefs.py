@@ -373,7 +373,16 @@ async def test_incomplete_listing_allows_no_removal(tmp_path, fake) -> None:
 
 def cut(fake: FakeCalls) -> None:
     """Nobody answers any more."""
-    for verb in ("whoami", "ls_path", "stat_path", "create_paths", "assign_paths", "delete", "upload", "read_into"):
+    for verb in (
+        "whoami",
+        "ls_path",
+        "stat_path",
+        "create_paths",
+        "assign_paths",
+        "delete",
+        "upload",
+        "read_into",
+    ):
         fake.fail(verb, "OrionConnectionError", refused=True, nothing_sent=True, times=10**9)
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
 from orionfs import control
+
 
 async def status(request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
     yield {"health": "online", "asked": request.get("for")}
@@ -34,7 +36,7 @@ async def broken(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]
 async def endless(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
     while True:
         yield {"text": "x" * 10000}
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
 
 @asynccontextmanager
@@ -104,7 +106,19 @@ async def test_requests_may_come_together_or_in_pieces(path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"{", b"[]", b"null", b"7", b'"status"', b'{"command": "none"}', b'{"command": []}', b"\xff", b"{}"]
+    "line",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"7",
+        b'"status"',
+        b'{"command": "none"}',
+        b'{"command": []}',
+        b"\xff",
+        b"{}",
+    ],
 )
 async def test_garbage_is_answered_with_what_is_known(path, line) -> None:
     async with serving(path), connected(path) as peer:

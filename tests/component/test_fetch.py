@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,7 +33,9 @@ KERNEL_READ = 128 * 1024
 class Stand:
     """A fetcher on a fake with one version."""
 
-    def __init__(self, fake: FakeCalls, fetcher: Fetcher, content: ContentCache, key: Key, data: bytes) -> None:
+    def __init__(
+        self, fake: FakeCalls, fetcher: Fetcher, content: ContentCache, key: Key, data: bytes
+    ) -> None:
         self.fake, self.fetcher, self.content, self.key, self.data = fake, fetcher, content, key, data
 
     def open(self, size: int | None = None) -> Source:
@@ -173,14 +176,16 @@ async def test_second_reading_of_what_is_here_asks_nothing(tmp_path) -> None:
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 30 * MIB), st.integers(1, 3 * MIB)), min_size=1, max_size=8))
-async def test_any_reads_at_once_give_the_right_bytes_and_bring_nothing_twice(tmp_path_factory, reads) -> None:
+async def test_any_reads_at_once_give_the_right_bytes_and_bring_nothing_twice(
+    tmp_path_factory, reads
+) -> None:
     async with stand(tmp_path_factory.mktemp("fetch"), 30 * MIB) as it:
         it.fake.latency_s = 0.1
         source, window = it.open(), Window()
         await outcomes(*[partial(it.read, source, window, offset, size) for offset, size in reads])
         await trio.sleep(10)
         asked = sorted(it.asked())
-        assert all(left[1] <= right[0] for left, right in zip(asked, asked[1:], strict=False))
+        assert all(left[1] <= right[0] for left, right in itertools.pairwise(asked))
         it.fetcher.close(source)
 
 
@@ -240,7 +245,9 @@ async def test_error_reaches_all_who_wait_and_the_next_read_tries_again(tmp_path
 
 async def test_error_ahead_of_the_reader_is_not_the_readers(tmp_path) -> None:
     async with stand(tmp_path, 20 * MIB) as it:
-        it.fake.fail("read_into", "BadResponse", 422, when=lambda kind, id, offset, *_: offset >= MIB, times=99)
+        it.fake.fail(
+            "read_into", "BadResponse", 422, when=lambda kind, id, offset, *_: offset >= MIB, times=99
+        )
         source, window = it.open(), Window()
         for offset in range(0, MIB, KERNEL_READ):
             await it.read(source, window, offset, KERNEL_READ)
@@ -279,7 +286,6 @@ async def test_version_that_is_gone_is_stale(tmp_path) -> None:
 
 async def test_full_disk_is_no_space_and_not_an_endless_try(tmp_path) -> None:
     async with stand(tmp_path, 5000) as it:
-
         it.fake.fail("read_into", "OSError", errno=errno.ENOSPC, detail="no room", times=10**6)
         source = it.open()
         (error,) = await outcomes(partial(it.read, source, Window(), 0, 5000))
@@ -288,7 +294,9 @@ async def test_full_disk_is_no_space_and_not_an_endless_try(tmp_path) -> None:
 
 
 @pytest.mark.expect_log("unexpected")
-async def test_bug_in_a_flight_is_an_error_of_the_reader_and_not_an_endless_loop(tmp_path, monkeypatch) -> None:
+async def test_bug_in_a_flight_is_an_error_of_the_reader_and_not_an_endless_loop(
+    tmp_path, monkeypatch
+) -> None:
     async with stand(tmp_path, 5000) as it:
         calls: list[object] = []
         healthy = it.fake.read_into
@@ -325,7 +333,9 @@ async def test_session_without_ranges_fetches_the_whole_item_once(tmp_path) -> N
 
 
 @pytest.mark.parametrize("length", [0, 4999, 5001])
-async def test_download_of_another_length_is_an_error_and_leaves_nothing(tmp_path, monkeypatch, length) -> None:
+async def test_download_of_another_length_is_an_error_and_leaves_nothing(
+    tmp_path, monkeypatch, length
+) -> None:
     async with stand(tmp_path, 5000) as it:
         it.fake.ranged = False
         monkeypatch.setattr(

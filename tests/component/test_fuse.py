@@ -7,7 +7,7 @@ import inspect
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ import trio
 
 from orionfs import errors
 from orionfs.errors import OrionFsError
-from orionfs.fuse import Operations, operations
+from orionfs.fuse import Operations
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, settle
 
@@ -184,7 +184,7 @@ async def test_errno_that_a_handler_decides_on_passes_unchanged_and_unlogged(tmp
 
 
 @pytest.mark.expect_log("no answer within its deadline")
-@pytest.mark.parametrize("name", HANDLERS.keys() - WITHOUT_DEADLINE)
+@pytest.mark.parametrize("name", sorted(HANDLERS.keys() - WITHOUT_DEADLINE))
 async def test_handler_that_waits_for_ever_is_out_of_time(tmp_path, inject, name) -> None:
     async with mount(tmp_path) as world:
 
@@ -196,7 +196,7 @@ async def test_handler_that_waits_for_ever_is_out_of_time(tmp_path, inject, name
         assert trio.current_time() in (35.0, 80.0, 240.0)
 
 
-@pytest.mark.parametrize("name", WITHOUT_DEADLINE)
+@pytest.mark.parametrize("name", sorted(WITHOUT_DEADLINE))
 async def test_handler_that_may_have_to_upload_has_the_time_that_takes(tmp_path, inject, name) -> None:
     async with mount(tmp_path) as world:
 
@@ -346,7 +346,9 @@ async def test_absence_is_an_answer_that_the_kernel_may_keep(tmp_path, fake) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [(b"x" * 256, errno.ENAMETOOLONG), (b"\xff\xfe", errno.EILSEQ)], ids=["long", "bytes"]
+    ("name", "expected"),
+    [(b"x" * 256, errno.ENAMETOOLONG), (b"\xff\xfe", errno.EILSEQ)],
+    ids=["long", "bytes"],
 )
 async def test_name_that_can_not_be_is_an_errno_everywhere(tmp_path, fake, name, expected) -> None:
     async with mount(tmp_path, fake) as world:
@@ -425,7 +427,9 @@ async def test_create_of_what_is_there_opens_it_or_is_exclusive(tmp_path, fake) 
         folder = (await kernel.lookup("my-data/f")).st_ino
         await kernel.lookup("my-data/f/a")
         flags = os.O_RDWR | os.O_CREAT
-        assert await errno_of(partial(ops.create, folder, b"a", 0o644, flags | os.O_EXCL, None)) == errno.EEXIST
+        assert (
+            await errno_of(partial(ops.create, folder, b"a", 0o644, flags | os.O_EXCL, None)) == errno.EEXIST
+        )
         info, _ = await ops.create(folder, b"a", 0o644, flags, None)
         assert await ops.read(info.fh, 0, 3) == b"aaa"
         await ops.release(info.fh)
@@ -544,7 +548,16 @@ async def test_server_that_is_gone_is_etimedout_in_any_handler(tmp_path, fake) -
         kernel, ops = Kernel(world), world.operations
         folder = (await kernel.lookup("my-data/f")).st_ino
         inode = (await kernel.lookup("my-data/f/a")).st_ino
-        for verb in ("whoami", "ls_path", "stat_path", "create_paths", "upload", "read_into", "delete", "tag"):
+        for verb in (
+            "whoami",
+            "ls_path",
+            "stat_path",
+            "create_paths",
+            "upload",
+            "read_into",
+            "delete",
+            "tag",
+        ):
             fake.fail(verb, "OrionConnectionError", refused=True, nothing_sent=True, times=10**9)
         for call in (
             partial(ops.mkdir, folder, b"x", 0o755, None),
@@ -577,7 +590,7 @@ class Reply:
 
 
 @pytest.fixture
-def replies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def replies(monkeypatch: pytest.MonkeyPatch) -> None:
     """`readdir_reply` into a `Reply`."""
 
     def reply(token: Reply, name: bytes, entry: pyfuse3.EntryAttributes, next_id: int) -> bool:
@@ -587,8 +600,7 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         token.timeouts[name.decode()] = entry.entry_timeout
         return True
 
-    monkeypatch.setattr(operations.pyfuse3, "readdir_reply", reply)
-    yield
+    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
 
 
 async def listed(world: World, fh: int, start: int = 0, room: int = 1000) -> Reply:
@@ -655,7 +667,9 @@ async def test_directory_read_on_after_changes_here_shows_what_holds_now(tmp_pat
 
 @pytest.mark.usefixtures("replies")
 @pytest.mark.parametrize("wait_s", [0, 31, 1000])
-async def test_file_that_is_being_written_survives_any_reading_of_its_directory(tmp_path, fake, wait_s) -> None:
+async def test_file_that_is_being_written_survives_any_reading_of_its_directory(
+    tmp_path, fake, wait_s
+) -> None:
     async with mount(tmp_path, fake) as world:
         kernel, ops = Kernel(world), world.operations
         folder = (await kernel.lookup("my-data/f")).st_ino
@@ -710,4 +724,3 @@ async def test_incomplete_listing_is_an_error_of_opendir(tmp_path, fake) -> None
         with pytest.raises(pyfuse3.FUSEError) as error:
             await world.operations.opendir(folder, None)
         assert error.value.errno == errno.EIO
-

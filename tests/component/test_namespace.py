@@ -595,7 +595,9 @@ async def test_tags_of_the_replaced_item_stay_with_the_name(tmp_path, fake) -> N
 @pytest.mark.parametrize(
     ("new", "is_worth_a_line"), [("my-data/f/x", False), ("team-data/a", True)], ids=["within", "between"]
 )
-async def test_move_that_changes_who_can_read_is_worth_a_line(tmp_path, fake, caplog, new, is_worth_a_line) -> None:
+async def test_move_that_changes_who_can_read_is_worth_a_line(
+    tmp_path, fake, caplog, new, is_worth_a_line
+) -> None:
     async with mount(tmp_path, fake) as world:
         with caplog.at_level("INFO", logger="orionfs.moves"):
             await world.rename("my-data/f/a", new)
@@ -658,7 +660,10 @@ async def test_tags_are_changed_on_orion_and_seen_at_once(tmp_path, fake) -> Non
         assert verbs == ["tag", "untag", "tag"]
         await trio.sleep(6)
         await world.ls("my-data/f")
-        assert await world.attributes.get(await world.inode("my-data/f/a"), b"user.orion.tags") == b"beta\nhit: 7"
+        assert (
+            await world.attributes.get(await world.inode("my-data/f/a"), b"user.orion.tags")
+            == b"beta\nhit: 7"
+        )
         assert inode.item.id is not None
         assert fake.row(inode.item.id).tags == {"beta", "hit: 7"}
 

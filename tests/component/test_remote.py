@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -52,7 +53,7 @@ async def test_transient_failure_is_tried_again_with_growing_pauses() -> None:
         fake.fail("stat_path", status=503, times=5)
         assert (await remote.stat(HOME)) is not None
         moments = started_at(fake, "stat_path")
-        pauses = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+        pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
         assert len(pauses) == 5
         for attempt, pause in enumerate(pauses, 1):
             assert 0.05 * 2**attempt <= pause <= 0.1 * 2**attempt
@@ -282,7 +283,7 @@ async def test_errors_of_calls_made_together_end_the_others() -> None:
         fake.latency_s = 1.0
         fake.fail("get", "BadResponse", 422)
         with pytest.raises(errors.InvalidCall):
-            await together([partial(remote.get, Key(Kind.FILE, 1)), partial(trio.sleep, 1000)])  # type: ignore[list-item]
+            await together([partial(remote.get, Key(Kind.FILE, 1)), partial(trio.sleep, 1000)])  # type: ignore[arg-type]
         assert trio.current_time() == 1.0
         assert await together([]) == []
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from orionfs import content, errors
+from orionfs import errors
 from orionfs.carry import UploadState
 from orionfs.journal import UploadStep
 from orionfs.remote import Health
@@ -368,7 +368,9 @@ async def test_version_that_is_superseded_while_it_is_uploaded_goes(tmp_path, fa
 
 
 @pytest.mark.parametrize("step", ["assign_paths", "delete"])
-async def test_version_that_already_gets_its_name_is_waited_for_and_then_replaced(tmp_path, fake, step) -> None:
+async def test_version_that_already_gets_its_name_is_waited_for_and_then_replaced(
+    tmp_path, fake, step
+) -> None:
     async with mount(tmp_path, fake) as world:
         await world.ls("my-data")
         handle, other = [await world.open("my-data/doc", os.O_RDWR) for _ in range(2)]
@@ -394,7 +396,9 @@ async def test_many_versions_one_after_the_other_leave_the_last(tmp_path, fake) 
 
 
 @pytest.mark.parametrize("step", ["upload", "tag", "assign_paths"])
-async def test_daemon_killed_after_a_version_was_superseded_brings_the_newer_one(tmp_path, fake, step) -> None:
+async def test_daemon_killed_after_a_version_was_superseded_brings_the_newer_one(
+    tmp_path, fake, step
+) -> None:
     """Also when the bytes of the older one arrived after it was superseded."""
     async with mount(tmp_path, fake) as world:
         await world.ls("my-data")
@@ -504,7 +508,9 @@ async def test_replaced_file_renamed_while_it_is_uploaded_lands_at_its_new_name(
         world.check_nothing_left()
 
 
-async def test_file_renamed_over_another_and_removed_before_it_was_uploaded_takes_both(tmp_path, fake) -> None:
+async def test_file_renamed_over_another_and_removed_before_it_was_uploaded_takes_both(
+    tmp_path, fake
+) -> None:
     """What the rename replaced is gone for users, and must not come back."""
     async with mount(tmp_path, fake) as world:
         await world.ls("my-data")
@@ -641,7 +647,7 @@ async def test_cache_on_another_disk_than_staging_loses_nothing(tmp_path, fake, 
         raise OSError(errno.EXDEV, "not between disks")
 
     async with mount(tmp_path, fake) as world:
-        monkeypatch.setattr(content.os, "rename", refuse)
+        monkeypatch.setattr(os, "rename", refuse)
         await world.save("my-data/doc", b"new")
         monkeypatch.undo()
         await check_end(world, doc=b"new")

@@ -88,7 +88,7 @@ def held_clock() -> Iterator[None]:
         work = _Work(holder, limiter or trio.to_thread.current_default_thread_limiter())
         token = _current.set(work)
         try:
-            return await run_sync(sync_fn, *args, limiter=work, **options)
+            return await run_sync(sync_fn, *args, limiter=work, **options)  # type: ignore[arg-type]
         finally:
             _current.reset(token)
             work.end()

@@ -28,9 +28,10 @@ from orionfs.files import Files
 from orionfs.fuse import Operations, Presentation
 from orionfs.inodes import Inode
 from orionfs.metacache import MetaCache
+from orionfs.metadata import Permissions
 from orionfs.models import Account, HandleId, Item
 from orionfs.moves import Moves
-from orionfs.namespace import Namespace, Permissions
+from orionfs.namespace import Namespace
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
 from tests.component.fake_orion import HOME, TEAM, FakeCalls

@@ -75,8 +75,11 @@ def make_stand(
             stand.mount()
         return stand
 
-    patience_s = 0.9 * _timeout_of(request)
-    watchdog = threading.Timer(patience_s, lambda: [stand.kill() for stand in stands])
+    def kill_all() -> None:
+        for stand in stands:
+            stand.kill()
+
+    watchdog = threading.Timer(0.9 * _timeout_of(request), kill_all)
     watchdog.start()
     yield make
     watchdog.cancel()

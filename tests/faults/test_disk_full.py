@@ -9,6 +9,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk"),
     pytest.mark.expect_log("no room left|is not on Orion yet|not uploaded, kept in|what was being written"),
 ]
+
+
+@pytest.fixture(params=[Client.OWN, pytest.param(Client.DOCUMENTED, marks=pytest.mark.long)])
+def client(request: pytest.FixtureRequest) -> Client:
+    """The session that the mount works on."""
+    chosen: Client = request.param
+    return chosen
 
 
 @pytest.fixture
@@ -63,7 +71,7 @@ def fill(disk: Path) -> Path:
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (MEBI, 4096):
-            while error_of(lambda size=size: file.write(b"\0" * size)) is None:
+            while error_of(partial(file.write, b"\0" * size)) is None:
                 pass
     return filler
 

@@ -95,6 +95,6 @@ def test_a_gibibyte_goes_through_little_memory(make_stand, client):
 
 
 @pytest.mark.parametrize("client", [Client.DOCUMENTED], ids=["documented"])
-@pytest.mark.parametrize("size_mib", [128, pytest.param(1024, marks=pytest.mark.long)])
+@pytest.mark.parametrize("size_mib", [64, pytest.param(1024, marks=pytest.mark.long)])
 def test_large_files_go_through_little_memory_of_the_documented_session(make_stand, client, size_mib):
     write_and_read_back(make_stand(client), size_mib)

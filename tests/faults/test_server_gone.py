@@ -66,12 +66,13 @@ DOCUMENTED = [
 HUNG_DOCUMENTED = pytest.param(Gone.HUNG, Client.DOCUMENTED, id="hung-documented")
 BY = ("gone", "client")
 EACH_WAY = pytest.mark.parametrize(BY, [STOPPED_OWN, HUNG_OWN, *DOCUMENTED])
-SAVING = pytest.mark.parametrize(BY, [STOPPED_OWN, HUNG_OWN, HUNG_DOCUMENTED, DOCUMENTED[0]])
-OWN = pytest.mark.parametrize("client", [Client.OWN, pytest.param(Client.DOCUMENTED, marks=pytest.mark.long)])
+OWN = pytest.mark.parametrize(
+    "client", [Client.OWN, pytest.param(Client.DOCUMENTED, marks=pytest.mark.long)], ids=["own", "documented"]
+)
 
 
 @pytest.fixture
-def make_filled(make_stand: Callable[..., Stand], client) -> Callable[..., Stand]:
+def make_filled(make_stand: Callable[..., Stand], client: Client) -> Callable[..., Stand]:
     """Makes a mount with a folder `known`, looked into and read, and a folder `other`, never seen."""
 
     def make(*options: str) -> Stand:
@@ -88,6 +89,11 @@ def make_filled(make_stand: Callable[..., Stand], client) -> Callable[..., Stand
         return stand
 
     return make
+
+
+def server_of(stand: Stand) -> Outage:
+    assert isinstance(stand.server, Outage)
+    return stand.server
 
 
 def listing(folder: Path) -> list[str]:
@@ -165,7 +171,7 @@ def test_what_is_cached_is_served_however_old(make_filled, gone):
             assert os.getxattr(known / "1", "user.orion.name") == b"1"
 
 
-@EACH_WAY
+@pytest.mark.parametrize(BY, [STOPPED_OWN, HUNG_DOCUMENTED])
 def test_mount_works_again_by_itself(make_filled, gone):
     stand = make_filled(*SHORT_TTL)
     gone.begin(stand.server)
@@ -204,14 +210,14 @@ def save_during_outage(stand: Stand) -> None:
 
 
 def assert_all_arrived(stand: Stand) -> None:
-    server = stand.server
+    server = server_of(stand)
     assert server.leftovers("known", "other") == []
     assert server.leftovers("1", "2", "3", "new", folder=f"{HOME}/known") == []
     assert stand.direct.content(f"{HOME}/known/1") == b"saved over it"
     assert stand.direct.content(f"{HOME}/known/new") == b"saved anew"
 
 
-@SAVING
+@EACH_WAY
 def test_save_during_an_outage_fails_and_arrives_afterwards(make_filled, gone):
     stand = make_filled()
     gone.begin(stand.server)
@@ -223,7 +229,7 @@ def test_save_during_an_outage_fails_and_arrives_afterwards(make_filled, gone):
     assert (stand.mine / "known" / "1").read_bytes() == b"saved over it"
 
 
-@EACH_WAY
+@pytest.mark.parametrize(BY, [STOPPED_OWN, HUNG_DOCUMENTED])
 def test_umount_during_an_outage_keeps_saves_for_the_next_mount(make_filled, gone):
     stand = make_filled()
     gone.begin(stand.server)
@@ -242,7 +248,7 @@ def test_umount_during_an_outage_keeps_saves_for_the_next_mount(make_filled, gon
     assert_all_arrived(stand)
 
 
-@EACH_WAY
+@pytest.mark.parametrize(BY, [HUNG_OWN, *DOCUMENTED])
 def test_umount_during_an_outage_with_nothing_pending_is_quick(make_filled, gone):
     stand = make_filled()
     gone.begin(stand.server)
@@ -252,6 +258,7 @@ def test_umount_during_an_outage_with_nothing_pending_is_quick(make_filled, gone
     assert not stand.is_mounted
 
 
+@OWN
 def test_umount_while_an_upload_hangs_keeps_it_for_the_next_mount(make_filled):
     stand = make_filled()
     with ThreadPoolExecutor(1) as threads:
@@ -263,7 +270,7 @@ def test_umount_while_an_upload_hangs_keeps_it_for_the_next_mount(make_filled):
     stand.server.mend()
     stand.mount()
     stand.drain()
-    assert stand.server.leftovers("1", "2", "3", folder=f"{HOME}/known") == []
+    assert server_of(stand).leftovers("1", "2", "3", folder=f"{HOME}/known") == []
     assert stand.direct.content(f"{HOME}/known/1") == b"saved over it"
 
 
@@ -290,7 +297,7 @@ def test_drain_after_a_long_outage_is_quick(make_filled):
     with takes_at_most(2):
         stand.drain()
     assert stand.direct.content(f"{HOME}/known/1") == b"saved over it"
-    assert stand.server.leftovers("1", "2", "3", folder=f"{HOME}/known") == []
+    assert server_of(stand).leftovers("1", "2", "3", folder=f"{HOME}/known") == []
 
 
 # -- a server that hangs, and what is cached -------------------------------------------------------
@@ -313,6 +320,7 @@ def test_known_names_are_never_delayed_by_a_server_that_hangs(make_filled):
 STALLED = 32
 
 
+@OWN
 def test_stalled_reads_delay_neither_names_nor_cached_contents(make_stand, client):
     stand = make_stand(client)
     direct = stand.direct

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, register_random, settings
 from hypothesis import strategies as st
 
 from orionfs.beliefs import Freshness
-from orionfs.errors import OrionFsError
+from orionfs.errors import NameExists, OrionFsError
 from orionfs.models import HandleId
 from orionfs.remote import Limits
 from tests.component.fake_orion import HOME, Failure, FakeCalls, failure
@@ -47,7 +47,7 @@ FLAGS = [
 SLOTS = 3
 
 # trio's order of tasks is a draw of its own: let hypothesis seed it, or no failure could be repeated.
-_ORDER_OF_TASKS: random.Random = trio._core._run._r  # type: ignore[attr-defined]
+_ORDER_OF_TASKS: random.Random = trio._core._run._r
 register_random(_ORDER_OF_TASKS)
 
 
@@ -303,7 +303,13 @@ class Pair:
         await self.close(SLOTS)
 
     async def mkdir(self, path: str) -> None:
-        await self.change(lambda model: model.mkdir(path), partial(self.world.mkdir, TOP + path))
+        async def make() -> None:
+            """The kernel looks a name up before it makes it."""
+            if await self.world.stat(TOP + path) is not None:
+                raise NameExists(path)
+            await self.world.mkdir(TOP + path)
+
+        await self.change(lambda model: model.mkdir(path), make)
 
     async def rmdir(self, path: str) -> None:
         await self.change(lambda model: model.rmdir(path), partial(self.world.rmdir, TOP + path))
@@ -488,7 +494,9 @@ async def run(folder: Path, steps: list[Any], habits: Habits, *, share: float = 
 
 
 short = settings(
-    max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 long = settings(short, max_examples=1500, derandomize=False)
 many_steps = st.lists(operations, min_size=5, max_size=25)
@@ -496,9 +504,9 @@ more_steps = st.lists(operations, min_size=10, max_size=60)
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     """A new folder for each example."""
-    yield lambda: tmp_path_factory.mktemp("model")
+    return lambda: tmp_path_factory.mktemp("model")
 
 
 @short

@@ -314,6 +314,73 @@ def test_new_file_unlinked_before_it_is_closed_leaves_nothing(mounted, folder) -
     assert mounted.direct.names(mounted.orion_path(folder)) == []
 
 
+def there(mounted, folder):
+    """What Orion has in a folder: names and contents of its files, None for folders."""
+    rows = mounted.direct.rows(mounted.orion_path(folder))
+    contents = [
+        None if row["resource_type"] == "folder" else mounted.direct.api.content(row["id"]) for row in rows
+    ]
+    return sorted(zip([row["name"] for row in rows], contents, strict=True), key=str)
+
+
+def empty(path) -> None:
+    """Empty a file or make it empty; it goes up behind the close."""
+    path.write_bytes(b"")
+
+
+def test_file_emptied_and_removed_at_once_stays_removed(mounted, folder) -> None:
+    for _ in range(5):
+        (folder / "x").write_bytes(b"old")
+        empty(folder / "x")
+        (folder / "x").unlink()
+        assert os.listdir(folder) == []
+        mounted.drain()
+        assert there(mounted, folder) == []
+
+
+def test_file_emptied_and_renamed_at_once_has_its_new_name(mounted, folder) -> None:
+    for _ in range(5):
+        (folder / "x").write_bytes(b"old")
+        empty(folder / "x")
+        (folder / "x").rename(folder / "y")
+        mounted.drain()
+        assert there(mounted, folder) == [("y", b"")]
+
+
+def test_file_emptied_and_made_a_folder_at_once_is_one(mounted, folder) -> None:
+    (folder / "x").write_bytes(b"old")
+    empty(folder / "x")
+    (folder / "x").unlink()
+    (folder / "x").mkdir()
+    mounted.drain()
+    assert there(mounted, folder) == [("x", None)]
+
+
+def test_files_that_replace_each_other_at_once_leave_the_last(mounted, folder) -> None:
+    for _ in range(5):
+        (folder / "x").write_bytes(b"old")
+        (folder / "z").write_bytes(b"last")
+        (folder / "y").write_bytes(b"between")
+        (folder / "y").rename(folder / "x")
+        empty(folder / "y")
+        (folder / "y").rename(folder / "x")
+        (folder / "z").rename(folder / "x")
+        mounted.drain()
+        assert there(mounted, folder) == [("x", b"last")]
+
+
+def test_folder_of_a_file_emptied_at_once_goes_with_it(mounted, folder) -> None:
+    for _ in range(3):
+        (folder / "a").mkdir()
+        (folder / "a" / "x").write_bytes(b"old")
+        empty(folder / "a" / "x")
+        (folder / "a").rename(folder / "b")
+        (folder / "b" / "x").unlink()
+        (folder / "b").rmdir()
+        mounted.drain()
+        assert there(mounted, folder) == []
+
+
 def test_file_replaced_elsewhere_while_written_goes_on_for_its_writer(impatient, request) -> None:
     folder = fresh_folder(impatient, request)
     there = impatient.orion_path(folder)

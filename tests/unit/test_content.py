@@ -153,8 +153,18 @@ def test_version_of_another_length_is_not_believed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "7", '{"size": 3}', '{"size": 3, "synced": true, "ranges": 5}']
-    + ['{"size": 3, "synced": true, "ranges": [[0]]}', '{"size": 3, "synced": true, "ranges": [["x", 2]]}'],
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "7",
+        '{"size": 3}',
+        '{"size": 3, "synced": true, "ranges": 5}',
+        '{"size": 3, "synced": true, "ranges": [[0]]}',
+        '{"size": 3, "synced": true, "ranges": [["x", 2]]}',
+    ],
 )
 def test_sidecar_of_garbage_is_not_believed(tmp_path: Path, text: str) -> None:
     path = put(make_cache(tmp_path), KEY, b"abc")

@@ -54,7 +54,9 @@ def test_file_and_dataset_of_one_number_are_two_inodes(table: InodeTable, top: I
     assert one.number != other.number
 
 
-def test_folders_number_comes_from_its_path_whether_it_has_an_id_or_not(table: InodeTable, top: Inode) -> None:
+def test_folders_number_comes_from_its_path_whether_it_has_an_id_or_not(
+    table: InodeTable, top: Inode
+) -> None:
     inode = table.bind(top, "sub", folder("sub"))
     assert inode.number == number_of(f"folder:{TOP}/sub")
     assert table.bind(top, "sub", folder("sub", 77)) is inode

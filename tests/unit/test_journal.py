@@ -150,7 +150,25 @@ def test_retargeted_version_has_another_name_and_replaces_another_item(journal: 
     assert journal.uploads()[0].replaces == OLD
 
 
-ODD = ["a", "a*", "a?b", "[a]", "a]", "[", "a%b", "a_b", "é", "e\u0301", "😀", "a'b", 'a"b', "a\\b", "A", " ", "%"]
+ODD = [
+    "a",
+    "a*",
+    "a?b",
+    "[a]",
+    "a]",
+    "[",
+    "a%b",
+    "a_b",
+    "é",
+    "e\u0301",
+    "😀",
+    "a'b",
+    'a"b',
+    "a\\b",
+    "A",
+    " ",
+    "%",
+]
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -96,7 +96,16 @@ def test_marks_of_uploads_are_hidden() -> None:
 
 kinds = st.sampled_from([Kind.FILE, Kind.DATASET, Kind.COLLECTION])
 few_names = st.sampled_from(
-    ["hits", "hits.oedb", "hits.csv", "hits~file-1", "hits~file-2.csv", "hits~dataset-3.oedb", "x" * 300, "é" * 140]
+    [
+        "hits",
+        "hits.oedb",
+        "hits.csv",
+        "hits~file-1",
+        "hits~file-2.csv",
+        "hits~dataset-3.oedb",
+        "x" * 300,
+        "é" * 140,
+    ]
 ) | st.text("ab.~", min_size=1, max_size=3)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +36,7 @@ def test_covering_and_missing_agree_with_the_model(added, asked) -> None:
     assert positions(gaps) == wanted - positions(added)
     assert gaps == sorted(gaps)
     assert all(start < end for start, end in gaps)
-    assert all(left[1] < right[0] for left, right in zip(gaps, gaps[1:], strict=False))
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(gaps))
 
 
 @given(many)

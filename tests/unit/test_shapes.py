@@ -44,8 +44,23 @@ def test_total_that_is_no_number_is_no_total(total: object) -> None:
 
 @pytest.mark.parametrize(
     "garbage",
-    [None, "text", 5, True, {}, {"results": None}, {"results": {}}, {"results": "abc"}, {"count": 3}, [5], [None]]
-    + [{"results": [{"id": 5}]}, {"results": [[]]}, {"results": [{"name": 5}]}, {"results": [{"name": ""}]}],
+    [
+        None,
+        "text",
+        5,
+        True,
+        {},
+        {"results": None},
+        {"results": {}},
+        {"results": "abc"},
+        {"count": 3},
+        [5],
+        [None],
+        {"results": [{"id": 5}]},
+        {"results": [[]]},
+        {"results": [{"name": 5}]},
+        {"results": [{"name": ""}]},
+    ],
 )
 def test_garbage_where_a_listing_was_due_is_a_failure_of_orion(garbage: object) -> None:
     with pytest.raises(RemoteFailure):
@@ -57,7 +72,19 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = ["results", "count", "id", "name", "path", "resource_type", "size", "created", "tags", "state", "owner"]
+KEYS = [
+    "results",
+    "count",
+    "id",
+    "name",
+    "path",
+    "resource_type",
+    "size",
+    "created",
+    "tags",
+    "state",
+    "owner",
+]
 answers = st.dictionaries(st.sampled_from(KEYS), json_values, max_size=8)
 
 

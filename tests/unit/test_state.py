@@ -230,9 +230,8 @@ def test_everything_is_for_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_lock_is_held_for_as_long_as_the_daemon_lives(tmp_path: Path) -> None:
-    with claimed(tmp_path) as state, (state.path / "lock").open() as lock:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with claimed(tmp_path) as state, (state.path / "lock").open() as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with (state.path / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert os.get_inheritable(lock.fileno()) is False
