@@ -16,12 +16,12 @@ from math import inf
 import trio
 
 from orionfs.changes import Changes
-from orionfs.errors import NotADirectory, NotSupported, OrionFsError, RemoteFailure, TimedOut
+from orionfs.errors import NoSuchName, NotADirectory, NotSupported, OrionFsError, RemoteFailure, TimedOut
 from orionfs.inodes import Inode
 from orionfs.metacache import Listing, MetaCache, Single
 from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.names import base_name, decode_name, is_plain, visible_names
-from orionfs.remote import Health, Remote
+from orionfs.remote import FolderAnswer, Health, Remote
 
 _BIG_FOLDER_PAGES = 5  # larger folders are asked name by name, but for readdir
 _OFFLINE_VALID_S = 1.0
@@ -129,6 +129,13 @@ class Beliefs:
         believed = self._believed(parent, name, since_s=None)
         return believed.item if believed is not None else None
 
+    def is_just_made(self, folder: Inode, asked_at_s: float) -> bool:
+        """True for a folder that got its name here so recently that a replica may not know it."""
+        if folder.parent is None:
+            return False
+        change = self.changes.find(folder.parent.number, folder.name, asked_at_s)
+        return change is not None and change.item is not None
+
     def learn(self, parent: Inode, name: str, item: Item | None) -> None:
         """Somebody else's question told what is under a name just now."""
         self._cache.put_single(parent.number, name, Single(item, self._clock()))
@@ -224,7 +231,12 @@ class Beliefs:
 
     async def _ask_listing(self, folder: Inode) -> None:
         asked_at_s = self._clock()
-        answer = await self._remote.list_folder(folder.orion_path())
+        try:
+            answer = await self._remote.list_folder(folder.orion_path())
+        except NoSuchName:
+            if not self.is_just_made(folder, asked_at_s):
+                raise
+            answer = FolderAnswer((), is_complete=True, pages=1)  # by a replica that has not heard of it
         listing = Listing(visible_names(answer.items), asked_at_s, answer.is_complete, answer.pages)
         before = self._cache.get(folder.number).listing
         if before is not None and before.items.keys() != listing.items.keys():

@@ -7,11 +7,12 @@ the staged file until it is in place. Knows inodes as identities; must not know 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -208,6 +209,16 @@ class Files:
 
     # Contents without a handle
 
+    @contextlib.asynccontextmanager
+    async def not_sealing(self, *inodes: Inode) -> AsyncIterator[None]:
+        """While names change nobody seals a version of them: it would go to a name that is no more."""
+        async with contextlib.AsyncExitStack() as stack:
+            for number in sorted({inode.number for inode in inodes}):
+                file = self._files.get(number)
+                if file is not None:
+                    await stack.enter_async_context(file.sealing)
+            yield
+
     async def make_readable(self, inode: Inode, limit_bytes: int) -> bool:
         """Have all of an open file here before its item goes; False if it is larger than the limit."""
         file = self._files.get(inode.number)
@@ -257,15 +268,17 @@ class Files:
     async def _seal(self, file: OpenFile, staged: Staged) -> Upload:
         """Promise what is staged now. The caller holds `flushing`."""
         inode = file.inode
-        before = self._uploads.get(inode.number)
-        on_placed = partial(self._commit_placed, inode)
-        upload = await self._sync.seal(lambda: self._row(inode, staged), staged, on_placed, before)
-        self._attach_upload(inode, upload)
+        async with file.sealing:
+            before = self._uploads.get(inode.number)
+            on_placed = partial(self._commit_placed, inode)
+            upload = await self._sync.seal(lambda: self._row(inode, staged), staged, on_placed, before)
+            self._attach_upload(inode, upload)
         return upload
 
     async def _seal_behind(self, file: OpenFile) -> None:
         if file.staged is not None and file.staged.is_dirty and file.inode.is_attached:
-            self._sync.carry_soon(await self._seal(file, file.staged))
+            with contextlib.suppress(NoSuchName):  # unlinked while this waited
+                self._sync.carry_soon(await self._seal(file, file.staged))
 
     def _row(self, inode: Inode, staged: Staged) -> UploadRow:
         parent, _ = self._namespace.place_of(inode)

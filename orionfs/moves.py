@@ -57,12 +57,15 @@ class Moves:
         """Remove a file; who has it open goes on reading it."""
         inode = await self._namespace.child(parent, name)
         is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
-        await self._remove_replaced_before(inode, None)
-        await self._files.cancel_upload(inode)
-        if is_readable:
-            await self._namespace.remove_item(inode, self._remove)
-            return
+        async with self._files.not_sealing(inode):
+            await self._remove_replaced_before(inode, None)
+            await self._files.cancel_upload(inode)
+            if is_readable:
+                await self._namespace.remove_item(inode, self._remove)
+            else:
+                await self._remove_at_last_close(inode, parent, name)
 
+    async def _remove_at_last_close(self, inode: Inode, parent: Inode, name: str) -> None:
         async def promise(key: Key) -> None:
             removal = Removal(key, inode.orion_path())
             await self._sync.promise_removal(removal)
@@ -120,14 +123,17 @@ class Moves:
         is_readable = True
         if target is not None:
             is_readable = await self._files.make_readable(target, _FETCHED_BEFORE_REMOVAL_BYTES)
-            await self._files.cancel_upload(target)
         replaced = _Replaced(target, is_read_on=not is_readable) if target is not None else None
-        upload = self._files.upload_of(source)
-        if upload is None:
-            await self._move(source, replaced, parent, name)
-            return
-        async with upload.placing:
-            await self._move(source, replaced, parent, name, None if upload.is_over else upload)
+        async with self._files.not_sealing(*(inode for inode in (source, target) if inode is not None)):
+            if target is not None:
+                await self._remove_replaced_before(target, None)
+                await self._files.cancel_upload(target)
+            upload = self._files.upload_of(source)
+            if upload is None:
+                await self._move(source, replaced, parent, name)
+                return
+            async with upload.placing:
+                await self._move(source, replaced, parent, name, None if upload.is_over else upload)
 
     async def _move(
         self,

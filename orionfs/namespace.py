@@ -263,13 +263,22 @@ class Namespace:
     async def folder_with_id(self, folder: Inode) -> Item:
         """The folder with the id that `assign_paths` wants. Raises CrossDevice where there is none."""
         if folder.item.id is None:
-            told = await self._remote.stat(folder.orion_path())
-            if told is None:
-                raise NoSuchName(folder.local_path())
+            told = await self._stat_patiently(folder)
             folder.item = replace(told, created_ns=folder.item.created_ns)
         if folder.item.id is None:
             raise CrossDevice(f"{folder.local_path()}: this stack can't move folders; mv copies instead")
         return folder.item
+
+    async def _stat_patiently(self, folder: Inode) -> Item:
+        """What Orion says of a folder; one that was made here just now is asked for again."""
+        for pause_s in (*_BUSY_PAUSES_S, None):
+            told = await self._remote.stat(folder.orion_path())
+            if told is not None:
+                return told
+            if pause_s is None or not self._beliefs.is_just_made(folder, self._clock()):
+                break
+            await trio.sleep(pause_s)
+        raise NoSuchName(folder.local_path())
 
     def commit_rename(
         self, source: Inode, parent: Inode, name: str, replaced: Key | None, *, is_settled: bool

@@ -28,6 +28,7 @@ class OpenFile:
     is_incomplete: bool = False  # a write failed for want of room, and its caller was told
     source: Source | None = None
     flushing: trio.Lock = field(default_factory=trio.Lock)
+    sealing: trio.Lock = field(default_factory=trio.Lock)
     staging: trio.Lock = field(default_factory=trio.Lock)
 
     def __repr__(self) -> str:

@@ -342,6 +342,20 @@ async def test_folder_that_vanished_is_made_again_for_what_was_saved(tmp_path, f
         world.check_nothing_left()
 
 
+@pytest.mark.parametrize("name", ["doc", "new"])
+async def test_own_file_is_listed_once_while_its_place_is_not_confirmed(tmp_path, fake, name) -> None:
+    """Orion has done it, and the answer is still on the way."""
+    async with mount(tmp_path, fake) as world:
+        stall = fake.stall("assign_paths", is_after=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.save, f"my-data/{name}", b"new")
+            await stall.arrived.wait()
+            assert await world.ls("my-data") == sorted({"doc", name})
+            assert await world.read(f"my-data/{name}") == b"new"
+            stall.release()
+        await check_end(world, **{"doc": b"old", name: b"new"})
+
+
 # -- several versions ----------------------------------------------------------------------------
 
 

@@ -125,11 +125,10 @@ class Step:
         """From this request on, all of its kind come to this."""
         return {"method": self.method, "path": self.path, "nth": self.nth, "action": action}
 
-    def count(self, server: Outage) -> int:
-        """How many requests of this kind the server has seen the end of."""
-        return sum(
-            row.method == self.method and re.search(self.path, row.path) is not None for row in server.rows()
-        )
+    def count(self, server: Outage, since: int) -> int:
+        """How many requests of this kind the server has seen the end of since a mark."""
+        rows = server.rows(since)
+        return sum(row.method == self.method and re.search(self.path, row.path) is not None for row in rows)
 
 
 STEPS = [
@@ -170,11 +169,11 @@ def test_daemon_killed_at_a_step_leaves_a_whole_version(request, step_stand, ste
         folder.mkdir()
         path = folder / "doc"
         path.write_bytes(body(1))
-        before = step.count(step_server)
+        mark = step_server.mark()
         step_server.misbehave(step.rule(WHEN[when]))
         version = LARGE_VERSION if step.is_large else SMALL_VERSION
         saver = Saver(step.style, path, version, version)
-        wait_for(lambda: step.count(step_server) >= before + step.nth)
+        wait_for(lambda: step.count(step_server, mark) >= step.nth)
         stand.kill()
         saver.wait()
         step_server.misbehave()

@@ -247,6 +247,16 @@ class Direct:
         assert found is not None, path
         return found
 
+    def tree(self, folder: str, above: str = "") -> list[tuple[str, bytes | None]]:
+        """Paths and contents (None: a folder) of all that is below, each item for itself."""
+        found: list[tuple[str, bytes | None]] = []
+        for row in self.rows(folder):
+            is_folder = row["resource_type"] == "folder"
+            found.append((above + row["name"], None if is_folder else self.api.content(row["id"])))
+            if is_folder:
+                found += self.tree(f"{folder}/{row['name']}", f"{above}{row['name']}/")
+        return sorted(found, key=lambda each: each[0])
+
     def content(self, path: str) -> bytes:
         return self.api.content(self.row(path)["id"])
 

@@ -198,3 +198,17 @@ print(fresh_module.answer)
 """
     done = subprocess.run(["python3", "-c", program, folder], capture_output=True, text=True, check=False)
     assert done.stdout == "42\n", done.stderr
+
+
+def test_fresh_folders_are_moved_and_removed_although_reads_lag(make_stand) -> None:
+    stand = make_stand(read_lag_s="1.5")
+    (stand.mine / "a").mkdir()
+    (stand.mine / "a").rmdir()
+    (stand.mine / "b").mkdir()
+    (stand.mine / "b").rename(stand.mine / "c")
+    assert os.listdir(stand.mine / "c") == []
+    subprocess.run(["mkdir", "-p", stand.mine / "d" / "e" / "f"], check=True)
+    (stand.mine / "d" / "e" / "x").write_text("x")
+    subprocess.run(["rm", "-r", stand.mine / "d"], check=True)
+    assert os.listdir(stand.mine) == ["c"]
+    wait_for(lambda: stand.direct.names(stand.direct.home) == ["c"])

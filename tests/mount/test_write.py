@@ -314,15 +314,6 @@ def test_new_file_unlinked_before_it_is_closed_leaves_nothing(mounted, folder) -
     assert mounted.direct.names(mounted.orion_path(folder)) == []
 
 
-def there(mounted, folder):
-    """What Orion has in a folder: names and contents of its files, None for folders."""
-    rows = mounted.direct.rows(mounted.orion_path(folder))
-    contents = [
-        None if row["resource_type"] == "folder" else mounted.direct.api.content(row["id"]) for row in rows
-    ]
-    return sorted(zip([row["name"] for row in rows], contents, strict=True), key=str)
-
-
 def empty(path) -> None:
     """Empty a file or make it empty; it goes up behind the close."""
     path.write_bytes(b"")
@@ -335,7 +326,7 @@ def test_file_emptied_and_removed_at_once_stays_removed(mounted, folder) -> None
         (folder / "x").unlink()
         assert os.listdir(folder) == []
         mounted.drain()
-        assert there(mounted, folder) == []
+        assert mounted.direct.tree(mounted.orion_path(folder)) == []
 
 
 def test_file_emptied_and_renamed_at_once_has_its_new_name(mounted, folder) -> None:
@@ -344,7 +335,7 @@ def test_file_emptied_and_renamed_at_once_has_its_new_name(mounted, folder) -> N
         empty(folder / "x")
         (folder / "x").rename(folder / "y")
         mounted.drain()
-        assert there(mounted, folder) == [("y", b"")]
+        assert mounted.direct.tree(mounted.orion_path(folder)) == [("y", b"")]
 
 
 def test_file_emptied_and_made_a_folder_at_once_is_one(mounted, folder) -> None:
@@ -353,7 +344,7 @@ def test_file_emptied_and_made_a_folder_at_once_is_one(mounted, folder) -> None:
     (folder / "x").unlink()
     (folder / "x").mkdir()
     mounted.drain()
-    assert there(mounted, folder) == [("x", None)]
+    assert mounted.direct.tree(mounted.orion_path(folder)) == [("x", None)]
 
 
 def test_files_that_replace_each_other_at_once_leave_the_last(mounted, folder) -> None:
@@ -366,7 +357,7 @@ def test_files_that_replace_each_other_at_once_leave_the_last(mounted, folder) -
         (folder / "y").rename(folder / "x")
         (folder / "z").rename(folder / "x")
         mounted.drain()
-        assert there(mounted, folder) == [("x", b"last")]
+        assert mounted.direct.tree(mounted.orion_path(folder)) == [("x", b"last")]
 
 
 def test_folder_of_a_file_emptied_at_once_goes_with_it(mounted, folder) -> None:
@@ -378,7 +369,7 @@ def test_folder_of_a_file_emptied_at_once_goes_with_it(mounted, folder) -> None:
         (folder / "b" / "x").unlink()
         (folder / "b").rmdir()
         mounted.drain()
-        assert there(mounted, folder) == []
+        assert mounted.direct.tree(mounted.orion_path(folder)) == []
 
 
 def test_file_replaced_elsewhere_while_written_goes_on_for_its_writer(impatient, request) -> None:
