@@ -60,7 +60,7 @@ class Beliefs:
         remote: Remote,
         cache: MetaCache,
         freshness: Freshness,
-        doomed: Collection[Key],
+        unseen: Collection[Key],
         clock: Callable[[], float],
     ) -> None:
         self._remote = remote
@@ -68,7 +68,7 @@ class Beliefs:
         self._clock = clock
         self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
         self.freshness = freshness
-        self.changes = Changes(freshness.read_lag_s, doomed)
+        self.changes = Changes(freshness.read_lag_s, unseen)
 
     async def list(self, folder: Inode) -> tuple[dict[str, Item], float]:
         """Visible name -> item of a folder, and how long that holds. Never short: incomplete is an error."""

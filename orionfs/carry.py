@@ -97,14 +97,19 @@ class Carrier:
         staging: Path,
         home: str,
         until_still: Callable[[Upload], Awaitable[None]],
+        unseen: set[Key],
     ) -> None:
-        """`until_still` waits while the folder that an upload goes to is being renamed."""
+        """`until_still` waits while the folder that an upload goes to is being renamed.
+
+        `unseen` gets the items that are on their way to their name.
+        """
         self._remote = remote
         self._journal = journal
         self._content = content
         self._staging = staging
         self._home = home
         self._until_still = until_still
+        self._unseen = unseen
 
     async def carry(self, upload: Upload) -> Removal | None:
         """One attempt; the replaced item, if it is still to be removed. The caller holds `carrying`."""
@@ -173,6 +178,7 @@ class Carrier:
 
     async def _note_uploaded(self, upload: Upload, item: Item) -> Item:
         mark, new_id = upload.row.mark, _key(item).id
+        self._unseen.add(_key(item))
         await self._journal.run(lambda journal: journal.uploaded(mark, new_id))
         upload.row = replace(upload.row, step=UploadStep.UPLOADED, new_id=new_id)
         return _new_item(upload.row, item)
@@ -235,6 +241,7 @@ class Carrier:
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
         upload.state, upload.error = UploadState.DONE, None
         self._content.adopt(_key(item), path, row.size_bytes)
+        self._unseen.discard(_key(item))
         upload.on_placed(upload, item.renamed(row.name))
         return left_over
 

@@ -37,10 +37,10 @@ class _FolderChanges:
 class Changes:
     """All changes that some listing may not show yet, by folder number."""
 
-    def __init__(self, read_lag_s: float, doomed: Collection[Key] = ()) -> None:
-        """`doomed` is a live view of the items whose removal is promised: nobody sees them any more."""
+    def __init__(self, read_lag_s: float, unseen: Collection[Key] = ()) -> None:
+        """`unseen`, a live view: items on their way to their name or to be removed, which nobody is shown."""
         self.read_lag_s = read_lag_s
-        self._doomed = doomed
+        self._unseen = unseen
         self._folders: dict[InodeNumber, _FolderChanges] = {}
 
     def __contains__(self, folder: InodeNumber) -> bool:
@@ -90,7 +90,7 @@ class Changes:
 
     def hides(self, folder: InodeNumber, item: Item, asked_at_s: float) -> bool:
         """True if a row of an answer asked for at `asked_at_s` is a version that we took away."""
-        if item.key is not None and item.key in self._doomed:
+        if item.key is not None and item.key in self._unseen:
             return True
         changes = self._folders.get(folder)
         if changes is None or item.key is None or item.key not in changes.left:
@@ -103,7 +103,7 @@ class Changes:
         Another item that Orion shows under a name of ours keeps reachable with a duplicate's suffix.
         """
         changes = self._folders.get(folder)
-        if changes is None and not self._doomed:
+        if changes is None and not self._unseen:
             return dict(listing.items)
         changes = changes or _FolderChanges()
         ours = {n: c.item for n, c in changes.names.items() if self._wins(c, listing.asked_at_s)}

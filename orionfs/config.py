@@ -30,6 +30,7 @@ from orionfs.mountinfo import mount_of, read_mountinfo
 PROFILE_KEYS = ("url", "token", "token_file", "project", "client", "client_python")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 OWN_CLIENT = "own"
+SOCKET_PATH_MAX_BYTES = 107  # of a unix socket: sun_path has 108 with its NUL, unix(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +375,10 @@ def data_folder() -> Path:
 def runtime_folder() -> Path:
     """Where the control sockets of this user's mounts lie."""
     chosen = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(chosen).absolute() / "orionfs" if chosen else Path(f"/tmp/orionfs-{os.getuid()}")
+    usual = Path(chosen).absolute() / "orionfs" if chosen else None
+    if usual is None or len(os.fsencode(control_path(usual, Path("/")))) > SOCKET_PATH_MAX_BYTES:
+        return Path(f"/tmp/orionfs-{os.getuid()}")
+    return usual
 
 
 def runtime_folders(uid: int) -> list[Path]:

@@ -120,7 +120,7 @@ def _build(
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     cache = MetaCache(config.cache_items_max)
-    namespace = Namespace(remote, cache, freshness, permissions, local, sync.doomed)
+    namespace = Namespace(remote, cache, freshness, permissions, local, sync.unseen)
     for top in tops:
         if top.name:
             namespace.add_top(top.name, top.orion_path)

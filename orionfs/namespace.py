@@ -61,18 +61,18 @@ class Namespace:
         freshness: Freshness,
         permissions: Permissions,
         local: Mapping[Key, LocalAttributes],
-        doomed: Collection[Key] = (),
+        unseen: Collection[Key] = (),
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         """`local` is what this machine knows of items; this keeps it up to date from then on.
 
-        `doomed` is a live view of the items whose removal is promised.
+        `unseen` is a live view of the items that nobody is shown.
         """
         self._remote = remote
         self._permissions = permissions
         self._local = dict(local)
         self._clock = clock
-        self._beliefs = Beliefs(remote, cache, freshness, doomed, clock)
+        self._beliefs = Beliefs(remote, cache, freshness, unseen, clock)
         self._changes = self._beliefs.changes
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
 

@@ -45,12 +45,13 @@ class Sync:
         self._remote = remote
         self._journal = JournalThread(journal)
         self._content = content
-        self._carrier = Carrier(remote, self._journal, content, staging, home, self._until_still)
         self._staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         self._removals: dict[Key, Removal] = {}
-        # Items whose removal was promised: nobody sees them, even in listings asked for before they went.
-        self.doomed: set[Key] = set()
+        # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
+        # shows them), or promised to be removed.
+        self.unseen: set[Key] = set()
+        self._carrier = Carrier(remote, self._journal, content, staging, home, self._until_still, self.unseen)
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
         self._background = Background()
@@ -206,7 +207,7 @@ class Sync:
     def resume_removal(self, removal: Removal, on_done: Callable[[], None] | None = None) -> None:
         """Carry out, in the background, a removal that the journal knows."""
         self._removals[removal.key] = removal
-        self.doomed.add(removal.key)
+        self.unseen.add(removal.key)
         self._background.start(
             f"removal of {removal.path}", partial(self._remove_in_background, removal, on_done)
         )
@@ -314,7 +315,7 @@ class Sync:
             await self._until_done(lambda: self._remove(removal))
         except OrionFsError as error:
             log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
-            self.doomed.discard(removal.key)
+            self.unseen.discard(removal.key)
         await self._journal.run(lambda journal: journal.drop_removal(removal.key))
         self._removals.pop(removal.key, None)
         if on_done is not None:
@@ -328,7 +329,7 @@ class Sync:
             there = (await self._remote.list_folder(folder)).items
             if not any(item.key == removal.instead and item.name == name for item in there):
                 log.info("%s: the rename did not happen, so nothing is removed", removal.path)
-                self.doomed.discard(removal.key)
+                self.unseen.discard(removal.key)
                 return
         await self._remote.delete(removal.key)
         self._content.forget(removal.key)

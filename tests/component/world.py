@@ -218,7 +218,7 @@ def _build(
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
-    namespace = Namespace(remote, metacache, freshness, Permissions(), local, sync.doomed)
+    namespace = Namespace(remote, metacache, freshness, Permissions(), local, sync.unseen)
     for name, orion_path in tops.items():
         if name:
             namespace.add_top(name, orion_path)

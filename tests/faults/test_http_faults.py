@@ -23,7 +23,7 @@ from tests.mount.stand import Client, Stand
 from tests.server.process import HOME
 
 PART_BYTES = 65_536
-URL_LIFETIME_S = 1.0
+URL_LIFETIME_S = 2.0
 SMALL, LARGE = 2_000, 150_000
 FOLDERS = 200
 
@@ -78,8 +78,7 @@ CASE = ("client", "step", "action")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outage]:
-    switches = {"part_bytes": str(PART_BYTES), "url_lifetime_s": str(URL_LIFETIME_S)}
-    made = Outage(tmp_path_factory.mktemp("server"), switches)
+    made = Outage(tmp_path_factory.mktemp("server"), {"part_bytes": str(PART_BYTES)})
     yield made
     made.close()
 
@@ -250,10 +249,11 @@ def test_fault_of_every_read_is_an_error_never_other_bytes(make_stand, client):
         assert (stand.mine / action).read_bytes() == content
 
 
-def test_address_of_contents_that_has_expired_is_renewed(stand, server, folder):
+def test_address_of_contents_that_has_expired_is_renewed(make_stand, client):
+    stand = make_stand(client, url_lifetime_s=str(URL_LIFETIME_S))
     content = bytes_of(3 * 2**20)
-    server.put_in_parts(stand.orion_path(folder / "large"), content)
-    with (folder / "large").open("rb", buffering=0) as file:
+    stand.direct.put(f"{HOME}/large", content)
+    with (stand.mine / "large").open("rb", buffering=0) as file:
         assert file.read(4096) == content[:4096]
         time.sleep(URL_LIFETIME_S + 1)  # the server's clock, which tells nobody
         assert os.pread(file.fileno(), 4096, len(content) - 4096) == content[-4096:]
