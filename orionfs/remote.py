@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import trio
 
@@ -220,7 +221,7 @@ class Remote:
 
     async def read_into(self, key: Key, offset: int, length: int, fd: int) -> None:
         """Fetch `[offset, offset + length)` to the same place of a file. Raises NoSuchName."""
-        args = (key.kind.value, key.id, offset, length, _OwnDescriptor(fd), offset)
+        args = (key.kind.value, key.id, offset, length, _Borrowed(fd), offset)
         await self._retrying(self._contents, self._limits.inactivity_s, "read_into", *args)
 
     async def download(self, key: Key, path: Path, size: int) -> None:
@@ -264,7 +265,8 @@ class Remote:
         return await self._call(limiter, deadline_s, verb, *args)
 
     async def _call(self, limiter: trio.CapacityLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
-        call = partial(_invoke, getattr(self._calls, verb), args)
+        sent = [_OwnDescriptor(arg.fd) if isinstance(arg, _Borrowed) else arg for arg in args]
+        call = partial(_invoke, getattr(self._calls, verb), sent)
         with trio.move_on_after(deadline_s):
             try:
                 answer = await trio.to_thread.run_sync(
@@ -274,6 +276,10 @@ class Remote:
                 error = failure_of(verb, args, failed.info)
                 self._note(error, is_refused=bool(failed.info.get("refused")))
                 raise error from failed
+            finally:
+                for arg in sent:
+                    if isinstance(arg, _OwnDescriptor):
+                        arg.give_up()
             self._silent_calls = 0
             return answer
         timed_out = TimedOut(f"{verb} {subject_of(args)}: no answer within {deadline_s:.0f} s")
@@ -367,21 +373,45 @@ class Remote:
         return None if size is None else (key, size)
 
 
+class _Borrowed(NamedTuple):
+    """A descriptor among the arguments of a call; valid for as long as its caller waits."""
+
+    fd: int
+
+
 class _OwnDescriptor:
     """A duplicate for a thread that may outlive its caller: it never writes to a reused number.
 
-    Closed with the last reference, since a call that is cancelled before it starts never runs.
+    The thread that takes it closes it, at once when it is done; a call that never starts gives it up.
     """
 
     def __init__(self, fd: int) -> None:
-        self.fd = os.dup(fd)
+        self._fd = os.dup(fd)
+        self._lock = threading.Lock()
+        self._is_taken = False
 
-    def __del__(self) -> None:
-        os.close(self.fd)
+    def take(self) -> int:
+        with self._lock:
+            self._is_taken = True
+            return self._fd
+
+    def give_up(self) -> None:
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                os.close(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 def _invoke(verb: Callable[..., Any], args: Sequence[Any]) -> Any:
-    return verb(*(arg.fd if isinstance(arg, _OwnDescriptor) else arg for arg in args))
+    owned = [arg for arg in args if isinstance(arg, _OwnDescriptor)]
+    try:
+        return verb(*(arg.take() if isinstance(arg, _OwnDescriptor) else arg for arg in args))
+    finally:
+        for own in owned:
+            own.close()
 
 
 async def together(calls: Sequence[Callable[[], Awaitable[_T]]]) -> list[_T]:
