@@ -30,6 +30,7 @@ from orionfs.mountinfo import mount_of, read_mountinfo
 PROFILE_KEYS = ("url", "token", "token_file", "project", "client", "client_python")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 OWN_CLIENT = "own"
+VENDOR_CLIENT = "vendor"
 SOCKET_PATH_MAX_BYTES = 107  # of a unix socket: sun_path has 108 with its NUL, unix(7)
 
 
@@ -44,8 +45,10 @@ class Token:
 class Profile:
     """Who is who on which stack.
 
-    `client` is "own" (url and token are there) or "module:factory", a session object made under the
-    interpreter `client_python`, which knows stack and account itself.
+    `client` is "own" (url and token are there), "vendor" (OpenEye's client under the interpreter
+    `client_python`, with the profile `orion_profile` of its own, which knows stack and account), or
+    "module:factory", any session object made under that interpreter. `wire` is a file with the routes
+    and keys that our own client speaks instead of its own dialect.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Profile:
     client: str
     client_python: str | None
     token_file: Path | None = None  # where the token came from and may be read again
+    orion_profile: str | None = None
+    wire: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
