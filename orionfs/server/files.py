@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from orionfs.server.marks import mark_new
 from orionfs.server.paths import (
     Caller,
     Kind,
@@ -20,6 +21,7 @@ from orionfs.server.paths import (
     project_of_realm,
     user_realm,
 )
+from orionfs.server.permissions import Permission, need, need_at
 from orionfs.server.problems import Refusal, bad_request, conflict, invalid, not_found, too_large
 from orionfs.server.removing import move_resource, soft_delete
 from orionfs.server.rows import ORDER_COLUMNS, RECORD_COLUMNS, Json, Selection, get_record, make_rows
@@ -29,8 +31,6 @@ from orionfs.server.tree import (
     Rules,
     find_folder,
     name_is_taken,
-    need_read,
-    need_write,
     place_resource,
     unplace_resource,
 )
@@ -69,7 +69,7 @@ def target_of(
     if folder_path is None:
         folder_path = join_path(("project", *user_realm(project_id, caller.user.name).split("/")))
     place = find_folder(connection, caller, folder_path)
-    need_write(caller, place.realm)
+    need_at(caller, place.realm, Permission.WRITE)
     refuse_duplicate(connection, place.id, checked, rules)
     return NewFile(checked, place, project_of_realm(place.realm) if project is None else project_id)
 
@@ -124,6 +124,7 @@ def insert_item(
             part_bytes,
         ),
     )
+    mark_new(connection, caller, number)
     if state != "created":
         place_resource(connection, number, kind, new.place.id, new.name)
     return existing(connection, number)
@@ -142,7 +143,7 @@ def get_file(connection: Connection, caller: Caller, file_id: int, *, with_delet
     record = get_record(connection, file_id)
     if record is None or record["kind"] != _FILE:
         raise not_found(f"there is no file {file_id}")
-    need_read(caller, record["realm"])
+    need(connection, caller, record, Permission.READ)
     if record["deleted"] and not with_deleted:
         raise not_found(f"file {file_id} is deleted", "deleted")
     return record
@@ -151,7 +152,7 @@ def get_file(connection: Connection, caller: Caller, file_id: int, *, with_delet
 def get_file_to_change(connection: Connection, caller: Caller, file_id: int) -> Row:
     """The record of a file that the caller may change. Refusal 404, 403."""
     record = get_file(connection, caller, file_id)
-    need_write(caller, record["realm"])
+    need(connection, caller, record, Permission.WRITE)
     return record
 
 
@@ -255,7 +256,7 @@ def delete(
     connection: Connection, caller: Caller, record: Row, rules: Rules, *, immediate: bool
 ) -> list[str]:
     """Delete an item: softly, or for good with `immediate`. Returns the keys of blobs to be removed."""
-    need_write(caller, record["realm"])
+    need(connection, caller, record, Permission.DELETE)
     if record["state"] in ("created", "uploading"):
         immediate = True
     if not immediate:
@@ -279,6 +280,7 @@ def purge(connection: Connection, resource_ids: list[int], rules: Rules) -> list
                 ("placement", "resource"),
                 ("part", "resource"),
                 ("tag", "resource"),
+                ("share", "resource"),
                 ("resource", "id"),
             ):
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (shard_id,))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from orionfs.server.marks import NO_TAGS, Tags, tags_of
 from orionfs.server.paths import Kind
 from orionfs.server.problems import bad_request
 from orionfs.server.store import Connection, Row, is_sql_id
@@ -107,7 +108,7 @@ def envelope(
     }
 
 
-def make_row(record: Row, path: str, tags: Iterable[str] | None, *, with_size: bool = True) -> Json:
+def make_row(record: Row, path: str, tags: Tags | None, *, with_size: bool = True) -> Json:
     """The JSON row of a resource that is not a shard; None as tags leaves them out."""
     kind = record["kind"]
     row: Json = {
@@ -128,7 +129,7 @@ def make_row(record: Row, path: str, tags: Iterable[str] | None, *, with_size: b
     elif record["display_name"] is not None:
         row["display_name"] = record["display_name"]
     if tags is not None:
-        row["tags"] = list(tags)
+        row["tags"], row["systemtags"] = list(tags.by_users), list(tags.by_system)
     return row
 
 
@@ -142,7 +143,7 @@ def make_rows(
         make_row(
             record,
             path_in(folders.get(record["folder"], ""), record["name"]),
-            tags.get(record["id"], ()) if with_tags else None,
+            tags.get(record["id"], NO_TAGS) if with_tags else None,
             with_size=with_size,
         )
         for record in records
@@ -166,19 +167,6 @@ def folder_paths(connection: Connection, folder_ids: Iterable[int | None]) -> di
         (json.dumps([number for number in folder_ids if number is not None]),),
     )
     return {row["start"]: row["path"] or "/" for row in found}
-
-
-def tags_of(connection: Connection, resource_ids: Sequence[int]) -> dict[int, list[str]]:
-    """Names of tags per resource; resources without tags are left out."""
-    tags: dict[int, list[str]] = {}
-    found = connection.execute(
-        "SELECT resource, name FROM tag WHERE resource IN (SELECT value FROM json_each(?))"
-        " ORDER BY resource, name",
-        (json.dumps(list(resource_ids)),),
-    )
-    for number, name in found:
-        tags.setdefault(number, []).append(name)
-    return tags
 
 
 def get_record(connection: Connection, resource_id: object) -> Row | None:

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from orionfs.server.marks import NO_TAGS, mark_new, tags_of
 from orionfs.server.paths import (
     Caller,
     Kind,
@@ -21,8 +22,9 @@ from orionfs.server.paths import (
     project_of_realm,
     split_path,
 )
-from orionfs.server.problems import bad_request, conflict, denied, not_found
-from orionfs.server.rows import RECORD_COLUMNS, Json, Selection, make_row, path_in, tags_of
+from orionfs.server.permissions import Permission, granted, need_at
+from orionfs.server.problems import bad_request, conflict, not_found
+from orionfs.server.rows import RECORD_COLUMNS, Json, Selection, make_row, path_in
 from orionfs.server.store import FOREVER, LATEST, Clock, Connection, Row, get_setting, new_id
 from orionfs.server.switches import Switches
 
@@ -52,18 +54,6 @@ class Rules:
         return time.time() - lag_s if lag_s else LATEST
 
 
-def need_read(caller: Caller, realm: str) -> None:
-    """Refusal 403 unless the caller may read what lies in this realm."""
-    if realm not in caller.readable:
-        raise denied("you may not read this")
-
-
-def need_write(caller: Caller, realm: str) -> None:
-    """Refusal 403 unless the caller may change what lies in this realm."""
-    if realm not in caller.writable:
-        raise denied("you may not change anything here")
-
-
 def root_place(connection: Connection) -> Place:
     """The folder '/'."""
     return Place(get_setting(connection, "root_id"), "", True)
@@ -88,7 +78,7 @@ def find_folder(connection: Connection, caller: Caller, path: object) -> Place:
     """The folder at `path`; Refusal 403 where the caller may not look, 404 when there is none."""
     names = split_path(path)
     places = walk(connection, names)
-    need_read(caller, places[-1].realm)
+    need_at(caller, places[-1].realm, Permission.READ)
     if len(places) <= len(names):
         raise not_found(f"there is no folder {path}")
     return places[-1]
@@ -97,18 +87,33 @@ def find_folder(connection: Connection, caller: Caller, path: object) -> Place:
 def find(
     connection: Connection, caller: Caller, names: tuple[str, ...], rules: Rules, at: float = LATEST
 ) -> Row:
-    """What a path means: a folder, else the newest item. Refusal 403, 404."""
+    """What a path means: a folder, else the newest item. Refusal 403, 404.
+
+    An item that the caller may read by a share is found where the caller may see nothing else.
+    """
     places = walk(connection, names, at)
-    need_read(caller, places[-1].realm)
     if len(places) == len(names) + 1:
+        need_at(caller, places[-1].realm, Permission.READ)
         return _record_of(connection, places[-1].id)
+    item = _item_below(connection, places, names, rules, at)
+    if item is None or not granted(connection, caller, item):
+        # Whether there is anything is not for those who may not look.
+        need_at(caller, places[-1].realm, Permission.READ)
+    if item is None:
+        raise not_found(f"there is nothing at {join_path(names)}")
+    return item
+
+
+def _item_below(
+    connection: Connection, places: list[Place], names: tuple[str, ...], rules: Rules, at: float
+) -> Row | None:
     depths = range(len(places), 0, -1) if rules.switches.is_on("slash_in_names") else [len(names)]
     for depth in depths:
         if depth <= len(places):
             item = _newest_item(connection, places[depth - 1].id, "/".join(names[depth - 1 :]), at)
             if item is not None:
                 return item
-    raise not_found(f"there is nothing at {join_path(names)}")
+    return None
 
 
 def _record_of(connection: Connection, resource_id: int) -> Row:
@@ -132,7 +137,7 @@ def stat(connection: Connection, caller: Caller, path: object, rules: Rules) -> 
     """The row of what is at `path`."""
     names = split_path(path)
     record = find(connection, caller, names, rules, rules.visible_at())
-    return make_row(record, join_path(names), tags_of(connection, [record["id"]]).get(record["id"], ()))
+    return make_row(record, join_path(names), tags_of(connection, [record["id"]]).get(record["id"], NO_TAGS))
 
 
 def ls(
@@ -156,7 +161,7 @@ def ls(
         make_row(
             record,
             path_in(folder_path, record["name"]),
-            tags.get(record["id"], ()) if with_tags else None,
+            tags.get(record["id"], NO_TAGS) if with_tags else None,
             with_size=with_size,
         )
         for record in records
@@ -219,18 +224,20 @@ def _create_folder(connection: Connection, caller: Caller, path: object, rules: 
     names = split_path(path)
     places = walk(connection, names)
     missing = len(names) + 1 - len(places)
-    need_read(caller, places[-1].realm)
+    need_at(caller, places[-1].realm, Permission.READ)
     if missing == 0:
         raise conflict(f"{path} exists", "exists")
     if missing > 1 and not rules.switches.is_on("create_parents"):
         raise not_found(f"there is no folder {join_path(names[:-1])}")
-    need_write(caller, places[-1].realm)
+    need_at(caller, places[-1].realm, Permission.WRITE)
     if missing == 1 and _newest_item(connection, places[-1].id, names[-1], LATEST) is not None:
         raise conflict(f"{path} exists", "exists")
     parent = places[-1]
     for name in names[-missing:]:
         parent = make_folder(connection, parent, check_folder_name(name), caller.user.id, rules)
-    return make_row(_record_of(connection, parent.id), join_path(names), ())
+        mark_new(connection, caller, parent.id)
+    tags = tags_of(connection, [parent.id]).get(parent.id, NO_TAGS)
+    return make_row(_record_of(connection, parent.id), join_path(names), tags)
 
 
 def make_folder(
