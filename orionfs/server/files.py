@@ -1,4 +1,4 @@
-"""Files as resources: making them, uploading in parts, completing, changing, deleting, listing.
+"""Files as resources: making them, uploading in parts, completing, changing, deleting.
 
 Functions over a connection inside a transaction; the bytes go through `blobs`, elsewhere. A file is
 shown by ls and stat from the moment it is complete, never before.
@@ -6,10 +6,8 @@ shown by ls and stat from the moment it is complete, never before.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from orionfs.server.marks import mark_new
 from orionfs.server.paths import (
@@ -22,9 +20,9 @@ from orionfs.server.paths import (
     user_realm,
 )
 from orionfs.server.permissions import Permission, need, need_at
-from orionfs.server.problems import Refusal, bad_request, conflict, invalid, not_found, too_large
+from orionfs.server.problems import Refusal, conflict, invalid, not_found, too_large
 from orionfs.server.removing import move_resource, soft_delete
-from orionfs.server.rows import ORDER_COLUMNS, RECORD_COLUMNS, Json, Selection, get_record, make_rows
+from orionfs.server.rows import Json, get_record, make_rows
 from orionfs.server.store import Connection, Row, new_id
 from orionfs.server.tree import (
     Place,
@@ -286,42 +284,6 @@ def purge(connection: Connection, resource_ids: list[int], rules: Rules) -> list
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (shard_id,))
             keys.append(key)
     return [key for key in keys if key is not None]
-
-
-def list_files(
-    connection: Connection, caller: Caller, selection: Selection, rules: Rules
-) -> tuple[int, list[Json]]:
-    """Total and one page of all files that the caller may read and that are not deleted."""
-    if selection.state is not None and selection.state not in (_READY, "created", "uploading"):
-        raise bad_request(f"state can't be {selection.state!r}")
-    conditions = [
-        f"r.kind = '{_FILE}'",
-        "r.deleted IS NULL",
-        "r.realm IN (SELECT value FROM json_each(:realms))",
-    ]
-    values: dict[str, Any] = {
-        "realms": json.dumps(sorted(caller.readable)),
-        "limit": selection.limit,
-        "offset": selection.offset,
-    }
-    for condition, name, value in (
-        ("r.name = :name", "name", selection.name),
-        ("instr(r.name, :part) > 0", "part", selection.name_contains or None),
-        ("r.state = :state", "state", selection.state),
-    ):
-        if value is not None:
-            conditions.append(condition)
-            values[name] = value
-    where = f"FROM resource r WHERE {' AND '.join(conditions)}"
-    count = connection.execute(f"SELECT count(*) {where}", values).fetchone()[0]
-    order = selection.order_sql({column: f"r.{column}" for column in ORDER_COLUMNS})
-    records = connection.execute(
-        f"SELECT {RECORD_COLUMNS} {where} ORDER BY {order} LIMIT :limit OFFSET :offset", values
-    ).fetchall()
-    switches = rules.switches
-    return count, make_rows(
-        connection, records, with_size=switches.is_on("list_sizes"), with_tags=switches.is_on("list_tags")
-    )
 
 
 def need_ready(record: Row) -> Row:

@@ -6,10 +6,11 @@ A shard lies in a collection, not in the tree; its permissions are those of the 
 from __future__ import annotations
 
 from orionfs.server.files import existing, insert_item, need_ready, target_of
+from orionfs.server.filters import ORDER_COLUMNS, Selection
 from orionfs.server.paths import Caller, Kind, check_item_name
 from orionfs.server.permissions import Permission, need
 from orionfs.server.problems import conflict, not_found
-from orionfs.server.rows import ORDER_COLUMNS, Json, Selection, get_record, make_rows
+from orionfs.server.rows import Json, get_record, make_rows
 from orionfs.server.store import Connection, Row, new_id
 from orionfs.server.tree import Rules
 

@@ -18,10 +18,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orionfs.server.exchange import exchange_of
+from orionfs.server.filters import Selection, parse_selection
 from orionfs.server.marks import system_tag_of
 from orionfs.server.paths import Caller
 from orionfs.server.problems import Refusal, bad_request, not_found, too_large
-from orionfs.server.rows import Json, Selection, envelope, parse_selection
+from orionfs.server.rows import Json, envelope
 from orionfs.server.site import Site
 from orionfs.server.store import Connection
 
@@ -101,13 +102,13 @@ def id_in_path(request: Request, name: str) -> int:
 
 def selection_of(site: Site, request: Request) -> Selection:
     """The page that a listing request asks for. Refusal 400."""
-    return parse_selection(request.query_params, site.rules.switches.page_max)
+    return parse_selection(request.query_params.multi_items(), site.rules.switches.page_max)
 
 
 def page_answer(request: Request, selection: Selection, page: tuple[int, list[Json]]) -> Response:
     """A listing's answer."""
     base_url = str(request.url.replace(query=""))
-    return JSONResponse(envelope(base_url, request.query_params, selection, *page))
+    return JSONResponse(envelope(base_url, request.query_params.multi_items(), selection, *page))
 
 
 async def answer_refusal(_request: Request, error: Exception) -> Response:

@@ -270,9 +270,10 @@ def test_list_of_files_knows_states_and_filters(api):
         (begun["id"], "created"),
         (ready["id"], "ready"),
     ]
-    assert found["results"][1] == ready
+    listed = {key: value for key, value in ready.items() if key != "description"}
+    assert found["results"][1] == listed
     assert api.get(FILES, params={**part, "state": "ready"}).json()["count"] == 1
-    assert api.get(FILES, params={"name": ready["name"]}).json()["results"] == [ready]
+    assert api.get(FILES, params={"name": ready["name"]}).json()["results"] == [listed]
     assert api.get(FILES, params={**part, "limit": 1}).json()["next"] is not None
     assert refused(api.get(FILES, params={"state": "odd"}), 400)
 
