@@ -45,6 +45,10 @@ class User:
     name: str
     default_project: int
     project_ids: frozenset[int]
+    email: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ def project_of_realm(realm: str) -> int | None:
 
 
 def caller_for(user: User, project_id: int, workspaces: Iterable[tuple[int, int]]) -> Caller:
-    """What `user` may read and write; `workspaces` are (project id, workspace id) of all projects."""
+    """What `user` may read and write; `workspaces` are (project id, workspace id) of those open to it."""
     writable = {ORGANIZATION_REALM}
     for member_of in user.project_ids:
         writable |= {team_realm(member_of), user_realm(member_of, user.name)}

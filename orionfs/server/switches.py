@@ -40,6 +40,7 @@ class Switches:
     part_bytes: int = _number(8 * _MEBI, 1, "size of one upload part, and of a file in one request")
     upload_max_bytes: int = _number(1024 * 1024 * _MEBI, 1, "largest file that is taken, in bytes")
     url_lifetime_s: float = _number(3600.0, 0, "how long signed URLs hold, in seconds")
+    token_lifetime_s: float = _number(0.0, 0, "how long tokens got for a password hold, 0: for ever")
 
     def is_on(self, name: str) -> bool:
         """Whether the yes/no (or allowed/refused) switch `name` says yes (allowed)."""
