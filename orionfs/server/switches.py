@@ -41,6 +41,7 @@ class Switches:
     upload_max_bytes: int = _number(1024 * 1024 * _MEBI, 1, "largest file that is taken, in bytes")
     shard_max_bytes: int = _number(5_000_000_000, 1, "largest contents of a shard, in bytes")
     dataset_records_max: int = _number(1_000_000, 1, "most records of a dataset in one download")
+    balance: float = _number(1000.0, 0, "balance of the organization, in USD")
     url_lifetime_s: float = _number(3600.0, 0, "how long signed URLs hold, in seconds")
 
     def is_on(self, name: str) -> bool:
