@@ -43,6 +43,7 @@ class Switches:
     dataset_records_max: int = _number(1_000_000, 1, "most records of a dataset in one download")
     balance: float = _number(1000.0, 0, "balance of the organization, in USD")
     url_lifetime_s: float = _number(3600.0, 0, "how long signed URLs hold, in seconds")
+    token_lifetime_s: float = _number(0.0, 0, "how long tokens got for a password hold, 0: for ever")
 
     def is_on(self, name: str) -> bool:
         """Whether the yes/no (or allowed/refused) switch `name` says yes (allowed)."""
