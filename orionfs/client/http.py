@@ -170,10 +170,14 @@ def _may_repeat(
 
 def is_nothing_sent(exc: BaseException) -> bool:
     """Whether this error of requests proves that the request never left this machine."""
-    unsent = (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
-    if isinstance(exc, unsent):
+    if isinstance(exc, requests.ConnectTimeout | requests.exceptions.SSLError):
         return True
     reason = getattr(exc.args[0], "reason", None) if exc.args else None
+    if isinstance(exc, requests.exceptions.ProxyError):
+        # A proxy that was reached may have passed the request on; one that refused a tunnel has not.
+        reason = getattr(reason, "original_error", reason)
+        if str(reason).startswith("Tunnel connection failed"):
+            return True
     return any(cls.__name__ == "NewConnectionError" for cls in type(reason).__mro__)
 
 

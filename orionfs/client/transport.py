@@ -80,6 +80,10 @@ def documented_errors(url: str) -> Iterator[None]:
         raise errors.ValidationError(f"{where}: text that is not Unicode: {exc}") from exc
     except ValueError as exc:
         raise errors.OrionConnectionError(f"{where}: {_reason(exc)}") from exc
+    except OSError as exc:  # what the environment names as the CA is no such file
+        unusable = errors.OrionConnectionError(f"{where}: {exc}")
+        unusable.nothing_sent = True
+        raise unusable from exc
 
 
 def _translated(exc: requests.RequestException, where: str) -> errors.OrionError:
