@@ -27,6 +27,7 @@ class Kind(Enum):
     COLLECTION = "collection"
     FOLDER = "folder"
     SHARD = "shard"
+    WORKFLOE = "workfloe"
 
 
 KINDS_OF_PLACES = {
@@ -34,6 +35,7 @@ KINDS_OF_PLACES = {
     "datasets": Kind.DATASET,
     "collections": Kind.COLLECTION,
     "folders": Kind.FOLDER,
+    "workfloes": Kind.WORKFLOE,
 }
 
 
