@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 
-def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile | None) -> ASGIApp:
-    """The application: access log outside, then latency and faults, then the routes."""
-    modules = (
+ROUTES = [
+    route
+    for module in (
         accounts_routes,
         organization_routes,
         paths_routes,
@@ -37,8 +37,13 @@ def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile |
         sharing_routes,
         workfloes_routes,
     )
-    routes = [route for module in modules for route in module.ROUTES]
-    app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
+    for route in module.ROUTES
+]
+
+
+def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile | None) -> ASGIApp:
+    """The application: access log outside, then latency and faults, then the routes."""
+    app = Starlette(routes=ROUTES, exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
     app.state.site = site
     return ExchangeLayer(FaultLayer(app, plan, latency_s), log)

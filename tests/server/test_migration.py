@@ -8,13 +8,14 @@ from contextlib import closing
 import pytest
 
 from orionfs.server.accounts import issue_tokens
-from orionfs.server.files import get_file
+from orionfs.server.files import get_item
 from orionfs.server.filters import Selection
 from orionfs.server.listing import ls
+from orionfs.server.paths import Kind
 from orionfs.server.problems import ServeError
 from orionfs.server.signing import Signer, load_key, new_token
 from orionfs.server.site import open_site
-from orionfs.server.store import Database
+from orionfs.server.store import Database, new_shard_id
 from orionfs.server.switches import Switches
 
 # As version 1 made it, the indexes that stay as they are left out.
@@ -114,7 +115,7 @@ def test_old_data_folder_keeps_users_tokens_items_and_tags(old_folder):
             caller = site.accounts.caller(site.accounts.users[2], None)
             with closing(sqlite3.connect(old_folder / "data" / "metadata.sqlite3")) as metadata:
                 metadata.row_factory = sqlite3.Row
-                assert get_file(metadata, caller, 3)["name"] == "old.txt"
+                assert get_item(metadata, caller, Kind.FILE, 3)["name"] == "old.txt"
                 count, rows = ls(metadata, caller, "/organization", Selection(10, 0), site.rules)
             assert (count, rows[0]["tags"]) == (1, ["Job 7", "lead", "of nobody"])
             assert rows[0]["systemtags"] == []
@@ -144,3 +145,21 @@ def test_migration_that_fails_leaves_the_folder_as_it_was(old_folder):
     assert layout(path) == before
     with closing(sqlite3.connect(path)) as metadata:
         assert metadata.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_shards_of_an_old_data_folder_that_have_contents_are_temporary(old_folder):
+    path = old_folder / "data" / "metadata.sqlite3"
+    with closing(sqlite3.connect(path)) as metadata, metadata:
+        metadata.execute(
+            "INSERT INTO resource (id, kind, name, realm, created, owner, state, blob) VALUES"
+            " (7, 'shard', 'empty', 'organization', '', 1, 'open', NULL),"
+            " (8, 'shard', 'filled', 'organization', '', 1, 'open', 'ab12'),"
+            " (9, 'shard', 'closed', 'organization', '', 1, 'ready', 'cd34')"
+        )
+    database = Database(path)
+    found = database.read(
+        lambda c: c.execute("SELECT name, state FROM resource WHERE kind = 'shard' ORDER BY id").fetchall()
+    )
+    assert [tuple(row) for row in found] == [("empty", "open"), ("filled", "temporary"), ("closed", "ready")]
+    assert database.write(new_shard_id) > 2**60
+    database.close()
