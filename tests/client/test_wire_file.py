@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from orionfs import client
 from orionfs.client import Dataset, File, OrionSession, ShardCollection, errors
-from orionfs.client.wire import DIALECT, Route, Wire
+from orionfs.client.wire import DIALECT, Keys, Route, Routes, Wire
 from orionfs.client.wire_file import dump_wire, load_wire
 from tests.client.conftest import Connect
 from tests.client.fake import INFO_PATH, Fake, Reply
@@ -264,3 +265,12 @@ def test_call_that_the_wire_does_not_offer_asks_nothing(fake: Fake, connect: Con
     with pytest.raises(errors.ValidationError, match="no way to delete a ShardCollection"):
         session.delete_resource(ShardCollection(id=7))
     assert fake.requests == []
+
+
+def test_every_entry_of_the_table_is_heeded() -> None:
+    """An entry that nothing reads would be one that a site describes in vain."""
+    names = [each.name for table in (Keys, Routes) for each in dataclasses.fields(table)]
+    sources = [path for path in Path(client.__file__).parent.glob("*.py") if "wire" not in path.name]
+    text = "\n".join(path.read_text("utf-8") for path in sources)
+    unread = [name for name in names if f".{name}" not in text and f'"{name}"' not in text]
+    assert unread == []
