@@ -144,13 +144,15 @@ def test_renewal_without_the_part_is_a_bad_response(
         File.upload(session, "a", large)
 
 
+@pytest.mark.parametrize("state", ["ready", "processing"])
 @pytest.mark.parametrize("fault", [Reply(is_reset=True), Reply(504)])
 def test_lost_answer_to_complete_is_looked_up(
-    fake: Fake, session: OrionSession, large: Path, parts: dict[int, bytes], fault: Reply
+    fake: Fake, session: OrionSession, large: Path, parts: dict[int, bytes], fault: Reply, state: str
 ) -> None:
+    """A stack may need a while until a completed file can be read: it is completed all the same."""
     fake.on("POST", f"{FILES}/7/complete", fault)
-    fake.on("GET", f"{FILES}/7", Reply(200, json=ROW))
-    assert File.upload(session, "a", large).id == 7
+    fake.on("GET", f"{FILES}/7", Reply(200, json={**ROW, "state": state}))
+    assert File.upload(session, "a", large).state == state
     assert len(fake.seen(f"{FILES}/7/complete")) == 1
     assert fake.seen(f"{FILES}/7", "DELETE") == []
 
