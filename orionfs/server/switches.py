@@ -68,6 +68,7 @@ class Switches:
     literals: str = _choice(
         "word", "class", "upper", means="resource_type: collection, ShardCollection, COLLECTION"
     )
+    wire: str = _choice("own", "renamed", means="do routes, keys and headers have names of another dialect")
     page_max: int = _number(1000, 1, means="largest page of a listing, in rows")
     read_lag_s: float = _number(0.0, 0, means="listings and stat lag this many seconds behind changes")
     part_bytes: int = _setting(8 * _MEBI, 1, means="size of one upload part, and of a file in one request")
