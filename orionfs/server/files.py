@@ -1,4 +1,4 @@
-"""Files as resources: making them, uploading in parts, completing, changing, deleting, listing.
+"""Files as resources: making them, uploading in parts, completing, changing, deleting.
 
 Functions over a connection inside a transaction; the bytes go through `blobs`, elsewhere. A file is
 shown by ls and stat from the moment it is complete, never before.
@@ -6,12 +6,11 @@ shown by ls and stat from the moment it is complete, never before.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from orionfs.server.habits import completed_state, refuse_empty
+from orionfs.server.marks import mark_new
 from orionfs.server.paths import (
     Caller,
     Kind,
@@ -21,27 +20,16 @@ from orionfs.server.paths import (
     project_of_realm,
     user_realm,
 )
-from orionfs.server.problems import Refusal, bad_request, conflict, invalid, not_found, too_large
+from orionfs.server.permissions import Permission, need, need_at
+from orionfs.server.problems import Refusal, conflict, invalid, not_found, too_large
 from orionfs.server.removing import move_resource, soft_delete
-from orionfs.server.rows import (
-    ORDER_COLUMNS,
-    PROCESSING,
-    READY,
-    RECORD_COLUMNS,
-    STATE_SQL,
-    Json,
-    Selection,
-    get_record,
-    make_rows,
-)
+from orionfs.server.rows import PROCESSING, READY, Json, get_record, make_rows
 from orionfs.server.store import Connection, Row, new_id
 from orionfs.server.tree import (
     Place,
     Rules,
     find_folder,
     name_is_taken,
-    need_read,
-    need_write,
     place_resource,
     unplace_resource,
 )
@@ -80,7 +68,7 @@ def target_of(
     if folder_path is None:
         folder_path = join_path(("project", *user_realm(project_id, caller.user.name).split("/")))
     place = find_folder(connection, caller, folder_path)
-    need_write(caller, place.realm)
+    need_at(caller, place.realm, Permission.WRITE)
     refuse_duplicate(connection, place.id, checked, rules)
     return NewFile(checked, place, project_of_realm(place.realm) if project is None else project_id)
 
@@ -135,6 +123,7 @@ def insert_item(
             part_bytes,
         ),
     )
+    mark_new(connection, caller, number)
     if state != "created":
         place_resource(connection, number, kind, new.place.id, new.name)
     return existing(connection, number)
@@ -153,7 +142,7 @@ def get_file(connection: Connection, caller: Caller, file_id: int, *, with_delet
     record = get_record(connection, file_id)
     if record is None or record["kind"] != _FILE:
         raise not_found(f"there is no file {file_id}")
-    need_read(caller, record["realm"])
+    need(connection, caller, record, Permission.READ)
     if record["deleted"] and not with_deleted:
         raise not_found(f"file {file_id} is deleted", "deleted")
     return record
@@ -162,7 +151,7 @@ def get_file(connection: Connection, caller: Caller, file_id: int, *, with_delet
 def get_file_to_change(connection: Connection, caller: Caller, file_id: int) -> Row:
     """The record of a file that the caller may change. Refusal 404, 403."""
     record = get_file(connection, caller, file_id)
-    need_write(caller, record["realm"])
+    need(connection, caller, record, Permission.WRITE)
     return record
 
 
@@ -269,7 +258,7 @@ def delete(
     connection: Connection, caller: Caller, record: Row, rules: Rules, *, immediate: bool
 ) -> list[str]:
     """Delete an item: softly, or for good with `immediate`. Returns the keys of blobs to be removed."""
-    need_write(caller, record["realm"])
+    need(connection, caller, record, Permission.DELETE)
     if record["state"] in ("created", "uploading"):
         immediate = True
     if not immediate:
@@ -293,42 +282,12 @@ def purge(connection: Connection, resource_ids: list[int], rules: Rules) -> list
                 ("placement", "resource"),
                 ("part", "resource"),
                 ("tag", "resource"),
+                ("share", "resource"),
                 ("resource", "id"),
             ):
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (shard_id,))
             keys.append(key)
     return [key for key in keys if key is not None]
-
-
-def list_files(connection: Connection, caller: Caller, selection: Selection) -> tuple[int, list[Json]]:
-    """Total and one page of all files that the caller may read and that are not deleted."""
-    if selection.state is not None and selection.state not in (*_COMPLETE, "created", "uploading"):
-        raise bad_request(f"state can't be {selection.state!r}")
-    conditions = [
-        f"r.kind = '{_FILE}'",
-        "r.deleted IS NULL",
-        "r.realm IN (SELECT value FROM json_each(:realms))",
-    ]
-    values: dict[str, Any] = {
-        "realms": json.dumps(sorted(caller.readable)),
-        "limit": selection.limit,
-        "offset": selection.offset,
-    }
-    for condition, name, value in (
-        ("r.name = :name", "name", selection.name),
-        ("instr(r.name, :part) > 0", "part", selection.name_contains or None),
-        (f"{STATE_SQL} = :state", "state", selection.state),
-    ):
-        if value is not None:
-            conditions.append(condition)
-            values[name] = value
-    where = f"FROM resource r WHERE {' AND '.join(conditions)}"
-    count = connection.execute(f"SELECT count(*) {where}", values).fetchone()[0]
-    order = selection.order_sql({column: f"r.{column}" for column in ORDER_COLUMNS})
-    records = connection.execute(
-        f"SELECT {RECORD_COLUMNS} {where} ORDER BY {order} LIMIT :limit OFFSET :offset", values
-    ).fetchall()
-    return count, make_rows(connection, records)
 
 
 def need_ready(record: Row) -> Row:

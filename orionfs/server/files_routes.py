@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from orionfs.server import files, habits
+from orionfs.server.listing import list_items
 from orionfs.server.paths import Caller, Kind
 from orionfs.server.problems import bad_request, not_found
 from orionfs.server.rows import Json, get_record, make_rows
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 
 
 async def list_files(site: Site, caller: Caller, request: Request) -> Response:
-    """GET files: all that the caller may read, in any state, not deleted."""
+    """GET files: all that the caller may read, in any state."""
     selection = selection_of(site, request)
-    page = await read(site, lambda c: files.list_files(c, caller, selection))
+    page = await read(site, lambda c: list_items(c, caller, Kind.FILE, selection))
     return page_answer(request, selection, page)
 
 

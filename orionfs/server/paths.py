@@ -49,12 +49,16 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the account, the project its session is configured with, the realms it may use."""
+    """Who asks: the account, the project its session is configured with, the realms it may use.
+
+    `system_tag` is the tag of whatever this request makes, when a job of the platform sent it.
+    """
 
     user: User
     project_id: int
     readable: frozenset[str]
     writable: frozenset[str]
+    system_tag: str | None = None
 
 
 def split_path(path: object) -> tuple[str, ...]:

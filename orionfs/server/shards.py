@@ -6,11 +6,13 @@ A shard lies in a collection, not in the tree; its permissions are those of the 
 from __future__ import annotations
 
 from orionfs.server.files import existing, insert_item, need_ready, target_of
+from orionfs.server.filters import ORDER_COLUMNS, Selection
 from orionfs.server.paths import Caller, Kind, check_item_name
+from orionfs.server.permissions import Permission, need
 from orionfs.server.problems import conflict, not_found
-from orionfs.server.rows import ORDER_COLUMNS, Json, Selection, get_record, make_rows
+from orionfs.server.rows import Json, get_record, make_rows
 from orionfs.server.store import Connection, Row, new_id
-from orionfs.server.tree import Rules, need_read, need_write
+from orionfs.server.tree import Rules
 
 _SHARD = Kind.SHARD.value
 
@@ -27,7 +29,7 @@ def get_collection(connection: Connection, caller: Caller, collection_id: int) -
     record = get_record(connection, collection_id)
     if record is None or record["kind"] != Kind.COLLECTION.value or record["deleted"]:
         raise not_found(f"there is no collection {collection_id}")
-    need_read(caller, record["realm"])
+    need(connection, caller, record, Permission.READ)
     return record
 
 
@@ -36,7 +38,7 @@ def create_shard(
 ) -> Json:
     """A new, open, empty shard. Refusal 404, 403, 422."""
     collection = get_collection(connection, caller, collection_id)
-    need_write(caller, collection["realm"])
+    need(connection, caller, collection, Permission.WRITE)
     checked = check_item_name(name, slash_allowed=False)
     shard_id = new_id(connection)
     connection.execute(
@@ -84,7 +86,7 @@ def get_shard(connection: Connection, caller: Caller, collection_id: int, shard_
 def get_open_shard(connection: Connection, caller: Caller, collection_id: int, shard_id: int) -> Row:
     """The record of a shard that the caller may fill. Refusal 404, 403, 409."""
     record = get_shard(connection, caller, collection_id, shard_id)
-    need_write(caller, record["realm"])
+    need(connection, caller, record, Permission.WRITE)
     if record["state"] != "open":
         raise conflict(f"shard {shard_id} is closed", "closed")
     return record
