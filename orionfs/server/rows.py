@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from orionfs.server.filters import Query, Selection
 from orionfs.server.marks import NO_TAGS, Tags, tags_of
+from orionfs.server.metadata import decode_metadata
 from orionfs.server.paths import Kind
 from orionfs.server.store import Connection, Row, is_sql_id
 
@@ -26,7 +27,7 @@ STATE_SQL = f"""CASE WHEN r.state NOT LIKE '{PROCESSING} %' THEN r.state
     THEN '{PROCESSING}' ELSE '{READY}' END"""
 RECORD_COLUMNS = (
     "r.id, r.kind, r.name, r.folder, r.realm, r.size, r.created, r.owner, r.project,"
-    f" {STATE_SQL} AS state, r.deleted, r.description, r.display_name, r.collection"
+    f" {STATE_SQL} AS state, r.deleted, r.description, r.display_name, r.collection, r.count"
 )
 
 
@@ -72,12 +73,22 @@ def make_row(record: Row, path: str, tags: Tags, *, is_complete: bool = True) ->
         row["deleted"] = record["deleted"]
         if is_complete:
             row["description"] = record["description"]
-        if record["size"] is not None:
-            row["size"] = record["size"]
+        row |= _row_of_kind(record, is_complete=is_complete)
     elif record["display_name"] is not None:
         row["display_name"] = record["display_name"]
     row["tags"], row["systemtags"] = list(tags.by_users), list(tags.by_system)
     return row
+
+
+def _row_of_kind(record: Row, *, is_complete: bool) -> Json:
+    """What only rows of this kind have; the metadata of a collection where their column was asked for."""
+    kind = record["kind"]
+    if kind == Kind.DATASET.value:
+        return {"count": record["count"], "dirty": record["state"] != "ready"}
+    if kind == Kind.COLLECTION.value:
+        has_metadata = is_complete and "metadata" in list(record.keys())
+        return {"metadata": decode_metadata(record["metadata"])} if has_metadata else {}
+    return {"size": record["size"]} if record["size"] is not None else {}
 
 
 def make_rows(
@@ -126,7 +137,8 @@ def get_record(connection: Connection, resource_id: object) -> Row | None:
     if not is_sql_id(resource_id):
         return None
     found: Row | None = connection.execute(
-        f"SELECT {RECORD_COLUMNS}, r.blob, r.part_bytes, r.is_fixed FROM resource r WHERE r.id = ?",
+        f"SELECT {RECORD_COLUMNS}, r.blob, r.part_bytes, r.is_fixed, r.metadata FROM resource r"
+        " WHERE r.id = ?",
         (resource_id,),
     ).fetchone()
     return found

@@ -28,6 +28,9 @@ _SCHEMA_VERSION = 2
 _READERS = 4
 _SQL_ID_MAX = 2**63 - 1
 
+# Ids of shards are longer than what a double holds exactly, as on the platform.
+FIRST_SHARD_ID = 2**60 + 1
+
 # A row that is still shown is hidden "for ever" from now; SQLite compares this faster than NULL.
 FOREVER = 1e18
 # The moment at which a reader without lag looks: after every change, before FOREVER.
@@ -61,7 +64,7 @@ CREATE TABLE resource (
     realm TEXT NOT NULL, size INTEGER, created TEXT NOT NULL, owner INTEGER NOT NULL,
     project INTEGER, state TEXT NOT NULL, deleted TEXT, description TEXT NOT NULL DEFAULT '',
     blob TEXT, part_bytes INTEGER, is_fixed INTEGER NOT NULL DEFAULT 0, display_name TEXT,
-    collection INTEGER);
+    collection INTEGER, count INTEGER, metadata TEXT);
 CREATE INDEX resource_of_folder ON resource (folder, kind);
 CREATE INDEX resource_listed ON resource (kind, realm, id) WHERE deleted IS NULL;
 CREATE INDEX resource_owned ON resource (kind, owner, id) WHERE deleted IS NULL;
@@ -92,11 +95,23 @@ CREATE TABLE share (
     resource INTEGER NOT NULL, holder_kind TEXT NOT NULL, holder INTEGER NOT NULL,
     permissions INTEGER NOT NULL, PRIMARY KEY (resource, holder_kind, holder)) WITHOUT ROWID;
 CREATE INDEX share_of_holder ON share (holder_kind, holder, resource);
+-- Where in its blob every few hundredth record of a dataset begins.
+CREATE TABLE record_mark (
+    dataset INTEGER NOT NULL, record INTEGER NOT NULL, offset INTEGER NOT NULL,
+    PRIMARY KEY (dataset, record)) WITHOUT ROWID;
+-- New contents of a shard on their way in parts.
+CREATE TABLE upload (
+    id INTEGER PRIMARY KEY, shard INTEGER NOT NULL UNIQUE, blob TEXT NOT NULL, size INTEGER NOT NULL,
+    part_bytes INTEGER NOT NULL);
+-- What a workfloe has besides its row as a resource; it lies in no folder.
+CREATE TABLE workfloe (
+    resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
+    specification TEXT NOT NULL);
 """
 
 # How a data folder of an older version becomes one of the next, by the version that it has.
 _MIGRATIONS = {
-    1: """
+    1: f"""
 ALTER TABLE account ADD COLUMN email TEXT NOT NULL DEFAULT '';
 ALTER TABLE account ADD COLUMN first_name TEXT NOT NULL DEFAULT '';
 ALTER TABLE account ADD COLUMN last_name TEXT NOT NULL DEFAULT '';
@@ -125,6 +140,18 @@ CREATE TABLE share (
     resource INTEGER NOT NULL, holder_kind TEXT NOT NULL, holder INTEGER NOT NULL,
     permissions INTEGER NOT NULL, PRIMARY KEY (resource, holder_kind, holder)) WITHOUT ROWID;
 CREATE INDEX share_of_holder ON share (holder_kind, holder, resource);
+ALTER TABLE resource ADD COLUMN count INTEGER;
+ALTER TABLE resource ADD COLUMN metadata TEXT;
+CREATE TABLE record_mark (
+    dataset INTEGER NOT NULL, record INTEGER NOT NULL, offset INTEGER NOT NULL,
+    PRIMARY KEY (dataset, record)) WITHOUT ROWID;
+CREATE TABLE upload (
+    id INTEGER PRIMARY KEY, shard INTEGER NOT NULL UNIQUE, blob TEXT NOT NULL, size INTEGER NOT NULL,
+    part_bytes INTEGER NOT NULL);
+CREATE TABLE workfloe (
+    resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
+    specification TEXT NOT NULL);
+INSERT OR IGNORE INTO setting VALUES ('next_shard_id', {FIRST_SHARD_ID});
 """,
 }
 
@@ -204,7 +231,8 @@ class Database:
         first_id = int(time.time()) * 1000 % 10**12
         self._writer.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA} "
-            f"INSERT INTO setting VALUES ('next_id', {first_id}), ('instance', '{uuid.uuid4().hex}');"
+            f"INSERT INTO setting VALUES ('next_id', {first_id}), ('next_shard_id', {FIRST_SHARD_ID}),"
+            f" ('instance', '{uuid.uuid4().hex}');"
             f"PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;"
         )
 
@@ -213,6 +241,14 @@ def new_id(connection: Connection) -> int:
     """The next id; one counter for all kinds of resources of a data folder."""
     row = connection.execute(
         "UPDATE setting SET value = value + 1 WHERE name = 'next_id' RETURNING value - 1"
+    ).fetchone()
+    return int(row[0])
+
+
+def new_shard_id(connection: Connection) -> int:
+    """The next id of a shard; a counter of their own, far above all others."""
+    row = connection.execute(
+        "UPDATE setting SET value = value + 1 WHERE name = 'next_shard_id' RETURNING value - 1"
     ).fetchone()
     return int(row[0])
 

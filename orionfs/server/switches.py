@@ -73,6 +73,8 @@ class Switches:
     read_lag_s: float = _number(0.0, 0, means="listings and stat lag this many seconds behind changes")
     part_bytes: int = _setting(8 * _MEBI, 1, means="size of one upload part, and of a file in one request")
     upload_max_bytes: int = _setting(1024 * 1024 * _MEBI, 1, means="largest file that is taken, in bytes")
+    shard_max_bytes: int = _setting(5_000_000_000, 1, means="largest contents of a shard, in bytes")
+    dataset_records_max: int = _setting(1_000_000, 1, means="most records of a dataset in one download")
     url_lifetime_s: float = _setting(3600.0, 0, means="how long signed URLs hold, in seconds")
 
     def is_on(self, name: str) -> bool:
