@@ -19,7 +19,7 @@ from typing import BinaryIO
 from orionfs.server.blobs import Blobs, BlobWriter
 from orionfs.server.files import NewFile, existing, get_item_to_change, insert_item
 from orionfs.server.paths import Caller, Kind
-from orionfs.server.problems import Refusal, bad_request, conflict
+from orionfs.server.problems import Refusal, conflict, not_found
 from orionfs.server.record_formats import LENGTH_BYTES, MAGIC, Fields, decode_frame, encode_frame
 from orionfs.server.record_writing import Record
 from orionfs.server.rows import Json, make_rows
@@ -53,7 +53,7 @@ class Wanted:
     ids: tuple[int, ...] | None = None
 
     def numbers(self, count: int, records_max: int) -> Sequence[int]:
-        """Ids of the records of a dataset with `count` of them. Refusal 400, 413."""
+        """Ids of the records of a dataset with `count` of them. Refusal 404, 413."""
         numbers: Sequence[int]
         if self.ids is None:
             last = count if self.limit is None else min(count, self.offset + self.limit)
@@ -62,7 +62,7 @@ class Wanted:
             numbers = self.ids
             for number in self.ids:
                 if not 1 <= number <= count:
-                    raise bad_request(f"there is no record {number}: ids of records are 1 to {count}")
+                    raise not_found(f"there is no record {number}: ids of records are 1 to {count}")
         if len(numbers) > records_max:
             raise Refusal(
                 413, "dimensions_too_large", f"at most {records_max} records at once, not {len(numbers)}"

@@ -27,6 +27,7 @@ class Kind(Enum):
     COLLECTION = "collection"
     FOLDER = "folder"
     SHARD = "shard"
+    WORKFLOE = "workfloe"
 
 
 KINDS_OF_PLACES = {
@@ -34,6 +35,7 @@ KINDS_OF_PLACES = {
     "datasets": Kind.DATASET,
     "collections": Kind.COLLECTION,
     "folders": Kind.FOLDER,
+    "workfloes": Kind.WORKFLOE,
 }
 
 
@@ -45,6 +47,10 @@ class User:
     name: str
     default_project: int
     project_ids: frozenset[int]
+    email: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

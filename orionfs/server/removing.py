@@ -111,13 +111,19 @@ def _apply(connection: Connection, caller: Caller, assignment: object, rules: Ru
     return int(record["id"])
 
 
-def find_resource(connection: Connection, caller: Caller, reference: dict[str, Any]) -> Row:
-    """The resource of `{"resource_type", "id"}`, not deleted. Refusal 400, 404, 403."""
+def find_resource(
+    connection: Connection, caller: Caller, reference: dict[str, Any], *, is_placed: bool = True
+) -> Row:
+    """The resource of `{"resource_type", "id"}`, not deleted; one that lies in folders unless told otherwise.
+
+    Refusal 400, 404, 403.
+    """
     kind, number = reference.get("resource_type"), reference.get("id")
     if not isinstance(kind, str) or type(number) is not int:
         raise bad_request("a resource is named by resource_type (a text) and id (a number)")
+    unknown = {Kind.SHARD.value} | ({Kind.WORKFLOE.value} if is_placed else set())
     record = get_record(connection, number)
-    if record is None or record["kind"] != kind or record["deleted"] or kind == Kind.SHARD.value:
+    if record is None or record["kind"] != kind or record["deleted"] or kind in unknown:
         raise not_found(f"there is no {kind!r} {number}")
     need(connection, caller, record, Permission.READ)
     return record

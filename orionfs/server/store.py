@@ -105,7 +105,7 @@ CREATE TABLE upload (
     part_bytes INTEGER NOT NULL);
 -- What a workfloe has besides its row as a resource; it lies in no folder.
 CREATE TABLE workfloe (
-    resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
+    resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL, title TEXT NOT NULL,
     specification TEXT NOT NULL);
 """
 
@@ -149,7 +149,7 @@ CREATE TABLE upload (
     id INTEGER PRIMARY KEY, shard INTEGER NOT NULL UNIQUE, blob TEXT NOT NULL, size INTEGER NOT NULL,
     part_bytes INTEGER NOT NULL);
 CREATE TABLE workfloe (
-    resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
+    resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL, title TEXT NOT NULL,
     specification TEXT NOT NULL);
 INSERT OR IGNORE INTO setting VALUES ('next_shard_id', {FIRST_SHARD_ID});
 """,

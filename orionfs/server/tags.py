@@ -20,7 +20,7 @@ _TAGS_MAX = 1000
 
 def list_tags(connection: Connection, caller: Caller, kind: str, resource_id: int) -> Json:
     """Tags of a resource, those of all projects. Refusal 404, 403."""
-    find_resource(connection, caller, {"resource_type": kind, "id": resource_id})
+    find_resource(connection, caller, {"resource_type": kind, "id": resource_id}, is_placed=False)
     found = connection.execute(
         "SELECT name, project, is_system FROM tag WHERE resource = ? ORDER BY name, project", (resource_id,)
     )
@@ -36,7 +36,7 @@ def add_tags(
     connection: Connection, caller: Caller, kind: str, resource_id: int, tags: object, project: object
 ) -> Json:
     """Set tags; those that are set already stay as they are. Refusal 404, 403, 422."""
-    record = find_resource(connection, caller, {"resource_type": kind, "id": resource_id})
+    record = find_resource(connection, caller, {"resource_type": kind, "id": resource_id}, is_placed=False)
     need(connection, caller, record, Permission.WRITE)
     project_id = caller.project_id if project is None else check_project(caller, project)
     connection.executemany(
@@ -51,7 +51,7 @@ def remove_tags(connection: Connection, caller: Caller, kind: str, resource_id: 
 
     Refusal 404, 403, 422; 422 "system_tag" for what is a system tag and nothing else.
     """
-    record = find_resource(connection, caller, {"resource_type": kind, "id": resource_id})
+    record = find_resource(connection, caller, {"resource_type": kind, "id": resource_id}, is_placed=False)
     need(connection, caller, record, Permission.WRITE)
     checked, present = _check_tags(tags), tags_of(connection, [resource_id]).get(resource_id, NO_TAGS)
     for tag in checked:

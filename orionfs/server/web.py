@@ -108,11 +108,15 @@ def id_in_path(request: Request, name: str) -> int:
     return int(text)
 
 
+def heeded_query(site: Site, request: Request) -> list[tuple[str, str]]:
+    """The parameters of a listing request that count here."""
+    return habits.heeded(request.query_params.multi_items(), site.rules.switches)
+
+
 def selection_of(site: Site, request: Request) -> Selection:
     """The page that a listing request asks for. Refusal 400."""
     switches = site.rules.switches
-    query = habits.heeded(request.query_params.multi_items(), switches)
-    return habits.paged(parse_selection(query, switches.page_max), switches)
+    return habits.paged(parse_selection(heeded_query(site, request), switches.page_max), switches)
 
 
 def page_of(request: Request, selection: Selection, page: tuple[int, list[Json]]) -> Json:

@@ -198,8 +198,6 @@ def test_download_gives_the_records_that_are_asked_for(api, thousand, query, exp
         {"limit": "9" * 19},
         {"record_ids": ""},
         {"record_ids": "1,"},
-        {"record_ids": "0"},
-        {"record_ids": "1001"},
         {"record_ids": "1", "limit": "1"},
         {"format": "mol2"},
         {"fieldlist": '"a'},
@@ -207,6 +205,12 @@ def test_download_gives_the_records_that_are_asked_for(api, thousand, query, exp
 )
 def test_download_of_nonsense_is_a_bad_request(api, thousand, query):
     assert refused(api.get(f"{DATASETS}/{thousand['id']}/download", params=query), 400)
+
+
+@pytest.mark.parametrize("record_ids", ["0", "1001", "1,1001"])
+def test_records_that_are_not_there_are_not_found(api, thousand, record_ids):
+    answer = api.get(f"{DATASETS}/{thousand['id']}/download", params={"record_ids": record_ids})
+    assert refused(answer, 404)
 
 
 def test_binary_form_of_a_range_says_which_records_it_holds(api, thousand):

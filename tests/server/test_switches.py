@@ -23,6 +23,7 @@ from tests.server.process import COLLECTIONS, FILES, HOME, PATHS, Api, wait_unti
 from tests.server.test_paths_routes import refused
 
 FOLDERS = "/api/v1/storage/folders"
+WORKFLOES = "/api/v1/workfloes"
 # Which dialect is spoken is said in a profile, and nothing that a probe could find.
 NO_FACTS = {"wire"}
 
@@ -468,3 +469,11 @@ def test_resource_types_are_taken_back_in_the_literals_that_are_shown(start, lit
             assert refused(api.assign(subject), 422, "bad_type")
         assert api.assign({**subject, "resource_type": shown[1]}).status_code == 204
         assert api.get(f"{FILES}/{row['id']}").json()["resource_type"] == "file"
+
+
+def test_filters_of_workfloes_are_ignored_too(start):
+    with start(switches={"filters": "ignored"}).api() as api:
+        for title in ("one", "two"):
+            assert api.post(WORKFLOES, {"title": title}).status_code == 201
+        asked = {"title": "one", "uuid": "none", "state": "deprecated"}
+        assert len(api.get(WORKFLOES, params=asked).json()["results"]) == 2
