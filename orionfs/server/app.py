@@ -35,6 +35,7 @@ def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile |
         files_routes,
         datasets_routes,
         collections_routes,
+        sharing_routes,
         workfloes_routes,
         sharing_routes,
     )

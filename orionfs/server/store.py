@@ -142,6 +142,7 @@ CREATE TABLE share (
 CREATE INDEX share_of_holder ON share (holder_kind, holder, resource);
 ALTER TABLE resource ADD COLUMN count INTEGER;
 ALTER TABLE resource ADD COLUMN metadata TEXT;
+UPDATE resource SET state = 'temporary' WHERE kind = 'shard' AND state = 'open' AND blob IS NOT NULL;
 CREATE TABLE record_mark (
     dataset INTEGER NOT NULL, record INTEGER NOT NULL, offset INTEGER NOT NULL,
     PRIMARY KEY (dataset, record)) WITHOUT ROWID;
