@@ -46,7 +46,7 @@ async def create_token(request: Request) -> Response:
 
     def log_in() -> str:
         user = site.accounts.check_password(username, password)
-        return site.database.write(lambda c: site.accounts.give_token(c, user))
+        return site.accounts.give_token(site.database, user)
 
     # Whoever asks in masses waits here, without a thread and without memory for the hash.
     async with site.password_checks:
@@ -119,8 +119,12 @@ def _page_of(
     request: Request, selection: Selection, rows: list[Json], name_key: str, name: str | None
 ) -> Response:
     """One page of rows that are all in memory: by id, unless by the name that is under `name_key`."""
-    part = selection.filters.name_contains or ""
-    chosen = [row for row in rows if name in (None, row[name_key]) and part in row[name_key]]
+    part, folded = selection.filters.name_contains or "", (selection.filters.name_icontains or "").casefold()
+    chosen = [
+        row
+        for row in rows
+        if name in (None, row[name_key]) and part in row[name_key] and folded in row[name_key].casefold()
+    ]
     key = name_key if selection.order_column == "name" else "id"
     chosen.sort(key=lambda row: row[key], reverse=selection.order_by.startswith("-"))
     page = chosen[selection.offset : selection.offset + selection.limit]
