@@ -179,7 +179,8 @@ def begin_upload(
     """New contents in parts for the shard (collection id, shard id), and the keys of blobs not needed."""
     get_unfinished_shard(connection, caller, *numbers)
     unused = forget_shard_upload(connection, numbers[1])
-    return begin_shard_upload(connection, numbers[1], key, size_bytes, rules.switches.part_bytes), unused
+    part_bytes, created = rules.switches.part_bytes, rules.clock.now()
+    return begin_shard_upload(connection, numbers[1], key, size_bytes, part_bytes, created), unused
 
 
 def get_upload(connection: Connection, caller: Caller, collection_id: int, shard_id: int) -> Upload:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from tests.server.process import COLLECTIONS, HOME, Api, wait_until
@@ -350,6 +353,27 @@ def test_shares_of_a_collection_hold_for_its_shards(api, alice):
     assert statuses(*writes, *deletes) == [200, 200, 200, 201, 200, 200, 200, 204, 200, 403, 403]
     assert api.post(f"{collection}/shares", {"user": me, "permissions": ["delete"]}).status_code == 200
     assert statuses(writes[0], *deletes) == [403, 204, 204]
+
+
+def test_upload_of_a_shard_that_was_given_up_long_ago_is_dropped_at_a_start(start):
+    first = start()
+    with first.api() as api:
+        row = api.post(COLLECTIONS, {"name": "c", "folder_path": HOME}).json()
+        collection = f"{COLLECTIONS}/{row['id']}"
+        old, new = (
+            f"{collection}/shards/{api.post(f'{collection}/shards', {'name': name}).json()['id']}"
+            for name in ("old", "new")
+        )
+        begin(api, old, 3)
+        begin(api, new, 3)
+    first.stop()
+    with closing(sqlite3.connect(first.folder / "data" / "metadata.sqlite3")) as metadata, metadata:
+        metadata.execute("UPDATE upload SET created = '2026' WHERE shard = ?", (old.rpartition("/")[2],))
+    second = start()
+    with second.api() as api:
+        assert refused(api.post(f"{old}/parts", {"numbers": [1]}), 409, "parts_missing")
+        assert api.post(f"{new}/parts", {"numbers": [1]}).status_code == 200
+        assert len(blobs(second)) == 1
 
 
 def test_moving_a_collection_changes_who_reads_its_shards(api, alice):
