@@ -14,6 +14,7 @@ from orionfs.server.files import (
     insert_item,
     need_ready,
     purge,
+    set_description,
     set_metadata,
     target_of,
 )
@@ -45,6 +46,8 @@ def create_collection(connection: Connection, caller: Caller, body: Json, rules:
     new = target_of(connection, caller, body.get("name"), body.get("folder_path"), body.get("project"), rules)
     record = insert_item(connection, caller, Kind.COLLECTION, new, rules, state=OPEN)
     set_metadata(connection, record["id"], body.get("metadata"))
+    if body.get("description") is not None:
+        set_description(connection, record["id"], body["description"])
     return make_rows(connection, [existing(connection, record["id"])])[0]
 
 

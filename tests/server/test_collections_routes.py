@@ -53,11 +53,16 @@ def blobs(server):
 
 
 def test_collection_is_made_open_with_its_metadata(api):
-    body = {"name": "c", "folder_path": api.folder, "metadata": {"a": [1, {"b": "\u00e4"}]}}
+    body = {
+        "name": "c",
+        "folder_path": api.folder,
+        "metadata": {"a": [1, {"b": "\u00e4"}]},
+        "description": "d",
+    }
     answer = api.post(COLLECTIONS, body)
     row = answer.json()
     assert (answer.status_code, row["resource_type"], row["state"]) == (201, "collection", "open")
-    assert row["metadata"] == {"a": [1, {"b": "\u00e4"}]}
+    assert (row["metadata"], row["description"]) == ({"a": [1, {"b": "\u00e4"}]}, "d")
     assert api.get(f"{COLLECTIONS}/{row['id']}").json() == row
     assert api.stat(f"{api.folder}/c").json()["id"] == row["id"]
     listed = api.get(COLLECTIONS, params={"name": "c", "path_contains": api.folder}).json()["results"]
@@ -71,6 +76,7 @@ def test_collection_is_made_open_with_its_metadata(api):
     [
         ({}, 422, "bad_name"),
         ({"name": "c", "metadata": []}, 422, "invalid"),
+        ({"name": "c", "description": 5}, 422, "invalid"),
         ({"name": "c", "metadata": {"a": "\ud800"}}, 422, "invalid"),
         ({"name": "c", "metadata": {"a": "x" * 262_137}}, 422, "metadata_too_large"),
         ({"name": "c", "project": "1"}, 422, "bad_project"),
