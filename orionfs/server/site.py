@@ -26,6 +26,7 @@ from orionfs.server.signing import Signer, load_key
 from orionfs.server.store import Clock, Connection, Database, get_setting
 from orionfs.server.switches import Switches
 from orionfs.server.tree import Rules, forget_past
+from orionfs.server.uploads import forget_shard_uploads_before
 from orionfs.server.users_file import FIRST_USER, UsersFile, read_users_file
 
 _UNFINISHED_KEPT = timedelta(days=1)
@@ -99,6 +100,7 @@ def _clean(database: Database, blobs: Blobs, rules: Rules) -> None:
             "SELECT id FROM resource WHERE state IN ('created', 'uploading') AND created < ?", (limit,)
         ).fetchall()
         purge(connection, [row["id"] for row in abandoned], rules)
+        forget_shard_uploads_before(connection, limit)
 
     def known_keys(connection: Connection) -> set[str]:
         return {

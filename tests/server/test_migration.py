@@ -15,7 +15,7 @@ from orionfs.server.paths import Kind
 from orionfs.server.problems import ServeError
 from orionfs.server.signing import Signer, load_key, new_token
 from orionfs.server.site import open_site
-from orionfs.server.store import Database
+from orionfs.server.store import Database, new_shard_id
 from orionfs.server.switches import Switches
 
 # As version 1 made it, the indexes that stay as they are left out.
@@ -145,3 +145,21 @@ def test_migration_that_fails_leaves_the_folder_as_it_was(old_folder):
     assert layout(path) == before
     with closing(sqlite3.connect(path)) as metadata:
         assert metadata.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_shards_of_an_old_data_folder_that_have_contents_are_temporary(old_folder):
+    path = old_folder / "data" / "metadata.sqlite3"
+    with closing(sqlite3.connect(path)) as metadata, metadata:
+        metadata.execute(
+            "INSERT INTO resource (id, kind, name, realm, created, owner, state, blob) VALUES"
+            " (7, 'shard', 'empty', 'organization', '', 1, 'open', NULL),"
+            " (8, 'shard', 'filled', 'organization', '', 1, 'open', 'ab12'),"
+            " (9, 'shard', 'closed', 'organization', '', 1, 'ready', 'cd34')"
+        )
+    database = Database(path)
+    found = database.read(
+        lambda c: c.execute("SELECT name, state FROM resource WHERE kind = 'shard' ORDER BY id").fetchall()
+    )
+    assert [tuple(row) for row in found] == [("empty", "open"), ("filled", "temporary"), ("closed", "ready")]
+    assert database.write(new_shard_id) > 2**60
+    database.close()
