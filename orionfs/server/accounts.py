@@ -19,7 +19,7 @@ from orionfs.server.passwords import is_password
 from orionfs.server.paths import Caller, User, caller_for
 from orionfs.server.problems import Refusal, ServeError, denied
 from orionfs.server.signing import Signer, looks_like_token, new_token, write_private
-from orionfs.server.store import Connection
+from orionfs.server.store import Connection, Database
 
 _TOKEN_WORDS = re.compile(r"Token(?::\s*|\s+)(\S+)\s*")
 # An expired token is told from a wrong one for this long.
@@ -85,11 +85,13 @@ class Accounts:
             raise _unauthorised("bad_credentials", "there is no user with this name and password")
         return found
 
-    def give_token(self, connection: Connection, user: User) -> str:
+    def give_token(self, database: Database, user: User) -> str:
         """A new token of a user, good from now on and after a restart."""
         token, now_s = new_token(), time.time()
         token_hash = self.signer.token_hash(token)
-        connection.execute("INSERT INTO token VALUES (?, ?, ?, 0)", (token_hash, user.id, now_s))
+        row = (token_hash, user.id, now_s)
+        database.write(lambda connection: connection.execute("INSERT INTO token VALUES (?, ?, ?, 0)", row))
+        # Only now: a token that is not on disk would be good until the next start and no longer.
         self._logins[token_hash] = _Login(user, _expiry(now_s, self.token_lifetime_s))
         return token
 

@@ -14,7 +14,7 @@ from orionfs.server.paths import Caller, User
 from orionfs.server.problems import bad_request, denied, not_found
 from orionfs.server.rows import Json
 from orionfs.server.site import Site
-from orionfs.server.web import api, id_in_path, json_body, page_answer, selection_of, site_of
+from orionfs.server.web import api, heeded_query, id_in_path, json_body, page_answer, selection_of, site_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,7 +46,7 @@ async def create_token(request: Request) -> Response:
 
     def log_in() -> str:
         user = site.accounts.check_password(username, password)
-        return site.database.write(lambda c: site.accounts.give_token(c, user))
+        return site.accounts.give_token(site.database, user)
 
     # Whoever asks in masses waits here, without a thread and without memory for the hash.
     async with site.password_checks:
@@ -63,7 +63,7 @@ async def list_users(site: Site, caller: Caller, request: Request) -> Response:
     """GET users: those who share a project with the caller, the caller among them."""
     selection = selection_of(site, request)
     rows = [_user_row(user) for user in site.accounts.users.values() if _is_known_to(caller, user)]
-    return _page_of(request, selection, rows, "username", request.query_params.get("username"))
+    return _page_of(request, selection, rows, "username", dict(heeded_query(site, request)).get("username"))
 
 
 async def get_user(site: Site, caller: Caller, request: Request) -> Response:
@@ -119,8 +119,12 @@ def _page_of(
     request: Request, selection: Selection, rows: list[Json], name_key: str, name: str | None
 ) -> Response:
     """One page of rows that are all in memory: by id, unless by the name that is under `name_key`."""
-    part = selection.filters.name_contains or ""
-    chosen = [row for row in rows if name in (None, row[name_key]) and part in row[name_key]]
+    part, folded = selection.filters.name_contains or "", (selection.filters.name_icontains or "").casefold()
+    chosen = [
+        row
+        for row in rows
+        if name in (None, row[name_key]) and part in row[name_key] and folded in row[name_key].casefold()
+    ]
     key = name_key if selection.order_column == "name" else "id"
     chosen.sort(key=lambda row: row[key], reverse=selection.order_by.startswith("-"))
     page = chosen[selection.offset : selection.offset + selection.limit]

@@ -18,6 +18,7 @@ from orionfs.server import (
 )
 from orionfs.server.exchange import AccessLogFile, ExchangeLayer
 from orionfs.server.faults import FaultLayer, FaultPlan
+from orionfs.server.renaming_layer import RenamingLayer
 from orionfs.server.site import Site
 from orionfs.server.web import EXCEPTION_HANDLERS
 
@@ -42,8 +43,9 @@ ROUTES = [
 
 
 def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile | None) -> ASGIApp:
-    """The application: access log outside, then latency and faults, then the routes."""
+    """The application: access log outside, then latency and faults, a renamed dialect, the routes."""
     app = Starlette(routes=ROUTES, exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
     app.state.site = site
-    return ExchangeLayer(FaultLayer(app, plan, latency_s), log)
+    spoken: ASGIApp = RenamingLayer(app) if site.rules.switches.wire == "renamed" else app
+    return ExchangeLayer(FaultLayer(spoken, plan, latency_s), log)

@@ -49,7 +49,7 @@ async def create_dataset(site: Site, caller: Caller, request: Request) -> Respon
         row = datasets.insert_dataset(
             connection, caller, target(connection), contents, datasets.OPEN, site.rules
         )
-        if "description" in body:
+        if body.get("description") is not None:
             files.set_description(connection, row["id"], body["description"])
         return datasets.row_of(connection, row["id"])
 

@@ -14,6 +14,7 @@ from orionfs.server.files import (
     insert_item,
     need_ready,
     purge,
+    set_description,
     set_metadata,
     target_of,
 )
@@ -45,6 +46,8 @@ def create_collection(connection: Connection, caller: Caller, body: Json, rules:
     new = target_of(connection, caller, body.get("name"), body.get("folder_path"), body.get("project"), rules)
     record = insert_item(connection, caller, Kind.COLLECTION, new, rules, state=OPEN)
     set_metadata(connection, record["id"], body.get("metadata"))
+    if body.get("description") is not None:
+        set_description(connection, record["id"], body["description"])
     return make_rows(connection, [existing(connection, record["id"])])[0]
 
 
@@ -179,7 +182,8 @@ def begin_upload(
     """New contents in parts for the shard (collection id, shard id), and the keys of blobs not needed."""
     get_unfinished_shard(connection, caller, *numbers)
     unused = forget_shard_upload(connection, numbers[1])
-    return begin_shard_upload(connection, numbers[1], key, size_bytes, rules.switches.part_bytes), unused
+    part_bytes, created = rules.switches.part_bytes, rules.clock.now()
+    return begin_shard_upload(connection, numbers[1], key, size_bytes, part_bytes, created), unused
 
 
 def get_upload(connection: Connection, caller: Caller, collection_id: int, shard_id: int) -> Upload:

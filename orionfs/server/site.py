@@ -20,11 +20,13 @@ from orionfs.server.accounts import Accounts, forget_expired, issue_tokens, load
 from orionfs.server.blobs import Blobs, Seals
 from orionfs.server.files import purge
 from orionfs.server.founding import set_up
+from orionfs.server.habits import BusyTries
 from orionfs.server.problems import ServeError
 from orionfs.server.signing import Signer, load_key
 from orionfs.server.store import Clock, Connection, Database, get_setting
 from orionfs.server.switches import Switches
 from orionfs.server.tree import Rules, forget_past
+from orionfs.server.uploads import forget_shard_uploads_before
 from orionfs.server.users_file import FIRST_USER, UsersFile, read_users_file
 
 _UNFINISHED_KEPT = timedelta(days=1)
@@ -42,6 +44,7 @@ class Site:
     accounts: Accounts
     instance: str
     version: str
+    busy: BusyTries = field(default_factory=BusyTries)
     # Hashing a password is slow and takes 16 MiB: two cores' worth at once.
     password_checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
@@ -97,6 +100,7 @@ def _clean(database: Database, blobs: Blobs, rules: Rules) -> None:
             "SELECT id FROM resource WHERE state IN ('created', 'uploading') AND created < ?", (limit,)
         ).fetchall()
         purge(connection, [row["id"] for row in abandoned], rules)
+        forget_shard_uploads_before(connection, limit)
 
     def known_keys(connection: Connection) -> set[str]:
         return {

@@ -102,7 +102,7 @@ CREATE TABLE record_mark (
 -- New contents of a shard on their way in parts.
 CREATE TABLE upload (
     id INTEGER PRIMARY KEY, shard INTEGER NOT NULL UNIQUE, blob TEXT NOT NULL, size INTEGER NOT NULL,
-    part_bytes INTEGER NOT NULL);
+    part_bytes INTEGER NOT NULL, created TEXT NOT NULL);
 -- What a workfloe has besides its row as a resource; it lies in no folder.
 CREATE TABLE workfloe (
     resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL, title TEXT NOT NULL,
@@ -148,7 +148,7 @@ CREATE TABLE record_mark (
     PRIMARY KEY (dataset, record)) WITHOUT ROWID;
 CREATE TABLE upload (
     id INTEGER PRIMARY KEY, shard INTEGER NOT NULL UNIQUE, blob TEXT NOT NULL, size INTEGER NOT NULL,
-    part_bytes INTEGER NOT NULL);
+    part_bytes INTEGER NOT NULL, created TEXT NOT NULL);
 CREATE TABLE workfloe (
     resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL, title TEXT NOT NULL,
     specification TEXT NOT NULL);

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from orionfs.server.paths import Kind
 from orionfs.server.problems import conflict, invalid, not_found
-from orionfs.server.rows import get_record
+from orionfs.server.rows import PROCESSING, READY, get_record
 from orionfs.server.store import Connection, Row, new_id
 
 
@@ -61,7 +61,7 @@ def upload_of_file(record: Row) -> Upload | None:
         record["size"],
         record["part_bytes"],
         f"file {record['id']}",
-        record["state"] == "ready",
+        record["state"] in (READY, PROCESSING),
     )
 
 
@@ -72,13 +72,13 @@ def upload_of_shard(connection: Connection, shard_id: int) -> Upload | None:
 
 
 def begin_shard_upload(
-    connection: Connection, shard_id: int, key: str, size_bytes: int, part_bytes: int
+    connection: Connection, shard_id: int, key: str, size_bytes: int, part_bytes: int, created: str
 ) -> Upload:
     """New contents for a shard that has none under way."""
     number = new_id(connection)
-    values = (number, shard_id, key, size_bytes, part_bytes)
     connection.execute(
-        "INSERT INTO upload (id, shard, blob, size, part_bytes) VALUES (?, ?, ?, ?, ?)", values
+        "INSERT INTO upload (id, shard, blob, size, part_bytes, created) VALUES (?, ?, ?, ?, ?, ?)",
+        (number, shard_id, key, size_bytes, part_bytes, created),
     )
     return Upload(number, key, size_bytes, part_bytes, f"shard {shard_id}")
 
@@ -91,6 +91,13 @@ def forget_shard_upload(connection: Connection, shard_id: int) -> list[str]:
     connection.execute("DELETE FROM part WHERE resource = ?", (upload.id,))
     connection.execute("DELETE FROM upload WHERE id = ?", (upload.id,))
     return [upload.key]
+
+
+def forget_shard_uploads_before(connection: Connection, limit: str) -> None:
+    """Give up whatever was begun for shards before this time; its blobs are strays from then on."""
+    begun = connection.execute("SELECT shard FROM upload WHERE created < ?", (limit,)).fetchall()
+    for (shard_id,) in begun:
+        forget_shard_upload(connection, shard_id)
 
 
 def begin_part(connection: Connection, upload_id: int, number: int) -> PartTarget:

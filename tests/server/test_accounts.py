@@ -112,6 +112,7 @@ def test_users_are_those_of_ones_own_projects(ann, ben, cyd):
     assert refused(cyd.get(f"/api/v1/users/{row['id']}"), 404)
     assert refused(cyd.get("/api/v1/users/99"), 404)
     assert [row["username"] for row in cyd.get("/api/v1/users").json()["results"]] == ["cyd"]
+    assert ann.get("/api/v1/users", params={"name_icontains": "NN"}).json()["count"] == 1
     found = ann.get("/api/v1/users", params={"name_contains": "n", "order_by": "-name"}).json()
     assert [row["username"] for row in found["results"]] == ["ben", "ann"]
     first = ann.get("/api/v1/users", params={"limit": 1, "order_by": "name"}).json()
@@ -180,7 +181,7 @@ def user_of(site, name):
 
 def test_token_survives_a_restart_until_it_is_long_expired(tmp_path):
     with site_with(tmp_path, "") as site:
-        token = site.database.write(lambda c: site.accounts.give_token(c, user_of(site, "demo")))
+        token = site.accounts.give_token(site.database, user_of(site, "demo"))
         assert site.accounts.authenticate(f"Token:{token}").name == "demo"
     with site_with(tmp_path, "", token_lifetime_s=60) as site:
         assert site.accounts.authenticate(f"Token:{token}").name == "demo"
@@ -202,7 +203,7 @@ def test_token_survives_a_restart_until_it_is_long_expired(tmp_path):
 
 def test_token_got_for_a_password_may_be_put_into_the_token_file(tmp_path):
     with site_with(tmp_path, "") as site:
-        token = site.database.write(lambda c: site.accounts.give_token(c, user_of(site, "demo")))
+        token = site.accounts.give_token(site.database, user_of(site, "demo"))
     (tmp_path / "token").write_text(token)
     with site_with(tmp_path, "") as site:
         assert (tmp_path / "token").read_text() == token

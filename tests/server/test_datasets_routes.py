@@ -341,3 +341,22 @@ def test_datasets_of_others_are_out_of_reach(api, alice, bob, shared_server):
 def api_in(api, folder):
     api.folder = folder
     return api
+
+
+def test_shares_of_a_dataset_let_read_and_append(api, alice):
+    """Read lets download and no more; write lets append and finalize, but not delete."""
+    api.folder = "/project/7/user/demo"
+    row = upload(api, "shared", lines([1]), "x.json").json()
+    other = api.post(DATASETS, {"name": "open", "folder_path": api.folder}).json()
+    me = alice.get("/api/v1/users/me").json()["id"]
+    route = f"{DATASETS}/{other['id']}"
+    for number in (row["id"], other["id"]):
+        assert api.post(f"{DATASETS}/{number}/shares", {"user": me}).status_code == 200
+    assert numbers(alice, row) == [1]
+    assert refused(alice.request("POST", f"{route}/records?format=json", data=lines([1])), 403)
+    assert refused(alice.post(f"{route}/finalize"), 403)
+    api.post(f"{route}/shares", {"user": me, "permissions": ["write"]})
+    assert alice.request("POST", f"{route}/records?format=json", data=lines([2])).status_code == 200
+    assert alice.post(f"{route}/finalize").status_code == 200
+    assert refused(alice.request("DELETE", route), 403)
+    assert numbers(alice, other) == [2]

@@ -121,7 +121,7 @@ def test_workfloes_that_are_not_there_are_not_found(api, number):
 def test_workfloe_lies_in_no_folder(api, floes):
     """It can be neither assigned to a path nor asked for its path, nor shared, nor linked to."""
     subject = {"resource_type": "workfloe", "id": floes[1]["dock"]["id"]}
-    assert refused(api.assign({**subject, "path": api.folder}), 404)
+    assert refused(api.assign({**subject, "path": api.folder}), 422, "bad_type")
     assert refused(api.post(f"{PATHS}/get", {"items": [subject]}), 404)
     assert refused(api.post(f"/api/v1/workfloes/{subject['id']}/shares", {"project": 7}), 422, "not_sharable")
     assert refused(api.post("/api/v1/storage/links", subject), 422, "not_linkable")
