@@ -124,7 +124,7 @@ class OrionSession(PathCalls, SharingCalls):
             raise BadResponse(response, "the answer holds no token")
         return token
 
-    # ------------------------------------------------------------------ resources
+    # ------------------------------------------------------------------ links and resources
 
     def get_link(self, link_dict: Mapping[str, Any]) -> OrionLink | RecordLink | ShardLink:
         """The object of a link's dict; its `get()` fetches what is linked to. Raises OrionLinkError."""
