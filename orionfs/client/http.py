@@ -40,7 +40,8 @@ CONNECTION_FAILED = 0
 
 DEFAULT_RETRIES: Mapping[int, int] = {CONNECTION_FAILED: 3, 429: 5, 502: 3, 503: 5, 504: 3}
 DEFAULT_BACKOFF = (1, 30)
-_POOL_SIZE = 64
+# Connections are made when they are needed; one that finds no place afterwards would be closed.
+_POOL_SIZE = 1024
 # A second time does the same as the first: may be sent again although an answer got lost.
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT"})
 _TELLING_HEADERS = ("X-Request-Id", "X-Amz-Request-Id", "X-Amz-Id-2", "X-Amz-Cf-Id", "X-Amzn-Trace-Id")
@@ -169,10 +170,14 @@ def _may_repeat(
 
 def is_nothing_sent(exc: BaseException) -> bool:
     """Whether this error of requests proves that the request never left this machine."""
-    unsent = (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
-    if isinstance(exc, unsent):
+    if isinstance(exc, requests.ConnectTimeout | requests.exceptions.SSLError):
         return True
     reason = getattr(exc.args[0], "reason", None) if exc.args else None
+    if isinstance(exc, requests.exceptions.ProxyError):
+        # A proxy that was reached may have passed the request on; one that refused a tunnel has not.
+        reason = getattr(reason, "original_error", reason)
+        if str(reason).startswith("Tunnel connection failed"):
+            return True
     return any(cls.__name__ == "NewConnectionError" for cls in type(reason).__mro__)
 
 

@@ -17,12 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from orionfs.server.accounts import FIRST_USER
 from orionfs.server.files import NewFile, insert_item
 from orionfs.server.paths import (
     Caller,
     Kind,
-    check_folder_name,
     check_item_name,
     is_unicode,
     join_path,
@@ -30,10 +28,12 @@ from orionfs.server.paths import (
 )
 from orionfs.server.problems import Refusal, ServeError
 from orionfs.server.sample_content import sample_files
+from orionfs.server.sample_items import ensure_folder, record_items, store_items
 from orionfs.server.site import Site
 from orionfs.server.store import Connection, get_setting, iso_time, put_setting
 from orionfs.server.tags import add_tags
-from orionfs.server.tree import Place, make_folder, need_write, walk
+from orionfs.server.tree import walk
+from orionfs.server.users_file import FIRST_USER
 
 _BATCH = 500
 _HOME = ("project", "1", "user", FIRST_USER)
@@ -55,7 +55,13 @@ def load_sample(site: Site) -> None:
     if site.database.read(lambda connection: get_setting(connection, "has_sample")):
         return
     loads = (Load(names, partial(io.BytesIO, content), tags=tags) for names, content, tags in sample_files())
-    _load_all(site, loads, lambda connection: put_setting(connection, "has_sample", 1))
+    items = store_items(site)
+
+    def finish(connection: Connection, caller: Caller) -> None:
+        record_items(site, connection, caller, items)
+        put_setting(connection, "has_sample", 1)
+
+    _load_all(site, loads, finish)
 
 
 def import_tree(site: Site, directory: Path) -> None:
@@ -90,26 +96,32 @@ def _loads_below(directory: Path, names: tuple[str, ...]) -> Iterator[Load]:
 
 
 def _load_all(
-    site: Site, loads: Iterable[Load], finish: Callable[[Connection], None] = lambda _connection: None
+    site: Site,
+    loads: Iterable[Load],
+    finish: Callable[[Connection, Caller], None] = lambda _connection, _caller: None,
 ) -> None:
+    """Load everything; `finish` is part of the last transaction."""
     user = next(user for user in site.accounts.users.values() if user.name == FIRST_USER)
     caller = site.accounts.caller(user, "1")
     iterator = iter(loads)
-    while batch := list(islice(iterator, _BATCH)):
-        try:
-            _load_batch(site, caller, batch, finish)
-        except Refusal as error:
-            raise ServeError(f"this can't be loaded: {error.detail}") from error
+    try:
+        while len(batch := list(islice(iterator, _BATCH))) == _BATCH:
+            _load_batch(site, caller, batch, lambda _connection, _caller: None)
+        _load_batch(site, caller, batch, finish)
+    except Refusal as error:
+        raise ServeError(f"this can't be loaded: {error.detail}") from error
 
 
-def _load_batch(site: Site, caller: Caller, batch: list[Load], finish: Callable[[Connection], None]) -> None:
+def _load_batch(
+    site: Site, caller: Caller, batch: list[Load], finish: Callable[[Connection, Caller], None]
+) -> None:
     contents: dict[int, tuple[str, int]] = {}
 
     def record(connection: Connection) -> None:
         for number, load in enumerate(batch):
             if number in contents or load.open_content is None:
                 _record(site, connection, caller, load, contents.get(number))
-        finish(connection)
+        finish(connection, caller)
 
     def is_new(connection: Connection) -> list[bool]:
         return [load.open_content is not None and not _is_there(connection, load) for load in batch]
@@ -146,7 +158,7 @@ def _store_content(site: Site, load: Load) -> tuple[str, int]:
 def _record(
     site: Site, connection: Connection, caller: Caller, load: Load, content: tuple[str, int] | None
 ) -> None:
-    place = _folder_at(site, connection, caller, load.names if content is None else load.names[:-1])
+    place = ensure_folder(site, connection, caller, load.names if content is None else load.names[:-1])
     if content is None:
         return
     key, size = content
@@ -166,12 +178,3 @@ def _record(
     )
     if load.tags:
         add_tags(connection, caller, Kind.FILE.value, item["id"], list(load.tags), None)
-
-
-def _folder_at(site: Site, connection: Connection, caller: Caller, names: tuple[str, ...]) -> Place:
-    places = walk(connection, names)
-    place = places[-1]
-    for name in names[len(places) - 1 :]:
-        need_write(caller, place.realm)
-        place = make_folder(connection, place, check_folder_name(name), caller.user.id, site.rules)
-    return place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -65,12 +66,19 @@ class Fake:
         self._lock = threading.Lock()
         self.requests: list[Seen] = []
         self.connections = 0
+        self.open_connections = 0
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
         self.on("GET", INFO_PATH, Reply(json=INFO))
 
     def on(self, method: str, path: str, *answers: Answer) -> None:
         """Answer these, one after the other, from now on."""
         self._answers[method, path] = list(answers)
+
+    def count(self, change: int) -> None:
+        """A connection more, or one less."""
+        with self._lock:
+            self.connections += max(change, 0)
+            self.open_connections += change
 
     def seen(self, path: str, method: str | None = None) -> list[Seen]:
         """Requests of a path so far."""
@@ -95,7 +103,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.fake.connections += 1
+        self.fake.count(1)
+
+    def finish(self) -> None:
+        super().finish()
+        self.fake.count(-1)
 
     def handle_any(self) -> None:
         try:
@@ -145,19 +157,24 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that gave up is no error of a test's; anything else is."""
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
 
 
 @contextmanager
-def running_fake() -> Iterator[Fake]:
-    """A fake that listens on loopback."""
+def running_fake(tls: ssl.SSLContext | None = None) -> Iterator[Fake]:
+    """A fake that listens on loopback, with TLS if there is a context for it."""
 
     class Handler(_Handler):
         pass
 
     server = _Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        # The handshake is the connection's own thread's matter.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     fake = Handler.fake = Fake(server)
+    if tls is not None:
+        fake.url = fake.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

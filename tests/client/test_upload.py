@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orionfs.client import File, OrionSession, errors, transfer
+from orionfs.client import File, OrionSession, errors, upload
 from tests.client.fake import INFO, INFO_PATH, Fake, Reply, Seen
 
 FILES = "/api/v3/storage/files"
@@ -21,7 +21,7 @@ ROW = {"id": 7, "name": "a", "path": "/p/a", "size": len(CONTENTS), "state": "re
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_RETRY_WAIT_S", 0.0)
+    monkeypatch.setattr(upload, "_RETRY_WAIT_S", 0.0)
 
 
 @pytest.fixture
@@ -144,13 +144,15 @@ def test_renewal_without_the_part_is_a_bad_response(
         File.upload(session, "a", large)
 
 
+@pytest.mark.parametrize("state", ["ready", "processing"])
 @pytest.mark.parametrize("fault", [Reply(is_reset=True), Reply(504)])
 def test_lost_answer_to_complete_is_looked_up(
-    fake: Fake, session: OrionSession, large: Path, parts: dict[int, bytes], fault: Reply
+    fake: Fake, session: OrionSession, large: Path, parts: dict[int, bytes], fault: Reply, state: str
 ) -> None:
+    """A stack may need a while until a completed file can be read: it is completed all the same."""
     fake.on("POST", f"{FILES}/7/complete", fault)
-    fake.on("GET", f"{FILES}/7", Reply(200, json=ROW))
-    assert File.upload(session, "a", large).id == 7
+    fake.on("GET", f"{FILES}/7", Reply(200, json={**ROW, "state": state}))
+    assert File.upload(session, "a", large).state == state
     assert len(fake.seen(f"{FILES}/7/complete")) == 1
     assert fake.seen(f"{FILES}/7", "DELETE") == []
 

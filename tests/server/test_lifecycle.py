@@ -15,9 +15,20 @@ import pytest
 import requests
 
 from orionfs.server.problems import ServeError
+from orionfs.server.sample_content import library
 from orionfs.server.site import open_site
 from orionfs.server.switches import Switches
-from tests.server.process import FILES, HOME, Api, failure_to_start, start_server, wait_until
+from tests.server.process import (
+    COLLECTIONS,
+    DATASETS,
+    FILES,
+    HOME,
+    WORKFLOES,
+    Api,
+    failure_to_start,
+    start_server,
+    wait_until,
+)
 from tests.server.test_files_routes import CONTENT, put_parts
 from tests.server.test_paths_routes import refused
 
@@ -252,7 +263,7 @@ def test_users_file_can_grow_between_starts(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[[users]]\nname = 'x'\n", "'token_file' is missing"),
+        ("[[users]]\nname = 'x'\n", "neither token_file nor password_file"),
         ("[[users]]\nname = 'a/b'\ntoken_file = 't'\n", "can't be the name of a user"),
         ("[[users]]\nname = 'x'\ntoken_file = 't'\n", "is in no project"),
         ("[[users]]\nname = 'x'\ntoken_file = 't'\nprojects = [9]\n", "project 9 that it does not"),
@@ -284,6 +295,30 @@ def test_sample_data_is_loaded_once(start):
     first.stop()
     with start(sample=True).api() as api:
         assert set(api.names(HOME)) == set(names) - {"README.txt"}
+        assert api.get(DATASETS).json()["count"] == 2
+
+
+def test_sample_has_datasets_a_collection_and_workfloes(start):
+    with start(sample=True).api() as api:
+        rows = api.ls(f"{HOME}/fragment-screen", types="dataset,collection").json()["results"]
+        found = {row["name"]: row for row in rows}
+        assert (found["library"]["count"], found["library"]["dirty"]) == (len(library()), False)
+        answer = api.get(f"{DATASETS}/{found['library']['id']}/download", params={"format": "smi"})
+        file = api.stat(f"{HOME}/fragment-screen/library.smi").json()
+        assert answer.content == api.content(file["id"])
+        assert found["poses"]["state"] == "close"
+        shards = f"{COLLECTIONS}/{found['poses']['id']}/shards"
+        listed = api.get(shards).json()["results"]
+        assert [(shard["name"], shard["state"]) for shard in listed] == [
+            ("poses-batch-1", "ready"),
+            ("poses-batch-2", "ready"),
+        ]
+        batch = api.stat(f"{HOME}/docking/poses/poses-batch-1.sdf").json()
+        content = api.get(f"{shards}/{listed[0]['id']}/download/", follow=True).content
+        assert content == api.content(batch["id"])
+        floes = api.get(WORKFLOES, params={"title": "docking", "state": "ready"}).json()["results"]
+        assert [floe["name"] for floe in floes] == ["Fragment Docking 1.1"]
+        assert len(api.get(f"{WORKFLOES}/{floes[0]['id']}").json()["specification"]["cubes"]) == 4
 
 
 def test_import_keeps_names_contents_and_times_and_is_repeatable(start, tmp_path):
