@@ -10,10 +10,11 @@ import os
 import sys
 
 from orionfs import __version__
-from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls
+from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls, describe
 from orionfs.client import OrionSession, SessionConfig, get_session, types
-from orionfs.config import OWN_CLIENT, Profile
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.failures import failure_of
+from orionfs.profiles import OWN_CLIENT, Profile, Token
 
 _REQUEST_TIMEOUT_S = 60  # Orion's load balancer cuts at 60 s; deadlines of calls are `remote`'s
 _UPLOAD_TIMEOUT_S = 3600.0
@@ -28,10 +29,26 @@ def connect(profile: Profile, change_deadline_s: float) -> SessionCalls:
         return _in_workers(profile)
     if profile.url is None or profile.token is None:
         raise StartupError(f"profile {profile.name} has no url and token", ExitStatus.CONFIG)
-    timeout_s = min(_REQUEST_TIMEOUT_S, change_deadline_s)
-    requests_session = get_session({}, request_timeout=timeout_s, agent=f"orionfs/{__version__}")
-    config = SessionConfig(url=profile.url, token=profile.token.value, project=profile.project)
-    return InProcess(Calls(OrionSession(config=config, requests_session=requests_session), types))
+    session = _own_session(profile, profile.url, profile.token.value, change_deadline_s)
+    return InProcess(Calls(session, types))
+
+
+def new_token(profile: Profile, password: str) -> Token:
+    """A new token of the profile's user from its own server, by password. Raises OrionFsError."""
+    session = _own_session(profile, profile.url or "", "", _REQUEST_TIMEOUT_S)
+    with session:
+        try:
+            return Token(session.retrieve_token(profile.username or "", password))
+        except Exception as exc:  # as in the bridge: a session may raise anything
+            raise failure_of("retrieve_token", (), describe(exc)) from exc
+
+
+def _own_session(profile: Profile, url: str, token: str, timeout_s: float) -> OrionSession:
+    requests_session = get_session(
+        {}, request_timeout=min(_REQUEST_TIMEOUT_S, timeout_s), agent=f"orionfs/{__version__}"
+    )
+    config = SessionConfig(url, token, profile.project, profile.username, profile.wire)
+    return OrionSession(config=config, requests_session=requests_session)
 
 
 def stack_name(profile: Profile) -> str:

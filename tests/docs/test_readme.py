@@ -17,9 +17,10 @@ import click
 import pytest
 
 from orionfs.cli.main import cli
-from orionfs.config import KNOWN_OPTIONS, PROFILE_KEYS, MountConfig, load_profile
+from orionfs.config import KNOWN_OPTIONS, MountConfig
 from orionfs.errors import ExitStatus
 from orionfs.failures import _BY_STATUS
+from orionfs.profiles import PROFILE_KEYS, load_profile
 from orionfs.server.accounts import read_users_file
 from orionfs.server.faults import parse_plan
 from orionfs.server.switches import Switches
