@@ -96,8 +96,8 @@ def config() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="File with the routes and keys that the server speaks.",
 )
-@click.option("--check/--no-check", default=True, help="Whether to connect before anything is written.")
-def profile(name: str, check: bool, **options: Any) -> int:
+@click.option("--no-check", is_flag=True, help="Write it without connecting first.")
+def profile(name: str, no_check: bool, **options: Any) -> int:
     """Make the profile NAME, or change what is given of it, and try it.
 
     What is missing is asked for on a terminal; tokens and passwords are not shown. Then Orion is asked
@@ -119,7 +119,7 @@ def profile(name: str, check: bool, **options: Any) -> int:
     old = (profiles.read_tables(path) or {}).get(name, {})
     values = _values(name, old if isinstance(old, dict) else {}, given, path)
     made = profiles.profile_of(name, values, path)
-    if check:
+    if not no_check:
         _try_out(made)
     profiles.write_profile(name, values)
     click.echo(f"profile {printable(repr(name))} is in {path}")

@@ -96,7 +96,7 @@ class OrionSession:
         """A new token for a user; the session's own token, if it has one, is not sent."""
         wire = self.transport.wire
         self.transport.server()
-        route = wire.routes.token
+        route = wire.routes.retrieve_token
         response = self.transport.plain(
             route.method,
             self.transport.base_url + route.path,

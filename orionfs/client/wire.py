@@ -32,7 +32,7 @@ class Routes:
     """Calls that belong to no single type of resource, and the steps of an upload and a download."""
 
     server_info: Route = Route("GET", "/api/v1/orionfs")
-    token: Route = Route("POST", "/api/v1/token")
+    retrieve_token: Route = Route("POST", "/api/v1/token")
     user_profile: Route = Route("GET", "/api/v1/users/me")
     current_project: Route = Route("GET", "/api/v1/projects/current")
     stat_path: Route = Route("GET", "/api/v1/storage/paths/stat")
