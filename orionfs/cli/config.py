@@ -114,6 +114,8 @@ def profile(name: str, no_check: bool, **options: Any) -> int:
     Exit statuses: 0 written, 1 the server is no orionfs server, 3 wrong configuration,
     4 wrong credentials, 5 Orion can't be reached.
     """
+    if not name:
+        raise click.UsageError("a profile needs a name")
     given = Given(**options)
     path = profiles.config_path()
     old = (profiles.read_tables(path) or {}).get(name, {})
@@ -132,7 +134,7 @@ def _values(name: str, old: Mapping[str, Any], given: Given, path: Path) -> Valu
     values = dict(old)
     if given.url is not None:
         url = profiles.check_url(given.url, "--url")
-        if url != old.get("url"):
+        if url != str(old.get("url", "")).rstrip("/"):
             # A token is for the host it was given for, and goes to no other.
             values = {key: value for key, value in values.items() if key not in ("token", "token_file")}
         values["url"] = url

@@ -170,7 +170,7 @@ def test_without_the_check_nothing_is_asked(path) -> None:
 
 
 def test_what_is_not_given_stays_as_it_was(path, fake) -> None:
-    run("profile", "lab", "--url", fake.url, "--token-stdin", stdin="good-secret\n")
+    profiles.write_profile("lab", {"url": f"{fake.url}/", "token": "good-secret"})
     done = run("profile", "lab", "--project", "2", "--url", fake.url)
     assert done.exit_code == 0, done.output
     assert profiles.load_profile("lab").token == profiles.Token("good-secret")
@@ -200,6 +200,17 @@ def test_profile_of_the_vendors_client_holds_neither_address_nor_token(path) -> 
     done = run("profile", "work", "--url", "http://h", "--no-check")
     assert "'url' in [profile.work]" in refused(done)
     assert run("profile", "work", "--token-stdin", stdin="a-secret\n").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["with space", "a.b", 'quo"ted', "new\nline", "ä\x1b"])
+def test_name_can_be_anything_but_nothing(path, name) -> None:
+    done = run("profile", name, "--client", "a:b", "--no-check")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("\n") == 2
+    assert "\x1b" not in done.stdout
+    assert profiles.load_profile(name).client == "a:b"
+    assert run("delete", name, "--yes").exit_code == 0
+    assert run("profile", "", "--client", "a:b", "--no-check").exit_code == 2
 
 
 def test_wire_file_is_found_from_wherever_it_is_used(path, home, monkeypatch) -> None:

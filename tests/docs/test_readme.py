@@ -334,6 +334,34 @@ def test_umount_counts_what_is_left_once(own_stand, server) -> None:
     assert server.direct.content(f"{Direct.home}/late.txt") == b"late\n"
 
 
+# -- profiles ------------------------------------------------------------------------------------
+
+
+def test_making_a_profile_says_what_the_readme_says(server, tmp_path) -> None:
+    (block,) = (block for block in readme.blocks("text") if "orionfs config profile" in block.text)
+    (step,) = readme.steps(block)
+    assert step.command.startswith("orionfs config profile lab ")
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text(server.token)
+    done = subprocess.run(
+        [sys.executable, "-m", *as_here(step.command, server, tmp_path).split()],
+        env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [as_here(line, server, tmp_path) for line in step.output]
+
+
+def as_here(line: str, server: Server, folder: Path) -> str:
+    """A line of the README with this test's server and folders in it."""
+    line = line.replace("http://127.0.0.1:8470", server.url).replace("~/lab/token", f"{folder}/token")
+    return line.replace("/home/you/.config", str(folder))
+
+
 # -- the library ---------------------------------------------------------------------------------
 
 
