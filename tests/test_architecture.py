@@ -175,10 +175,11 @@ def test_modules_that_wait_for_nothing_or_block_do_not_know_trio(unit) -> None:
     assert wrong == []
 
 
-def test_bridge_worker_stands_alone() -> None:
+@pytest.mark.parametrize("module", ["bridge.worker", "bridge.program"])
+def test_bridge_worker_stands_alone(module) -> None:
     """It runs under another interpreter: standard library only."""
     # At module level; what is imported within a function is for our own interpreter.
-    tree = modules()["bridge.worker"]
+    tree = modules()[module]
     names = set()
     for node in tree.body:
         if isinstance(node, ast.Import):
