@@ -32,6 +32,7 @@ RANKS: list[set[str]] = [
     {"journal", "content", "metacache", "inodes"},
     {"names", "ranges"},
     {"remote"},
+    {"unclear"},
     {"shapes", "bridge", "failures", "tasks"},
 ]
 # They may be imported from everywhere, and from each other downwards.

@@ -1,6 +1,6 @@
 """A call that its caller may stop waiting for.
 
-`remote` makes one handle a call and runs the call `within` it; whoever carries the call out in this
+`remote` makes one handle a call and lets it `carry` the call; whoever carries the call out in this
 context finds it with `current`, and says how it can be ended. Giving up may come from any thread, at
 any time, and ends nothing but this call. Must not know what calls are.
 """
@@ -11,8 +11,11 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import TypeVar
 
 __all__ = ["CallHandle", "current"]
+
+T = TypeVar("T")
 
 
 class CallHandle:
@@ -30,12 +33,11 @@ class CallHandle:
             if self._end is not None:
                 self._end()
 
-    @contextlib.contextmanager
-    def within(self) -> Iterator[None]:
-        """Make this the handle of the call that the block makes."""
+    def carry(self, call: Callable[[], T]) -> T:
+        """Make a call that this handle ends."""
         token = _CURRENT.set(self)
         try:
-            yield
+            return call()
         finally:
             _CURRENT.reset(token)
 
