@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ if sys.version_info >= (3, 8):
         found["package"] = str(getattr(package, "__file__", None) or list(package.__path__)[0])
         found["session"] = hasattr(importlib.import_module("orionclient.session"), "OrionSession")
         found["version"] = getattr(package, "__version__", None)
-        if found["version"] is None:
+        if found["session"] and found["version"] is None:
             from importlib import metadata
             found["version"] = metadata.version("openeye-orionplatform")
     except BaseException as exc:
@@ -117,7 +118,7 @@ def _named_by_user(name: str) -> tuple[str | None, str]:
     path = Path(name).expanduser()
     if path.is_dir():
         return None, f"this is a folder; its interpreter is needed, perhaps {path}/bin/python"
-    python = shutil.which(path if path.name == name else path.absolute())
+    python = shutil.which(name if path.name == name else str(path.absolute()))
     problem = "it can't be run" if path.exists() else "there is no such file or command"
     return (python, "") if python is not None else (None, problem)
 
@@ -177,40 +178,38 @@ def _problem_of(answer: dict[str, Any]) -> str | None:
 
 
 def _ask(python: str, limit_s: float) -> tuple[dict[str, Any] | None, str]:
-    try:
-        process = subprocess.Popen(
-            [python, "-c", _QUESTION],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return None, f"it can't be started: {error.strerror or error}"
-    try:
-        said = process.communicate(timeout=limit_s)[0]
-    except subprocess.TimeoutExpired as late:
-        said = late.output or b""  # something it has started may keep the pipe: the answer may be there
-        _end(process)
-    except BaseException:
-        _end(process)
-        raise
-    answer = _answer_in(said)
-    if answer is None and process.returncode == -signal.SIGKILL:
+    # Into a file: the end of a pipe would be waited for as long as anything the client starts holds it.
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                [python, "-c", _QUESTION],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return None, f"it can't be started: {error.strerror or error}"
+        is_late = not _ends_within(process, limit_s)
+        output.seek(0)
+        said = output.read()
+    if is_late:
         return None, f"its orionclient was not imported within {limit_s:g} s"
-    return (
-        answer,
-        f"it is no Python that works: {_short(said.decode('utf-8', 'replace')) or 'it said nothing'}",
-    )
+    text = _short(said.decode("utf-8", "replace"))
+    return _answer_in(said), f"it is no Python that works: {text or 'it said nothing'}"
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that was not waited for yet, with all that it has started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+def _ends_within(process: subprocess.Popen[bytes], limit_s: float) -> bool:
+    """Wait for the end of a process, or end it; what it has started ends in any case."""
+    try:
+        process.wait(limit_s)
+        return True
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _answer_in(said: bytes) -> dict[str, Any] | None:
