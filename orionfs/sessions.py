@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 
 from orionfs import __version__
-from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls, find_client
+from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls, describe, find_client
 from orionfs.client import OrionSession, SessionConfig, get_session, types
-from orionfs.config import OWN_CLIENT, VENDOR_CLIENT, Profile, Token, read_token_file
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.failures import failure_of
+from orionfs.profiles import OWN_CLIENT, VENDOR_CLIENT, Profile, Token, read_token_file
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,15 @@ def connect(profile: Profile, change_deadline_s: float) -> SessionCalls:
     if profile.client == VENDOR_CLIENT:
         return _of_vendor(profile)
     return _in_workers(profile)
+
+
+def new_token(profile: Profile, password: str) -> Token:
+    """A new token of the profile's user from its own server, by password. Raises OrionFsError."""
+    with _own_session(profile, Token(""), _REQUEST_TIMEOUT_S) as session:
+        try:
+            return Token(session.retrieve_token(profile.username or "", password))
+        except Exception as exc:  # as in the bridge: a session may raise anything
+            raise failure_of("retrieve_token", (), describe(exc)) from exc
 
 
 def stack_name(profile: Profile) -> str:
@@ -63,9 +73,8 @@ def _in_process(profile: Profile, timeout_s: float) -> SessionCalls:
 
 
 def _own_session(profile: Profile, token: Token, timeout_s: float) -> OrionSession:
-    assert profile.url is not None
     requests_session = get_session({}, request_timeout=timeout_s, agent=f"orionfs/{__version__}")
-    config = SessionConfig(url=profile.url, token=token.value, project=profile.project)
+    config = SessionConfig(profile.url or "", token.value, profile.project, profile.username, profile.wire)
     return OrionSession(config=config, requests_session=requests_session)
 
 

@@ -20,6 +20,7 @@ RANKS: list[set[str]] = [
     {"__main__"},
     {"cli"},
     {"daemon"},
+    {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel"},
     {"moves"},
     {"attributes", "files"},
@@ -36,7 +37,12 @@ RANKS: list[set[str]] = [
     {"shapes", "bridge", "failures", "tasks"},
 ]
 # They may be imported from everywhere, and from each other downwards.
-LEAVES: list[set[str]] = [{"config", "facts"}, {"models", "mountinfo", "private"}, {"errors"}, {"__init__"}]
+LEAVES: list[set[str]] = [
+    {"config", "facts"},
+    {"models", "mountinfo", "private", "profiles"},
+    {"errors"},
+    {"__init__"},
+]
 # They know nothing of the rest, and only those named know them.
 ISLANDS: dict[str, set[str]] = {"client": {"sessions"}, "server": {"cli"}}
 
@@ -46,7 +52,7 @@ DOORS: dict[str, set[str]] = {
     "cachetools": {"metacache"},
     "sqlite3": {"journal", "server"},
     "platformdirs": {"config"},
-    "tomlkit": {"config"},
+    "tomlkit": {"profiles"},
     "requests": {"client"},
     "urllib3": {"client"},
     "msgspec": {"client"},

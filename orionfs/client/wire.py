@@ -32,6 +32,7 @@ class Routes:
     """Calls that belong to no single type of resource, and the steps of an upload and a download."""
 
     server_info: Route = Route("GET", "/api/v1/orionfs")
+    retrieve_token: Route = Route("POST", "/api/v1/token")
     user_profile: Route = Route("GET", "/api/v1/users/me")
     current_project: Route = Route("GET", "/api/v1/projects/current")
     stat_path: Route = Route("GET", "/api/v1/storage/paths/stat")
@@ -66,6 +67,9 @@ class ResourceRoutes:
 class Keys:
     """Keys of JSON objects, query parameters and headers outside the records of resources."""
 
+    username: str = "username"
+    password: str = "password"
+    token: str = "token"
     project_header: str = "X-Orion-Project"
     token_form: str = "Token:{token}"
     results: str = "results"

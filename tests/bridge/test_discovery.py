@@ -12,8 +12,8 @@ import pytest
 
 from orionfs import sessions
 from orionfs.bridge import Discovery, discovery, find_client
-from orionfs.config import VENDOR_CLIENT, Profile
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.profiles import VENDOR_CLIENT, Profile
 from tests.bridge.conftest import children, wait_until
 
 PYTHON = sys.executable

@@ -14,7 +14,7 @@ import pytest
 from orionfs import sessions
 from orionfs.bridge import CallFailed, Calls, InProcess
 from orionfs.bridge.renewal import Renewal
-from orionfs.config import OWN_CLIENT, Profile, Token
+from orionfs.profiles import OWN_CLIENT, Profile, Token
 from orionfs.sessions import connect
 from tests.bridge.conftest import MakePool, wait_until
 from tests.client.embedded import REPOSITORY, Embedded
