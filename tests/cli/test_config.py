@@ -213,6 +213,14 @@ def test_name_can_be_anything_but_nothing(path, name) -> None:
     assert run("profile", "", "--client", "a:b", "--no-check").exit_code == 2
 
 
+def test_vendors_client_that_is_not_there_is_told_with_what_to_install(path) -> None:
+    before = path.read_bytes()
+    done = run("profile", "work", "--client", "vendor", "--client-python", "/none/python")
+    assert "OpenEye's client can't be used: " in refused(done)
+    assert done.exit_code == 3
+    assert path.read_bytes() == before
+
+
 def test_wire_file_is_found_from_wherever_it_is_used(path, home, monkeypatch) -> None:
     (home / "routes.toml").write_text("")
     monkeypatch.chdir(home)
@@ -221,6 +229,10 @@ def test_wire_file_is_found_from_wherever_it_is_used(path, home, monkeypatch) ->
     assert profiles.load_profile("lab").wire == home / "routes.toml"
     assert run("profile", "lab", "--client", "auto", "--no-check").exit_code == 0
     assert "routes" in refused(run("profile", "lab", "--wire", "no-routes.toml"))
+    (home / "routes.toml").write_text("[nonsense]\n")
+    done = run("profile", "lab")
+    assert "routes.toml: the file: 'nonsense' is not known" in refused(done)
+    assert done.exit_code == 3
 
 
 @pytest.mark.parametrize(
