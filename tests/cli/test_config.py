@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -282,6 +283,30 @@ def test_file_that_others_can_read_is_refused_by_every_command(path, command) ->
     done = run(*command)
     assert refused(done).endswith(f"mend it with: chmod 600 {path}\n")
     assert done.exit_code == 3
+
+
+@pytest.fixture
+def real_server(orionfs, home) -> Iterator[str]:
+    """The address of an embedded server with a user `ada`, whose password is known."""
+    (home / "ada.password").touch(mode=0o600)
+    (home / "ada.password").write_text("ada's secret\n")
+    users = home / "users.toml"
+    users.write_text('[[users]]\nname = "ada"\npassword_file = "ada.password"\nprojects = ["Demo"]\n')
+    with orionfs.start("serve", "--data", home / "data", "--users", users) as process:
+        assert process.stdout is not None
+        (url,) = re.findall(r"on (http://\S+) ", process.stdout.readline())
+        yield url
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_user_of_a_real_server_has_a_profile_by_password(path, real_server) -> None:
+    options = ("--url", real_server, "--username", "ada", "--password-stdin")
+    assert "does not accept user 'ada'" in refused(run("profile", "lab", *options, stdin="another\n"))
+    done = run("profile", "lab", *options, stdin="ada's secret\n")
+    assert done.exit_code == 0, done.output
+    assert "you are ada, in project Demo" in done.stdout
+    assert run("profile", "lab", "--project", "1").exit_code == 0
 
 
 # -- list, info, delete --------------------------------------------------------------------------
