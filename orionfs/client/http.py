@@ -106,6 +106,19 @@ class Retryable(HTTPAdapter):
             return answer
         raise answer
 
+    def close(self) -> None:
+        """Close all connections now; a later request opens new ones.
+
+        urllib3 closes a pool when nothing refers to it, and an error that broke a connection does so,
+        in a cycle, until garbage is collected.
+        """
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 (no mapping: iterating it is refused)
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()
+
     def _attempt(
         self, request: requests.PreparedRequest, timeout: Any, kwargs: dict[str, Any]
     ) -> requests.Response | requests.RequestException:

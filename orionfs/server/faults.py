@@ -8,8 +8,10 @@ into the scope.
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import json
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,19 +26,35 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ACTIONS = {"status", "delay", "cut", "reset", "garbage", "after_reset"}
-_FIELDS = {"method", "path", "nth", "times", "action", "status", "retry_after", "seconds", "after_bytes"}
+_FIELDS = {
+    "method",
+    "path",
+    "nth",
+    "times",
+    "every",
+    "action",
+    "status",
+    "retry_after",
+    "seconds",
+    "after_bytes",
+}
 _UNLIMITED = 2**62
+_DATE = re.compile(r"date\+(\d+)")
 
 
 @dataclass(slots=True)
 class Rule:
-    """One fault: which requests (from the `nth` on, `times` of them) and what happens to them."""
+    """One fault: which requests (from the `nth` on, each `every`-th, `times` of them), and what happens.
+
+    `retry_after` is sent as it is, but `date+N` as the HTTP date N seconds ahead.
+    """
 
     action: str
     path: re.Pattern[str]
     method: str = "*"
     nth: int = 1
     times: int = _UNLIMITED
+    every: int = 1
     status: int = 500
     retry_after: str | None = None
     seconds: float = 0.0
@@ -48,7 +66,15 @@ class Rule:
         if self.method not in ("*", method) or not self.path.search(path):
             return False
         self.seen += 1
-        return self.nth <= self.seen < self.nth + self.times
+        rounds, is_between = divmod(self.seen - self.nth, self.every)
+        return not is_between and 0 <= rounds < self.times
+
+    def retry_after_now(self) -> str | None:
+        """What the Retry-After header says at this moment."""
+        ahead = _DATE.fullmatch(self.retry_after or "")
+        if ahead is None:
+            return self.retry_after
+        return email.utils.formatdate(time.time() + int(ahead[1]), usegmt=True)
 
 
 def parse_plan(text: str) -> list[Rule]:
@@ -67,6 +93,8 @@ def _parse_rule(rule: dict[str, Any]) -> Rule:
     if rule["action"] not in _ACTIONS:
         raise ValueError(f"unknown action {rule['action']!r}; known are {', '.join(sorted(_ACTIONS))}")
     values = {name: value for name, value in rule.items() if value is not None}
+    if not (type(values.get("every", 1)) is int and values.get("every", 1) > 0):
+        raise ValueError(f"every is a whole number of at least 1, not {rule['every']!r}")
     return Rule(**{**values, "path": re.compile(rule.get("path", ""))})
 
 
@@ -133,7 +161,8 @@ class FaultLayer:
 
     async def _happen(self, fault: Rule, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.action == "status":
-            headers = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+            retry_after = fault.retry_after_now()
+            headers = {} if retry_after is None else {"Retry-After": retry_after}
             response: Response = _error(fault.status, "fault", "a fault of the plan", headers)
             await response(scope, receive, send)
         elif fault.action == "garbage":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
 import socket
 import time
@@ -38,6 +39,12 @@ def test_rule_counts_its_requests_from_nth_for_times():
     assert [rule.takes("PUT", "/x1") for _ in range(5)] == [False, True, True, False, False]
 
 
+def test_rule_takes_every_so_many_requests_from_nth_on():
+    (rule,) = parse_plan('{"rules": [{"nth": 2, "every": 3, "times": 2, "action": "reset"}]}')
+    taken = [number for number in range(1, 13) if rule.takes("GET", "/")]
+    assert taken == [2, 5]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -47,6 +54,7 @@ def test_rule_counts_its_requests_from_nth_for_times():
         '{"rules": [{"action": "explode"}]}',
         '{"rules": [{"action": "reset", "colour": "blue"}]}',
         '{"rules": [{"action": "reset", "path": "("}]}',
+        '{"rules": [{"action": "reset", "every": 0}]}',
     ],
 )
 def test_plan_that_makes_no_sense_is_refused(text):
@@ -74,6 +82,13 @@ def test_status_with_retry_after_and_then_all_is_well(server, api):
     assert answer.headers["X-Request-Id"]
     assert api.ls("/").status_code == 200
     assert server.log()[-2]["status"] == 503
+
+
+def test_retry_after_as_a_date_is_that_far_ahead(server, api):
+    server.misbehave({"path": "/ls$", "action": "status", "status": 429, "retry_after": "date+5", "times": 1})
+    before = int(time.time())
+    told = email.utils.parsedate_to_datetime(api.ls("/").headers["Retry-After"]).timestamp()
+    assert before + 5 <= told <= time.time() + 5
 
 
 def test_delay_of_one_request(server, api):
