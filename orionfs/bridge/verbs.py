@@ -89,3 +89,8 @@ class Verbs(ABC):
         """See `Calls.read_into`; only if `ranged`."""
         answer: int = self.call("read_into", kind, id, offset, length, fd, fd_offset)
         return answer
+
+    def documented(self, method: str, args: list[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Calls.documented`."""
+        answer: dict[str, Any] = self.call("documented", method, args, kwargs)
+        return answer

@@ -8,6 +8,7 @@ Must not know the mount.
 
 from __future__ import annotations
 
+import decimal
 import json
 import os
 import re
@@ -21,8 +22,46 @@ from typing import Any
 
 __all__ = ["CallFailed", "Calls", "describe", "read_message", "write_message"]
 
-CLASSES = {"file": "File", "dataset": "Dataset", "collection": "ShardCollection", "folder": "Folder"}
+CLASSES = {
+    "file": "File",
+    "dataset": "Dataset",
+    "collection": "ShardCollection",
+    "folder": "Folder",
+    "project": "Project",
+    "user": "OrionUser",
+    "workfloe": "WorkFloeSpec",
+}
 """Words for kinds of resources, and the classes of a session's `types` (Folder: our extension)."""
+
+DOCUMENTED_METHODS = frozenset(
+    {
+        "assign_paths",
+        "create_link",
+        "create_paths",
+        "create_resource",
+        "delete_resource",
+        "get_current_balance",
+        "get_current_project",
+        "get_link",
+        "get_paths",
+        "get_resource",
+        "get_user_profile",
+        "is_authenticated",
+        "list_resources",
+        "list_tags",
+        "ls_path",
+        "refresh_resource",
+        "refresh_resource_until",
+        "remove_paths",
+        "retrieve_token",
+        "share_resource",
+        "stat_path",
+        "tag_resource",
+        "unshare_resource",
+        "untag_resource",
+        "update_resource",
+    }
+)
 
 DOCUMENTED_ERRORS = frozenset(
     {
@@ -230,6 +269,29 @@ class Calls:
             raise CallFailed(_own_failure("OrionServiceError", detail))
         return count
 
+    def documented(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Any documented method by its name; `answer`, and the first resource's attributes as `resource`.
+
+        In arguments `{"kind": "file", "id": 5}` under the key `resource` stands for a resource,
+        `{"type": "file"}` for a class of `types`. A resource in the answer is its attributes; of an
+        iterator the first 100 are told.
+        """
+        if method not in DOCUMENTED_METHODS:
+            raise CallFailed(_own_failure("ValidationError", f"{method} is not documented"))
+        given = [self._meant(arg) for arg in args]
+        named = {name: self._meant(value) for name, value in kwargs.items()}
+        answer = getattr(self._session, method)(*given, **named)
+        subject = given[0] if given and hasattr(given[0], "id") else None
+        return {"answer": _told(answer), "resource": None if subject is None else _attributes(subject)}
+
+    def _meant(self, argument: Any) -> Any:
+        if isinstance(argument, dict) and set(argument) == {"type"}:
+            return self._class(argument["type"])
+        if isinstance(argument, dict) and set(argument) == {"resource"}:
+            reference = argument["resource"]
+            return self._resource(reference["kind"], reference["id"])
+        return argument
+
     def close(self) -> None:
         """Free what the session holds, where it offers that (our extension)."""
         close = getattr(self._session, "close", None)
@@ -266,6 +328,16 @@ class Calls:
                 self._held.popitem(last=False)
 
 
+def _told(answer: Any) -> Any:
+    """What a method answered, as plain data."""
+    is_simple, value = _simple(answer)
+    if is_simple:
+        return value
+    if hasattr(answer, "__next__"):
+        return [_told(each) for each in islice(answer, _FOUND_MAX)]
+    return {**_attributes(answer), "type": type(answer).__name__}
+
+
 def _own_failure(error: str, detail: str) -> dict[str, Any]:
     return {**describe(Exception(detail)), "error": error}
 
@@ -300,6 +372,8 @@ def _simple(value: Any) -> tuple[bool, Any]:
         return is_simple, {key: pair[1] for key, pair in zip(value, pairs)}  # noqa: B905 (since 3.10)
     if hasattr(value, "isoformat"):
         return True, value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return True, str(value)
     return False, None
 
 
