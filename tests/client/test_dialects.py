@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.server.renamed import renamed_wire_toml
 
 from orionfs.client import (
     Dataset,
@@ -27,6 +26,7 @@ from orionfs.client import (
     get_session,
 )
 from tests.client.embedded import Embedded, running_server
+from tests.server.renamed import renamed_wire_toml
 
 HOME = "/project/1/user/demo"
 PART_BYTES = 1 << 16
