@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orionfs.client import errors
+from orionfs.client import ShardCollection, errors
 from tests.contract.cases import CONTRACTS, Contract
 from tests.contract.subjects import Subject, Subjects, open_subjects
 from tests.contract.world import World, running_world
@@ -92,6 +92,12 @@ def test_token_that_is_not_valid_is_refused(contract: Contract, subjects: Subjec
 def test_balance_without_the_capability_is_a_bad_response(subjects: Subjects) -> None:
     with pytest.raises(errors.BadResponse):
         subjects.bob.get_current_balance()
+
+
+def test_refresh_until_ends_when_its_time_is_over(subjects: Subjects, world: World) -> None:
+    collection = subjects.session.get_resource(ShardCollection, world.new_collection().id)
+    with pytest.raises(errors.OrionTimeout):
+        subjects.session.refresh_resource_until(collection, "state", "close", timeout=1, sleep_time=1)
 
 
 class _Prepared:
