@@ -16,6 +16,7 @@ from pathlib import Path
 from orionfs import __version__
 from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls, describe, find_client
 from orionfs.client import OrionSession, SessionConfig, get_session, types
+from orionfs.client.errors import OrionError
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.failures import failure_of
 from orionfs.profiles import OWN_CLIENT, VENDOR_CLIENT, Profile, Token, read_token_file
@@ -75,7 +76,10 @@ def _in_process(profile: Profile, timeout_s: float) -> SessionCalls:
 def _own_session(profile: Profile, token: Token, timeout_s: float) -> OrionSession:
     requests_session = get_session({}, request_timeout=timeout_s, agent=f"orionfs/{__version__}")
     config = SessionConfig(profile.url or "", token.value, profile.project, profile.username, profile.wire)
-    return OrionSession(config=config, requests_session=requests_session)
+    try:
+        return OrionSession(config=config, requests_session=requests_session)
+    except OrionError as error:  # of the wire file: nothing has been sent yet
+        raise StartupError(f"profile {profile.name}: {error}", ExitStatus.CONFIG) from error
 
 
 class _NewestToken:

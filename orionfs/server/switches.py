@@ -39,7 +39,11 @@ class Switches:
     read_lag_s: float = _number(0.0, 0, "listings and stat lag this many seconds behind changes")
     part_bytes: int = _number(8 * _MEBI, 1, "size of one upload part, and of a file in one request")
     upload_max_bytes: int = _number(1024 * 1024 * _MEBI, 1, "largest file that is taken, in bytes")
+    shard_max_bytes: int = _number(5_000_000_000, 1, "largest contents of a shard, in bytes")
+    dataset_records_max: int = _number(1_000_000, 1, "most records of a dataset in one download")
+    balance: float = _number(1000.0, 0, "balance of the organization, in USD")
     url_lifetime_s: float = _number(3600.0, 0, "how long signed URLs hold, in seconds")
+    token_lifetime_s: float = _number(0.0, 0, "how long tokens got for a password hold, 0: for ever")
 
     def is_on(self, name: str) -> bool:
         """Whether the yes/no (or allowed/refused) switch `name` says yes (allowed)."""

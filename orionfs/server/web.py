@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -17,9 +18,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orionfs.server.exchange import exchange_of
+from orionfs.server.filters import Selection, parse_selection
+from orionfs.server.marks import system_tag_of
 from orionfs.server.paths import Caller
 from orionfs.server.problems import Refusal, bad_request, not_found, too_large
-from orionfs.server.rows import Json, Selection, envelope, parse_selection
+from orionfs.server.rows import Json, envelope
 from orionfs.server.site import Site
 from orionfs.server.store import Connection
 
@@ -27,6 +30,7 @@ _T = TypeVar("_T")
 Handler = Callable[[Site, Caller, Request], Awaitable[Response]]
 
 JSON_BODY_MAX_BYTES = 16 * 1024 * 1024
+_ID_DIGITS_MAX = 19  # of 2^63 - 1
 _CLIENT_GONE = 499
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -45,6 +49,9 @@ def api(path: str, methods: dict[str, Handler]) -> Route:
         user = site.accounts.authenticate(request.headers.get("authorization"))
         exchange_of(request.scope).user = user.name
         caller = site.accounts.caller(user, request.headers.get("x-orion-project"))
+        job = request.headers.get("x-orion-job")
+        if job is not None:
+            caller = replace(caller, system_tag=system_tag_of(job))
         handler = methods.get(request.method) or methods["GET"]
         return await handler(site, caller, request)
 
@@ -61,13 +68,13 @@ async def write(site: Site, work: Callable[[Connection], _T]) -> _T:
     return await run_in_threadpool(site.database.write, work)
 
 
-async def json_body(request: Request) -> Json:
+async def json_body(request: Request, limit_bytes: int = JSON_BODY_MAX_BYTES) -> Json:
     """The body as a JSON object. Refusal 400, 413."""
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
-        if len(content) > JSON_BODY_MAX_BYTES:
-            raise too_large(f"a JSON body has at most {JSON_BODY_MAX_BYTES} bytes")
+        if len(content) > limit_bytes:
+            raise too_large(f"a JSON body has at most {limit_bytes} bytes here")
     try:
         body = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -88,20 +95,20 @@ async def list_in_body(request: Request, key: str) -> list[Any]:
 def id_in_path(request: Request, name: str) -> int:
     """A number in the route's path; what can't be an id is not found."""
     text = request.path_params[name]
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    if not (text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS_MAX):
         raise not_found(f"there is nothing with the id {text}")
     return int(text)
 
 
 def selection_of(site: Site, request: Request) -> Selection:
     """The page that a listing request asks for. Refusal 400."""
-    return parse_selection(request.query_params, site.rules.switches.page_max)
+    return parse_selection(request.query_params.multi_items(), site.rules.switches.page_max)
 
 
 def page_answer(request: Request, selection: Selection, page: tuple[int, list[Json]]) -> Response:
     """A listing's answer."""
     base_url = str(request.url.replace(query=""))
-    return JSONResponse(envelope(base_url, request.query_params, selection, *page))
+    return JSONResponse(envelope(base_url, request.query_params.multi_items(), selection, *page))
 
 
 async def answer_refusal(_request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -213,6 +214,14 @@ def test_name_can_be_anything_but_nothing(path, name) -> None:
     assert run("profile", "", "--client", "a:b", "--no-check").exit_code == 2
 
 
+def test_vendors_client_that_is_not_there_is_told_with_what_to_install(path) -> None:
+    before = path.read_bytes()
+    done = run("profile", "work", "--client", "vendor", "--client-python", "/none/python")
+    assert "OpenEye's client can't be used: " in refused(done)
+    assert done.exit_code == 3
+    assert path.read_bytes() == before
+
+
 def test_wire_file_is_found_from_wherever_it_is_used(path, home, monkeypatch) -> None:
     (home / "routes.toml").write_text("")
     monkeypatch.chdir(home)
@@ -221,6 +230,10 @@ def test_wire_file_is_found_from_wherever_it_is_used(path, home, monkeypatch) ->
     assert profiles.load_profile("lab").wire == home / "routes.toml"
     assert run("profile", "lab", "--client", "auto", "--no-check").exit_code == 0
     assert "routes" in refused(run("profile", "lab", "--wire", "no-routes.toml"))
+    (home / "routes.toml").write_text("[nonsense]\n")
+    done = run("profile", "lab")
+    assert "routes.toml: the file: 'nonsense' is not known" in refused(done)
+    assert done.exit_code == 3
 
 
 @pytest.mark.parametrize(
@@ -270,6 +283,30 @@ def test_file_that_others_can_read_is_refused_by_every_command(path, command) ->
     done = run(*command)
     assert refused(done).endswith(f"mend it with: chmod 600 {path}\n")
     assert done.exit_code == 3
+
+
+@pytest.fixture
+def real_server(orionfs, home) -> Iterator[str]:
+    """The address of an embedded server with a user `ada`, whose password is known."""
+    (home / "ada.password").touch(mode=0o600)
+    (home / "ada.password").write_text("ada's secret\n")
+    users = home / "users.toml"
+    users.write_text('[[users]]\nname = "ada"\npassword_file = "ada.password"\nprojects = ["Demo"]\n')
+    with orionfs.start("serve", "--data", home / "data", "--users", users) as process:
+        assert process.stdout is not None
+        (url,) = re.findall(r"on (http://\S+) ", process.stdout.readline())
+        yield url
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def test_user_of_a_real_server_has_a_profile_by_password(path, real_server) -> None:
+    options = ("--url", real_server, "--username", "ada", "--password-stdin")
+    assert "does not accept user 'ada'" in refused(run("profile", "lab", *options, stdin="another\n"))
+    done = run("profile", "lab", *options, stdin="ada's secret\n")
+    assert done.exit_code == 0, done.output
+    assert "you are ada, in project Demo" in done.stdout
+    assert run("profile", "lab", "--project", "1").exit_code == 0
 
 
 # -- list, info, delete --------------------------------------------------------------------------

@@ -111,6 +111,12 @@ def without_a_token(path: Path) -> None:
     path.write_text('[profile.default]\nurl = "http://127.0.0.1:9"\n')
 
 
+def with_a_wire_file_that_is_none(path: Path) -> None:
+    path.with_name("routes.toml").write_text("[nonsense]\n")
+    with path.open("a") as file:
+        file.write('wire = "routes.toml"\n')
+
+
 @pytest.mark.parametrize(
     ("damage", "word"),
     [
@@ -119,6 +125,7 @@ def without_a_token(path: Path) -> None:
         (missing, "make it with: orionfs config profile default"),
         (folder, "can't be read: Is a directory"),
         (without_a_token, "has no token or token_file"),
+        (with_a_wire_file_that_is_none, "routes.toml: the file: 'nonsense' is not known"),
     ],
 )
 def test_config_that_can_t_be_used_is_told(refused, home, damage, word) -> None:
@@ -129,7 +136,8 @@ def test_config_that_can_t_be_used_is_told(refused, home, damage, word) -> None:
 
 
 def test_slip_of_the_pen_in_a_name_is_told_as_what_it_may_be(refused, home) -> None:
-    """It is a name of the vendor's client then, which is not there, or does not know it either."""
-    _, line = refused("--profile", "defualt")
+    """It is a name of the vendor's client then, which is not there."""
+    status, line = refused("--profile", "defualt")
+    assert status == 3
     path = profiles.config_path()
     assert f"({path} has no profile 'defualt', so it was taken for one of OpenEye's client)" in line
