@@ -25,7 +25,7 @@ from orionfs.bridge import CallFailed, SessionCalls
 from orionfs.errors import NoSuchName, OrionFsError, RemoteFailure, Throttled, TimedOut, Unreachable
 from orionfs.failures import failure_of, pause_before_retry_s, subject_of
 from orionfs.models import Account, Item, Key, Kind
-from orionfs.shapes import Page, read_item, read_page, read_tags
+from orionfs.shapes import Page, read_account, read_item, read_page, read_tags
 
 log = logging.getLogger(__name__)
 
@@ -112,18 +112,7 @@ class Remote:
 
     async def whoami(self, stack: str) -> Account:
         """The account of the session; `stack` names the stack where the session can't."""
-        answer = await self._read("whoami")
-        profile, project = answer.get("profile") or {}, answer.get("project") or {}
-        username = profile.get("username") or profile.get("name")
-        if not isinstance(username, str) or not username:
-            raise RemoteFailure("the user profile tells no user name")
-        return Account(
-            stack=str(answer.get("instance") or stack),
-            username=username,
-            user_id=profile.get("id"),
-            project_id=project.get("id"),
-            project_name=str(project.get("name") or project.get("id")),
-        )
+        return read_account(await self._read("whoami"), stack)
 
     # Folders and names
 

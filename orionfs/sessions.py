@@ -7,12 +7,14 @@ methods, in worker processes under its own interpreter. One door from the mount 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
+from dataclasses import replace
 
 from orionfs import __version__
 from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls
 from orionfs.client import OrionSession, SessionConfig, get_session, types
-from orionfs.config import OWN_CLIENT, Profile
+from orionfs.config import OWN_CLIENT, Profile, Token
 from orionfs.errors import ExitStatus, StartupError
 
 _REQUEST_TIMEOUT_S = 60  # Orion's load balancer cuts at 60 s; deadlines of calls are `remote`'s
@@ -32,6 +34,17 @@ def connect(profile: Profile, change_deadline_s: float) -> SessionCalls:
     requests_session = get_session({}, request_timeout=timeout_s, agent=f"orionfs/{__version__}")
     config = SessionConfig(url=profile.url, token=profile.token.value, project=profile.project)
     return InProcess(Calls(OrionSession(config=config, requests_session=requests_session), types))
+
+
+def connect_as_stranger(profile: Profile) -> SessionCalls | None:
+    """A session with the same stack whose token nobody has given; None where that can't be had.
+
+    It talks to no host that the profile's own session does not talk to.
+    """
+    if profile.client != OWN_CLIENT:
+        return None
+    made_up = Token(secrets.token_hex(20))
+    return connect(replace(profile, token=made_up, token_file=None), _REQUEST_TIMEOUT_S)
 
 
 def stack_name(profile: Profile) -> str:

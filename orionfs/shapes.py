@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orionfs.errors import RemoteFailure
-from orionfs.models import Item, Kind
+from orionfs.models import Account, Item, Kind
 
 _ROWS = ("results", "items", "data", "objects", "contents", "resources")
 _TOTALS = ("count", "total", "total_count")
@@ -70,6 +70,21 @@ def read_item(row: Any) -> Item:
         owner=_as_int(row.get("owner")),
         project=_as_int(row.get("project")),
         tags=read_tags(row["tags"]) if row.get("tags") is not None else None,
+    )
+
+
+def read_account(answer: Mapping[str, Any], stack: str) -> Account:
+    """Who a session works as, from `whoami`; `stack` names the stack where the session can't."""
+    profile, project = answer.get("profile") or {}, answer.get("project") or {}
+    username = profile.get("username") or profile.get("name")
+    if not isinstance(username, str) or not username:
+        raise RemoteFailure("the user profile tells no user name")
+    return Account(
+        stack=str(answer.get("instance") or stack),
+        username=username,
+        user_id=profile.get("id"),
+        project_id=project.get("id"),
+        project_name=str(project.get("name") or project.get("id")),
     )
 
 

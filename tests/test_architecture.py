@@ -21,7 +21,7 @@ RANKS: list[set[str]] = [
     {"cli"},
     {"daemon"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel"},
-    {"moves"},
+    {"moves", "probe"},
     {"attributes", "files"},
     {"staging"},
     {"fetch"},

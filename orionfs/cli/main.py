@@ -9,6 +9,7 @@ import click
 from orionfs import __version__
 from orionfs.cli.demo import demo
 from orionfs.cli.mount import mount
+from orionfs.cli.probe import probe
 from orionfs.cli.serve import serve
 from orionfs.cli.terminal import printable
 from orionfs.cli.umount import umount
@@ -66,7 +67,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, demo, serve):
+for command in (mount, umount, demo, serve, probe):
     cli.add_command(command)
 
 
