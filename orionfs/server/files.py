@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from orionfs.server.habits import completed_state, refuse_empty
 from orionfs.server.paths import (
     Caller,
     Kind,
@@ -22,7 +23,17 @@ from orionfs.server.paths import (
 )
 from orionfs.server.problems import Refusal, bad_request, conflict, invalid, not_found, too_large
 from orionfs.server.removing import move_resource, soft_delete
-from orionfs.server.rows import ORDER_COLUMNS, RECORD_COLUMNS, Json, Selection, get_record, make_rows
+from orionfs.server.rows import (
+    ORDER_COLUMNS,
+    PROCESSING,
+    READY,
+    RECORD_COLUMNS,
+    STATE_SQL,
+    Json,
+    Selection,
+    get_record,
+    make_rows,
+)
 from orionfs.server.store import Connection, Row, new_id
 from orionfs.server.tree import (
     Place,
@@ -36,7 +47,7 @@ from orionfs.server.tree import (
 )
 
 _FILE = Kind.FILE.value
-_READY = "ready"
+_COMPLETE = frozenset({READY, PROCESSING})
 _DESCRIPTION_MAX = 65536
 
 
@@ -159,6 +170,7 @@ def check_size(size: object, rules: Rules) -> int:
     """`size` as the length of a file. Refusal 422, 413."""
     if type(size) is not int or size < 0:
         raise invalid("size is a whole number of bytes")
+    refuse_empty(size, rules.switches)
     if size > rules.switches.upload_max_bytes:
         raise too_large(f"files have at most {rules.switches.upload_max_bytes} bytes")
     return size
@@ -171,7 +183,7 @@ def part_count(record: Row) -> int:
 
 def part_numbers(record: Row, numbers: object) -> list[int]:
     """Checked part numbers of an upload. Refusal 409 when it is complete, 422."""
-    if record["state"] == _READY:
+    if record["state"] in _COMPLETE:
         raise conflict(f"file {record['id']} is complete", "complete")
     if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
         raise invalid("numbers is a list of whole numbers")
@@ -212,7 +224,7 @@ def complete(connection: Connection, caller: Caller, file_id: int, parts: object
         raise conflict(f"file {file_id} was not uploaded in parts", "complete")
     if parts != part_count(record):
         raise conflict(f"file {file_id} has {part_count(record)} parts, not {parts}", "parts_missing")
-    if record["state"] != _READY:
+    if record["state"] not in _COMPLETE:
         received = connection.execute(
             "SELECT count(*), coalesce(sum(size), 0) FROM part WHERE resource = ?", (file_id,)
         ).fetchone()
@@ -222,7 +234,9 @@ def complete(connection: Connection, caller: Caller, file_id: int, parts: object
                 "parts_missing",
             )
         refuse_duplicate(connection, record["folder"], record["name"], rules)
-        connection.execute("UPDATE resource SET state = ? WHERE id = ?", (_READY, file_id))
+        connection.execute(
+            "UPDATE resource SET state = ? WHERE id = ?", (completed_state(rules.switches), file_id)
+        )
         connection.execute("DELETE FROM part WHERE resource = ?", (file_id,))
         place_resource(connection, file_id, Kind.FILE, record["folder"], record["name"])
     return make_rows(connection, [existing(connection, file_id)])[0]
@@ -286,11 +300,9 @@ def purge(connection: Connection, resource_ids: list[int], rules: Rules) -> list
     return [key for key in keys if key is not None]
 
 
-def list_files(
-    connection: Connection, caller: Caller, selection: Selection, rules: Rules
-) -> tuple[int, list[Json]]:
+def list_files(connection: Connection, caller: Caller, selection: Selection) -> tuple[int, list[Json]]:
     """Total and one page of all files that the caller may read and that are not deleted."""
-    if selection.state is not None and selection.state not in (_READY, "created", "uploading"):
+    if selection.state is not None and selection.state not in (*_COMPLETE, "created", "uploading"):
         raise bad_request(f"state can't be {selection.state!r}")
     conditions = [
         f"r.kind = '{_FILE}'",
@@ -305,7 +317,7 @@ def list_files(
     for condition, name, value in (
         ("r.name = :name", "name", selection.name),
         ("instr(r.name, :part) > 0", "part", selection.name_contains or None),
-        ("r.state = :state", "state", selection.state),
+        (f"{STATE_SQL} = :state", "state", selection.state),
     ):
         if value is not None:
             conditions.append(condition)
@@ -316,14 +328,11 @@ def list_files(
     records = connection.execute(
         f"SELECT {RECORD_COLUMNS} {where} ORDER BY {order} LIMIT :limit OFFSET :offset", values
     ).fetchall()
-    switches = rules.switches
-    return count, make_rows(
-        connection, records, with_size=switches.is_on("list_sizes"), with_tags=switches.is_on("list_tags")
-    )
+    return count, make_rows(connection, records)
 
 
 def need_ready(record: Row) -> Row:
     """The record of something whose contents can be read. Refusal 409."""
-    if record["state"] != _READY:
+    if record["state"] != READY:
         raise Refusal(409, "not_ready", f"{record['kind']} {record['id']} is {record['state']}")
     return record

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from orionfs.server import files
+from orionfs.server import files, habits
 from orionfs.server.paths import Caller, Kind
 from orionfs.server.problems import bad_request, not_found
 from orionfs.server.rows import Json, get_record, make_rows
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 async def list_files(site: Site, caller: Caller, request: Request) -> Response:
     """GET files: all that the caller may read, in any state, not deleted."""
     selection = selection_of(site, request)
-    page = await read(site, lambda c: files.list_files(c, caller, selection, site.rules))
+    page = await read(site, lambda c: files.list_files(c, caller, selection))
     return page_answer(request, selection, page)
 
 
@@ -81,7 +81,7 @@ async def upload_small(site: Site, caller: Caller, request: Request) -> Response
     """POST files/upload: a whole file in one request."""
     query = request.query_params
     limit_bytes = min(site.rules.switches.part_bytes, site.rules.switches.upload_max_bytes)
-    declared_length(request, limit_bytes)
+    habits.refuse_empty(declared_length(request, limit_bytes), site.rules.switches)
     project = query.get("project")
     if project is not None and not (project.isascii() and project.isdigit() and len(project) < 19):
         raise bad_request(f"project is a number: {project!r}")
@@ -101,7 +101,14 @@ async def upload_small(site: Site, caller: Caller, request: Request) -> Response
 
     def insert(connection: Connection) -> Json:
         record = files.insert_item(
-            connection, caller, Kind.FILE, target(connection), site.rules, state="ready", size=size, key=key
+            connection,
+            caller,
+            Kind.FILE,
+            target(connection),
+            site.rules,
+            state=habits.completed_state(site.rules.switches),
+            size=size,
+            key=key,
         )
         return make_rows(connection, [record])[0]
 
@@ -206,7 +213,10 @@ async def delete_file(site: Site, caller: Caller, request: Request) -> Response:
 async def download_file(site: Site, caller: Caller, request: Request) -> Response:
     """GET files/<id>/download: a redirect to a signed URL of its contents."""
     file_id = id_in_path(request, "id")
-    await read(site, lambda c: files.need_ready(files.get_file(c, caller, file_id)))
+    with_deleted = site.rules.switches.is_on("removed_downloads")
+    await read(
+        site, lambda c: files.need_ready(files.get_file(c, caller, file_id, with_deleted=with_deleted))
+    )
     return redirect_to_blob(site, file_id)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from orionfs.server import removing, tags, tree
+from orionfs.server import dialect, habits, removing, tags, tree
 from orionfs.server.accounts import Project
 from orionfs.server.paths import KINDS_OF_PLACES, Caller
 from orionfs.server.problems import bad_request, denied, not_found
@@ -20,6 +20,7 @@ from orionfs.server.web import (
     json_body,
     list_in_body,
     page_answer,
+    page_of,
     read,
     selection_of,
     site_of,
@@ -89,7 +90,9 @@ def _project_row(project: Project) -> Json:
 async def stat(site: Site, caller: Caller, request: Request) -> Response:
     """GET storage/paths/stat."""
     path = _path_of(request)
-    return JSONResponse(await read(site, lambda c: tree.stat(c, caller, path, site.rules)))
+    row = await read(site, lambda c: tree.stat(c, caller, path, site.rules))
+    switches = site.rules.switches
+    return JSONResponse(dialect.row_answer(habits.stat_told(row, switches), switches))
 
 
 async def ls(site: Site, caller: Caller, request: Request) -> Response:
@@ -97,7 +100,7 @@ async def ls(site: Site, caller: Caller, request: Request) -> Response:
     path = _path_of(request)
     selection = selection_of(site, request)
     page = await read(site, lambda c: tree.ls(c, caller, path, selection, site.rules))
-    return page_answer(request, selection, page)
+    return JSONResponse(dialect.listing_answer(page_of(request, selection, page), site.rules.switches))
 
 
 def _path_of(request: Request) -> str:
@@ -110,45 +113,59 @@ def _path_of(request: Request) -> str:
 async def create_paths(site: Site, caller: Caller, request: Request) -> Response:
     """POST storage/paths/create."""
     paths = await list_in_body(request, "paths")
+    _refuse_first(site, caller, "create", paths)
     rows = await write(site, lambda c: tree.create_folders(c, caller, paths, site.rules))
-    return JSONResponse({"results": rows}, 201)
+    return JSONResponse({"results": [habits.told(row, site.rules.switches) for row in rows]}, 201)
 
 
 async def remove_paths(site: Site, caller: Caller, request: Request) -> Response:
     """POST storage/paths/remove."""
     paths = await list_in_body(request, "paths")
+    _refuse_first(site, caller, "remove", paths)
     await write(site, lambda c: removing.remove_paths(c, caller, paths, site.rules))
     return Response(status_code=204)
 
 
 async def assign_paths(site: Site, caller: Caller, request: Request) -> Response:
     """POST storage/paths/assign."""
-    assignments = await list_in_body(request, "assignments")
+    asked = await list_in_body(request, "assignments")
+    _refuse_first(site, caller, "assign", asked)
+    assignments = [dialect.own_assignment(assignment, site.rules.switches) for assignment in asked]
     await write(site, lambda c: removing.assign(c, caller, assignments, site.rules))
     return Response(status_code=204)
 
 
+def _refuse_first(site: Site, caller: Caller, verb: str, subjects: list[Any]) -> None:
+    if site.rules.switches.is_on("busy"):
+        site.busy.refuse_first(caller.user.id, verb, subjects)
+
+
 async def get_paths(site: Site, caller: Caller, request: Request) -> Response:
     """POST storage/paths/get."""
-    items = await list_in_body(request, "items")
+    switches = site.rules.switches
+    asked = await list_in_body(request, "items")
+    if not all(isinstance(item, dict) for item in asked):
+        raise bad_request("items is a list of objects with resource_type and id")
+    items = [dialect.own_item(item, switches) for item in asked]
+    for item in items:
+        habits.refuse_folder_id(item.get("resource_type"), switches)
 
     def find_all(connection: Connection) -> list[Json]:
         return make_rows(connection, [removing.find_resource(connection, caller, item) for item in items])
 
-    if not all(isinstance(item, dict) for item in items):
-        raise bad_request("items is a list of objects with resource_type and id")
-    return JSONResponse({"results": await read(site, find_all)})
+    return JSONResponse(dialect.listing_answer({"results": await read(site, find_all)}, switches))
 
 
 async def list_tags(site: Site, caller: Caller, request: Request) -> Response:
     """GET storage/<type>/<id>/tags."""
-    kind, number = _tagged(request)
-    return JSONResponse(await read(site, lambda c: tags.list_tags(c, caller, kind, number)))
+    kind, number = _tagged(site, request)
+    listing = await read(site, lambda c: tags.list_tags(c, caller, kind, number))
+    return JSONResponse(dialect.listing_answer(listing, site.rules.switches))
 
 
 async def add_tags(site: Site, caller: Caller, request: Request) -> Response:
     """POST storage/<type>/<id>/tags."""
-    kind, number = _tagged(request)
+    kind, number = _tagged(site, request)
     body: dict[str, Any] = await json_body(request)
     answer = await write(
         site, lambda c: tags.add_tags(c, caller, kind, number, body.get("tags"), body.get("project"))
@@ -158,16 +175,17 @@ async def add_tags(site: Site, caller: Caller, request: Request) -> Response:
 
 async def remove_tags(site: Site, caller: Caller, request: Request) -> Response:
     """DELETE storage/<type>/<id>/tags with a body."""
-    kind, number = _tagged(request)
+    kind, number = _tagged(site, request)
     body: dict[str, Any] = await json_body(request)
     answer = await write(site, lambda c: tags.remove_tags(c, caller, kind, number, body.get("tags")))
     return JSONResponse(answer)
 
 
-def _tagged(request: Request) -> tuple[str, int]:
+def _tagged(site: Site, request: Request) -> tuple[str, int]:
     kind = KINDS_OF_PLACES.get(request.path_params["type"])
     if kind is None:
         raise not_found(f"there are no {request.path_params['type']}")
+    habits.refuse_folder_id(kind.value, site.rules.switches)
     return kind.value, id_in_path(request, "id")
 
 

@@ -19,9 +19,15 @@ from orionfs.server.store import Connection, Row, is_sql_id
 
 Json = dict[str, Any]
 
+READY = "ready"
+PROCESSING = "processing"
+# A file may be stored as "processing <until>": whether it still is, the clock says, and no task has to.
+STATE_SQL = f"""CASE WHEN r.state NOT LIKE '{PROCESSING} %' THEN r.state
+    WHEN CAST(substr(r.state, {len(PROCESSING) + 2}) AS REAL) > (julianday('now') - 2440587.5) * 86400.0
+    THEN '{PROCESSING}' ELSE '{READY}' END"""
 RECORD_COLUMNS = (
-    "r.id, r.kind, r.name, r.folder, r.realm, r.size, r.created, r.owner, r.project, r.state, r.deleted,"
-    " r.description, r.display_name, r.collection"
+    "r.id, r.kind, r.name, r.folder, r.realm, r.size, r.created, r.owner, r.project,"
+    f" {STATE_SQL} AS state, r.deleted, r.description, r.display_name, r.collection"
 )
 _ORDER_WORDS = {"id": "id", "name": "name", "created": "created", "size": "size", "type": "kind"}
 ORDER_COLUMNS = tuple(_ORDER_WORDS.values())
@@ -107,8 +113,8 @@ def envelope(
     }
 
 
-def make_row(record: Row, path: str, tags: Iterable[str] | None, *, with_size: bool = True) -> Json:
-    """The JSON row of a resource that is not a shard; None as tags leaves them out."""
+def make_row(record: Row, path: str, tags: Iterable[str]) -> Json:
+    """The JSON row of a resource that is not a shard."""
     kind = record["kind"]
     row: Json = {
         "resource_type": kind,
@@ -123,27 +129,23 @@ def make_row(record: Row, path: str, tags: Iterable[str] | None, *, with_size: b
         row["state"] = record["state"]
         row["deleted"] = record["deleted"]
         row["description"] = record["description"]
-        if with_size and record["size"] is not None:
+        if record["size"] is not None:
             row["size"] = record["size"]
     elif record["display_name"] is not None:
         row["display_name"] = record["display_name"]
-    if tags is not None:
-        row["tags"] = list(tags)
+    row["tags"] = list(tags)
     return row
 
 
-def make_rows(
-    connection: Connection, records: Sequence[Row], *, with_size: bool = True, with_tags: bool = True
-) -> list[Json]:
+def make_rows(connection: Connection, records: Sequence[Row]) -> list[Json]:
     """Rows of resources anywhere in the tree, at their current paths."""
     folders = folder_paths(connection, {record["folder"] for record in records})
-    tags = tags_of(connection, [record["id"] for record in records]) if with_tags else {}
+    tags = tags_of(connection, [record["id"] for record in records])
     return [
         make_row(
             record,
             path_in(folders.get(record["folder"], ""), record["name"]),
-            tags.get(record["id"], ()) if with_tags else None,
-            with_size=with_size,
+            tags.get(record["id"], ()),
         )
         for record in records
     ]

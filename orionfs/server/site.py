@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from orionfs.server.accounts import (
 )
 from orionfs.server.blobs import Blobs, Seals
 from orionfs.server.files import purge
+from orionfs.server.habits import BusyTries
 from orionfs.server.problems import ServeError
 from orionfs.server.signing import Signer, load_key
 from orionfs.server.store import Clock, Connection, Database, get_setting
@@ -47,6 +48,7 @@ class Site:
     accounts: Accounts
     instance: str
     version: str
+    busy: BusyTries = field(default_factory=BusyTries)
 
 
 @contextmanager

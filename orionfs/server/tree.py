@@ -22,7 +22,7 @@ from orionfs.server.paths import (
     split_path,
 )
 from orionfs.server.problems import bad_request, conflict, denied, not_found
-from orionfs.server.rows import RECORD_COLUMNS, Json, Selection, make_row, path_in, tags_of
+from orionfs.server.rows import RECORD_COLUMNS, STATE_SQL, Json, Selection, make_row, path_in, tags_of
 from orionfs.server.store import FOREVER, LATEST, Clock, Connection, Row, get_setting, new_id
 from orionfs.server.switches import Switches
 
@@ -148,17 +148,10 @@ def ls(
         find(connection, caller, names, rules, at)
         raise bad_request(f"{path} is no folder", "not_a_folder")
     count, records = _page(connection, caller, places[-1], selection, at)
-    with_tags = rules.switches.is_on("list_tags")
-    tags = tags_of(connection, [record["id"] for record in records]) if with_tags else {}
+    tags = tags_of(connection, [record["id"] for record in records])
     folder_path = join_path(names)
-    with_size = rules.switches.is_on("list_sizes")
     return count, [
-        make_row(
-            record,
-            path_in(folder_path, record["name"]),
-            tags.get(record["id"], ()) if with_tags else None,
-            with_size=with_size,
-        )
+        make_row(record, path_in(folder_path, record["name"]), tags.get(record["id"], ()))
         for record in records
     ]
 
@@ -173,7 +166,7 @@ def _page(
     # Only these two orders need more of each candidate than the index of its folder holds.
     joined = "JOIN resource r ON r.id = p.resource" if selection.order_column in ("created", "size") else ""
     records = connection.execute(
-        f"""SELECT r.id, r.kind, q.name, r.size, r.created, r.owner, r.project, r.state,
+        f"""SELECT r.id, r.kind, q.name, r.size, r.created, r.owner, r.project, {STATE_SQL} AS state,
                    NULL AS deleted, r.description, r.display_name
             FROM (SELECT p.resource, p.name FROM placement p {joined} WHERE {conditions}
                   ORDER BY {inner} LIMIT :limit OFFSET :offset) q
@@ -210,6 +203,15 @@ def _conditions(caller: Caller, place: Place, selection: Selection, at: float) -
     return " AND ".join(conditions), values
 
 
+def equals_of(connection: Connection, record: Row) -> list[Row]:
+    """Whatever else is shown under the name of this resource in its folder."""
+    return connection.execute(
+        f"""SELECT {RECORD_COLUMNS}, r.is_fixed FROM placement p JOIN resource r ON r.id = p.resource
+            WHERE p.folder = :folder AND p.name = :name AND p.resource != :besides AND {_SHOWN}""",
+        {"folder": record["folder"], "name": record["name"], "besides": record["id"], "at": LATEST},
+    ).fetchall()
+
+
 def create_folders(connection: Connection, caller: Caller, paths: list[object], rules: Rules) -> list[Json]:
     """Make folders, all or none. Refusal 409 for what exists, 404 for a missing parent."""
     return [_create_folder(connection, caller, path, rules) for path in paths]
@@ -220,6 +222,8 @@ def _create_folder(connection: Connection, caller: Caller, path: object, rules: 
     places = walk(connection, names)
     missing = len(names) + 1 - len(places)
     need_read(caller, places[-1].realm)
+    if missing == 0 and rules.switches.is_on("create_existing"):
+        return make_row(_record_of(connection, places[-1].id), join_path(names), ())
     if missing == 0:
         raise conflict(f"{path} exists", "exists")
     if missing > 1 and not rules.switches.is_on("create_parents"):

@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from orionfs.server import habits
 from orionfs.server.exchange import exchange_of
-from orionfs.server.paths import Caller
+from orionfs.server.paths import Caller, User
 from orionfs.server.problems import Refusal, bad_request, not_found, too_large
 from orionfs.server.rows import Json, Selection, envelope, parse_selection
 from orionfs.server.site import Site
@@ -42,13 +44,20 @@ def api(path: str, methods: dict[str, Handler]) -> Route:
 
     async def endpoint(request: Request) -> Response:
         site = site_of(request)
-        user = site.accounts.authenticate(request.headers.get("authorization"))
+        user = _authenticated(site, request)
         exchange_of(request.scope).user = user.name
         caller = site.accounts.caller(user, request.headers.get("x-orion-project"))
         handler = methods.get(request.method) or methods["GET"]
         return await handler(site, caller, request)
 
     return Route(path, endpoint, methods=list(methods))
+
+
+def _authenticated(site: Site, request: Request) -> User:
+    try:
+        return site.accounts.authenticate(request.headers.get("authorization"))
+    except Refusal as refusal:
+        raise habits.as_unauthenticated(refusal, site.rules.switches) from None
 
 
 async def read(site: Site, work: Callable[[Connection], _T]) -> _T:
@@ -95,13 +104,22 @@ def id_in_path(request: Request, name: str) -> int:
 
 def selection_of(site: Site, request: Request) -> Selection:
     """The page that a listing request asks for. Refusal 400."""
-    return parse_selection(request.query_params, site.rules.switches.page_max)
+    switches = site.rules.switches
+    query = QueryParams(habits.heeded(request.query_params.multi_items(), switches))
+    return habits.paged(parse_selection(query, switches.page_max), switches)
+
+
+def page_of(request: Request, selection: Selection, page: tuple[int, list[Json]]) -> Json:
+    """A page with its envelope, its rows as listings tell them."""
+    switches = site_of(request).rules.switches
+    base_url = str(request.url.replace(query=""))
+    rows = [habits.listed(row, switches) for row in page[1]]
+    return envelope(base_url, request.query_params, selection, page[0], rows)
 
 
 def page_answer(request: Request, selection: Selection, page: tuple[int, list[Json]]) -> Response:
     """A listing's answer."""
-    base_url = str(request.url.replace(query=""))
-    return JSONResponse(envelope(base_url, request.query_params, selection, *page))
+    return JSONResponse(page_of(request, selection, page))
 
 
 async def answer_refusal(_request: Request, error: Exception) -> Response:
