@@ -31,6 +31,7 @@ REFUSALS = (InvalidCall, Conflict, NoSuchName, AccessDenied, FileTooLarge)
 
 _SERVICE_UNAVAILABLE = 503
 _LOOK_EVERY_S = 0.1
+_TRIES = 4
 _UNREACHABLE_TRIES = 2
 _PAGES_MAX = 100
 
@@ -156,7 +157,7 @@ class Desk:
 
 
 def _may_be_asked_again(error: OrionFsError, attempt: int) -> bool:
-    return not isinstance(error, Unreachable) or attempt <= _UNREACHABLE_TRIES
+    return attempt <= (_UNREACHABLE_TRIES if isinstance(error, Unreachable) else _TRIES)
 
 
 def _did_nothing(error: OrionFsError, _attempt: int) -> bool:
