@@ -27,7 +27,7 @@ class WithSwitches(click.Command):
             formatter.write_text(NO_EXTRA)
             return
         _write_list(formatter, "Switches of --set: what nobody outside knows of Orion", describe_switches())
-        _write_list(formatter, "Settings of --set: sizes and lifetimes", describe_settings())
+        _write_list(formatter, "Settings of --set: sizes, lifetimes and the like", describe_settings())
 
 
 def _write_list(formatter: click.HelpFormatter, title: str, lines: list[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 import stat as stat_modes
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -294,14 +295,20 @@ def issue_tokens(connection: Connection, token_files: Mapping[str, Path], signer
     if len(set(token_files.values())) < len(token_files):
         raise ServeError("two users have one token file")
     for name, path in token_files.items():
-        stored = connection.execute("SELECT token_hash FROM account WHERE name = ?", (name,)).fetchone()[0]
-        present = _read_token(path)
-        if present is not None and stored is not None and signer.token_hash(present) == stored:
-            continue
-        token = new_token()
-        write_private(path, token.encode() + b"\n")
+        account, token = _user_id(connection, name), _read_token(path)
+        is_known = (
+            token is not None
+            and connection.execute(
+                "SELECT 1 FROM token WHERE hash = ? AND account = ?", (signer.token_hash(token), account)
+            ).fetchone()
+        )
+        connection.execute("DELETE FROM token WHERE account = ? AND is_in_file", (account,))
+        if token is None or not is_known:
+            token = new_token()
+            write_private(path, token.encode() + b"\n")
         connection.execute(
-            "UPDATE account SET token_hash = ? WHERE name = ?", (signer.token_hash(token), name)
+            "INSERT OR REPLACE INTO token VALUES (?, ?, ?, 1)",
+            (signer.token_hash(token), account, time.time()),
         )
 
 
@@ -327,11 +334,10 @@ def load_accounts(connection: Connection, signer: Signer) -> Accounts:
     for project, account in connection.execute("SELECT project, account FROM member"):
         members.setdefault(account, set()).add(project)
     users = {}
-    for row in connection.execute("SELECT * FROM account"):
-        if row["token_hash"] is not None:
-            users[row["token_hash"]] = User(
-                row["id"], row["name"], row["default_project"], frozenset(members.get(row["id"], ()))
-            )
+    for row in connection.execute("SELECT t.hash, a.* FROM token t JOIN account a ON a.id = t.account"):
+        users[row["hash"]] = User(
+            row["id"], row["name"], row["default_project"], frozenset(members.get(row["id"], ()))
+        )
     projects = {
         row["id"]: Project(row["id"], row["name"], row["owner"], row["created"])
         for row in connection.execute("SELECT * FROM project")

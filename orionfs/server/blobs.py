@@ -145,6 +145,10 @@ class Blobs:
         """A writer for one part of an upload, at its offset in the blob."""
         return BlobWriter(os.open(self.path(key), os.O_WRONLY | os.O_CLOEXEC), offset, seal)
 
+    def reopen(self, key: str, offset: int) -> BlobWriter:
+        """A writer for what follows the first `offset` bytes; nobody else may write to this blob."""
+        return BlobWriter(os.open(self.path(key), os.O_WRONLY | os.O_CLOEXEC), offset, None)
+
     def remove(self, keys: Iterable[str | None]) -> None:
         """Remove blobs; those that are gone already are no error."""
         for key in keys:

@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from orionfs.server import files, habits
+from orionfs.server import files, habits, uploads
+from orionfs.server.items_routes import item_handlers
 from orionfs.server.paths import Caller, Kind
 from orionfs.server.problems import bad_request, not_found
 from orionfs.server.rows import Json, get_record, make_rows
@@ -21,22 +22,13 @@ from orionfs.server.web import (
     api,
     id_in_path,
     json_body,
-    page_answer,
     read,
-    selection_of,
     site_of,
     write,
 )
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-
-
-async def list_files(site: Site, caller: Caller, request: Request) -> Response:
-    """GET files: all that the caller may read, in any state, not deleted."""
-    selection = selection_of(site, request)
-    page = await read(site, lambda c: files.list_files(c, caller, selection))
-    return page_answer(request, selection, page)
 
 
 async def create_file(site: Site, caller: Caller, request: Request) -> Response:
@@ -62,40 +54,32 @@ async def create_file(site: Site, caller: Caller, request: Request) -> Response:
             key=key,
             part_bytes=part_bytes,
         )
-        row = make_rows(connection, [record])[0]
-        numbers = range(1, files.part_count(record) + 1)
-        row["upload"] = {"part_bytes": part_bytes, "parts": _signed_parts(site, record["id"], numbers)}
-        return row
+        upload = uploads.upload_of_file(record)
+        assert upload is not None
+        return {**make_rows(connection, [record])[0], "upload": signed_upload(site, upload)}
 
     return JSONResponse(await write(site, insert), 201)
 
 
-def _signed_parts(site: Site, file_id: int, numbers: list[int] | range) -> list[Json]:
+def signed_upload(site: Site, upload: uploads.Upload) -> Json:
+    """How new contents want to be sent: the size of parts, and a URL for each."""
+    numbers = range(1, upload.part_count + 1)
+    return {"part_bytes": upload.part_bytes, "parts": signed_parts(site, upload.id, numbers)}
+
+
+def signed_parts(site: Site, upload_id: int, numbers: list[int] | range) -> list[Json]:
+    """URLs of the parts with these numbers."""
     return [
-        {"number": number, "url": site.signer.sign_url("PUT", f"/blobs/upload/{file_id}/{number}")}
+        {"number": number, "url": site.signer.sign_url("PUT", f"/blobs/upload/{upload_id}/{number}")}
         for number in numbers
     ]
 
 
 async def upload_small(site: Site, caller: Caller, request: Request) -> Response:
     """POST files/upload: a whole file in one request."""
-    query = request.query_params
     limit_bytes = min(site.rules.switches.part_bytes, site.rules.switches.upload_max_bytes)
     habits.refuse_empty(declared_length(request, limit_bytes), site.rules.switches)
-    project = query.get("project")
-    if project is not None and not (project.isascii() and project.isdigit() and len(project) < 19):
-        raise bad_request(f"project is a number: {project!r}")
-
-    def target(connection: Connection) -> files.NewFile:
-        return files.target_of(
-            connection,
-            caller,
-            query.get("name"),
-            query.get("folder_path"),
-            None if project is None else int(project),
-            site.rules,
-        )
-
+    target = target_in_query(site, caller, request)
     await read(site, target)
     key, size = await store_body(site, request, limit_bytes)
 
@@ -113,6 +97,26 @@ async def upload_small(site: Site, caller: Caller, request: Request) -> Response
         return make_rows(connection, [record])[0]
 
     return JSONResponse(await keep_or_remove(site, key, insert), 201)
+
+
+def target_in_query(site: Site, caller: Caller, request: Request) -> Callable[[Connection], files.NewFile]:
+    """Looks where the item goes that a request's parameters tell to make. Refusal 400 at once, more later."""
+    query = request.query_params
+    project = query.get("project")
+    if project is not None and not (project.isascii() and project.isdigit() and len(project) < 19):
+        raise bad_request(f"project is a number: {project!r}")
+
+    def target(connection: Connection) -> files.NewFile:
+        return files.target_of(
+            connection,
+            caller,
+            query.get("name"),
+            query.get("folder_path"),
+            None if project is None else int(project),
+            site.rules,
+        )
+
+    return target
 
 
 async def store_body(site: Site, request: Request, limit_bytes: int) -> tuple[str, int]:
@@ -141,9 +145,9 @@ async def renew_parts(site: Site, caller: Caller, request: Request) -> Response:
     numbers = (await json_body(request)).get("numbers")
 
     def check(connection: Connection) -> list[int]:
-        return files.part_numbers(files.get_file_to_change(connection, caller, file_id), numbers)
+        return files.get_upload(connection, caller, file_id).check_numbers(numbers)
 
-    return JSONResponse({"parts": _signed_parts(site, file_id, await read(site, check))})
+    return JSONResponse({"parts": signed_parts(site, file_id, await read(site, check))})
 
 
 async def put_part(request: Request) -> Response:
@@ -152,11 +156,11 @@ async def put_part(request: Request) -> Response:
     _check_signature(site, request)
     file_id, number = id_in_path(request, "id"), id_in_path(request, "number")
     with site.seals.hold(file_id) as seal:
-        target = await write(site, lambda c: files.begin_part(c, file_id, number))
+        target = await write(site, lambda c: uploads.begin_part(c, file_id, number))
         declared_length(request, target.size_bytes)
         with await run_in_threadpool(site.blobs.open_part, target.key, target.offset, seal) as writer:
             size = await receive_into(request, writer, target.size_bytes)
-        await write(site, lambda c: files.end_part(c, file_id, number, size))
+        await write(site, lambda c: uploads.end_part(c, file_id, number, size))
     return Response(status_code=204)
 
 
@@ -179,44 +183,16 @@ async def complete_file(site: Site, caller: Caller, request: Request) -> Respons
     return JSONResponse(await run_in_threadpool(complete))
 
 
-async def get_file(site: Site, caller: Caller, request: Request) -> Response:
-    """GET files/<id>: its row, also when it is deleted."""
-    file_id = id_in_path(request, "id")
-
-    def find(connection: Connection) -> Json:
-        return make_rows(connection, [files.get_file(connection, caller, file_id, with_deleted=True)])[0]
-
-    return JSONResponse(await read(site, find))
-
-
-async def update_file(site: Site, caller: Caller, request: Request) -> Response:
-    """PATCH files/<id>: name, description."""
-    file_id = id_in_path(request, "id")
-    changes = await json_body(request)
-    return JSONResponse(await write(site, lambda c: files.update(c, caller, file_id, changes, site.rules)))
-
-
-async def delete_file(site: Site, caller: Caller, request: Request) -> Response:
-    """DELETE files/<id>: softly, or for good with immediate=true."""
-    file_id = id_in_path(request, "id")
-    immediate = request.query_params.get("immediate", "false").lower() in ("true", "1")
-
-    def delete(connection: Connection) -> list[str]:
-        record = files.get_file(connection, caller, file_id, with_deleted=True)
-        return files.delete(connection, caller, record, site.rules, immediate=immediate)
-
-    keys = await write(site, delete)
-    await run_in_threadpool(site.blobs.remove, keys)
-    return Response(status_code=204)
-
-
 async def download_file(site: Site, caller: Caller, request: Request) -> Response:
     """GET files/<id>/download: a redirect to a signed URL of its contents."""
     file_id = id_in_path(request, "id")
     with_deleted = site.rules.switches.is_on("removed_downloads")
-    await read(
-        site, lambda c: files.need_ready(files.get_file(c, caller, file_id, with_deleted=with_deleted))
-    )
+
+    def need_contents(connection: Connection) -> None:
+        record = files.get_item(connection, caller, Kind.FILE, file_id, with_deleted=with_deleted)
+        files.need_ready(record)
+
+    await read(site, need_contents)
     return redirect_to_blob(site, file_id)
 
 
@@ -249,10 +225,12 @@ async def get_blob(request: Request) -> Response:
         raise
 
 
+_GENERIC = item_handlers(Kind.FILE)
+
 ROUTES: list[BaseRoute] = [
-    api("/api/v3/storage/files", {"GET": list_files, "POST": create_file}),
+    api("/api/v3/storage/files", {"GET": _GENERIC.list, "POST": create_file}),
     api("/api/v3/storage/files/upload", {"POST": upload_small}),
-    api("/api/v3/storage/files/{id}", {"GET": get_file, "PATCH": update_file, "DELETE": delete_file}),
+    api("/api/v3/storage/files/{id}", _GENERIC.of_one),
     api("/api/v3/storage/files/{id}/parts", {"POST": renew_parts}),
     api("/api/v3/storage/files/{id}/complete", {"POST": complete_file}),
     api("/api/v3/storage/files/{id}/download", {"GET": download_file}),

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from orionfs.server import dialect
+from orionfs.server.filters import Selection
 from orionfs.server.paths import Kind
 from orionfs.server.problems import Refusal, conflict, invalid, not_found
-from orionfs.server.rows import PROCESSING, READY, Json, Selection
+from orionfs.server.rows import PROCESSING, READY, Json
 from orionfs.server.switches import Switches
 
 ALL_ROWS = 2**62

@@ -27,6 +27,7 @@ class Kind(Enum):
     COLLECTION = "collection"
     FOLDER = "folder"
     SHARD = "shard"
+    WORKFLOE = "workfloe"
 
 
 KINDS_OF_PLACES = {
@@ -34,6 +35,7 @@ KINDS_OF_PLACES = {
     "datasets": Kind.DATASET,
     "collections": Kind.COLLECTION,
     "folders": Kind.FOLDER,
+    "workfloes": Kind.WORKFLOE,
 }
 
 
@@ -45,16 +47,24 @@ class User:
     name: str
     default_project: int
     project_ids: frozenset[int]
+    email: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the account, the project its session is configured with, the realms it may use."""
+    """Who asks: the account, the project its session is configured with, the realms it may use.
+
+    `system_tag` is the tag of whatever this request makes, when a job of the platform sent it.
+    """
 
     user: User
     project_id: int
     readable: frozenset[str]
     writable: frozenset[str]
+    system_tag: str | None = None
 
 
 def split_path(path: object) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from orionfs.server import dialect, habits, removing, tags, tree
+from orionfs.server import dialect, habits, listing, removing, tags, tree
 from orionfs.server.accounts import Project
 from orionfs.server.paths import KINDS_OF_PLACES, Caller
 from orionfs.server.problems import bad_request, denied, not_found
@@ -99,7 +99,7 @@ async def ls(site: Site, caller: Caller, request: Request) -> Response:
     """GET storage/paths/ls."""
     path = _path_of(request)
     selection = selection_of(site, request)
-    page = await read(site, lambda c: tree.ls(c, caller, path, selection, site.rules))
+    page = await read(site, lambda c: listing.ls(c, caller, path, selection, site.rules))
     return JSONResponse(dialect.listing_answer(page_of(request, selection, page), site.rules.switches))
 
 

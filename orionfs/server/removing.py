@@ -19,6 +19,7 @@ from orionfs.server.paths import (
     project_of_realm,
     split_path,
 )
+from orionfs.server.permissions import Permission, need, need_at
 from orionfs.server.problems import bad_request, conflict, denied, invalid, not_found
 from orionfs.server.rows import get_record
 from orionfs.server.store import LATEST, Connection, Row
@@ -29,8 +30,6 @@ from orionfs.server.tree import (
     find,
     find_folder,
     name_is_taken,
-    need_read,
-    need_write,
     place_resource,
     unplace_resource,
 )
@@ -54,7 +53,7 @@ def remove_paths(connection: Connection, caller: Caller, paths: Sequence[object]
 def _remove(connection: Connection, caller: Caller, record: Row, path: str, rules: Rules, at: float) -> None:
     if record["is_fixed"]:
         raise denied(f"{path} can't be removed", "fixed_folder")
-    need_write(caller, record["realm"])
+    need(connection, caller, record, Permission.DELETE)
     if record["kind"] == _FOLDER:
         _remove_folder(connection, record["id"], path, rules, at)
     else:
@@ -101,10 +100,10 @@ def _apply(connection: Connection, caller: Caller, assignment: object, rules: Ru
     if not isinstance(assignment, dict):
         raise bad_request("an assignment is an object with resource_type, id and path")
     record = find_resource(connection, caller, assignment)
-    need_write(caller, record["realm"])
+    need(connection, caller, record, Permission.WRITE | Permission.DELETE)
     folder_path, name = _destination(assignment, rules)
     target = find_folder(connection, caller, folder_path)
-    need_write(caller, target.realm)
+    need_at(caller, target.realm, Permission.WRITE)
     if record["kind"] == _FOLDER:
         _refuse_folder_move(connection, record, target, rules)
     name = _new_name(record, name, rules)
@@ -112,15 +111,21 @@ def _apply(connection: Connection, caller: Caller, assignment: object, rules: Ru
     return int(record["id"])
 
 
-def find_resource(connection: Connection, caller: Caller, reference: dict[str, Any]) -> Row:
-    """The resource of `{"resource_type", "id"}`, not deleted. Refusal 400, 404, 403."""
+def find_resource(
+    connection: Connection, caller: Caller, reference: dict[str, Any], *, is_placed: bool = True
+) -> Row:
+    """The resource of `{"resource_type", "id"}`, not deleted; one that lies in folders unless told otherwise.
+
+    Refusal 400, 404, 403.
+    """
     kind, number = reference.get("resource_type"), reference.get("id")
     if not isinstance(kind, str) or type(number) is not int:
         raise bad_request("a resource is named by resource_type (a text) and id (a number)")
+    unknown = {Kind.SHARD.value} | ({Kind.WORKFLOE.value} if is_placed else set())
     record = get_record(connection, number)
-    if record is None or record["kind"] != kind or record["deleted"] or kind == Kind.SHARD.value:
+    if record is None or record["kind"] != kind or record["deleted"] or kind in unknown:
         raise not_found(f"there is no {kind!r} {number}")
-    need_read(caller, record["realm"])
+    need(connection, caller, record, Permission.READ)
     return record
 
 

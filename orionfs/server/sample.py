@@ -28,12 +28,13 @@ from orionfs.server.paths import (
     join_path,
     project_of_realm,
 )
+from orionfs.server.permissions import Permission, need_at
 from orionfs.server.problems import Refusal, ServeError
 from orionfs.server.sample_content import sample_files
 from orionfs.server.site import Site
 from orionfs.server.store import Connection, get_setting, iso_time, put_setting
 from orionfs.server.tags import add_tags
-from orionfs.server.tree import Place, make_folder, need_write, walk
+from orionfs.server.tree import Place, make_folder, walk
 
 _BATCH = 500
 _HOME = ("project", "1", "user", FIRST_USER)
@@ -172,6 +173,6 @@ def _folder_at(site: Site, connection: Connection, caller: Caller, names: tuple[
     places = walk(connection, names)
     place = places[-1]
     for name in names[len(places) - 1 :]:
-        need_write(caller, place.realm)
+        need_at(caller, place.realm, Permission.WRITE)
         place = make_folder(connection, place, check_folder_name(name), caller.user.id, site.rules)
     return place

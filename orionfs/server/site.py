@@ -100,7 +100,12 @@ def _clean(database: Database, blobs: Blobs, rules: Rules) -> None:
         purge(connection, [row["id"] for row in abandoned], rules)
 
     def known_keys(connection: Connection) -> set[str]:
-        return {row[0] for row in connection.execute("SELECT blob FROM resource WHERE blob IS NOT NULL")}
+        return {
+            row[0]
+            for row in connection.execute(
+                "SELECT blob FROM resource WHERE blob IS NOT NULL UNION ALL SELECT blob FROM upload"
+            )
+        }
 
     database.write(drop_abandoned)
     blobs.remove_strays(database.read(known_keys))

@@ -24,9 +24,12 @@ Connection = sqlite3.Connection
 Row = sqlite3.Row
 _T = TypeVar("_T")
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _READERS = 4
 _SQL_ID_MAX = 2**63 - 1
+
+# Ids of shards are longer than what a double holds exactly, as on the platform.
+FIRST_SHARD_ID = 2**60 + 1
 
 # A row that is still shown is hidden "for ever" from now; SQLite compares this faster than NULL.
 FOREVER = 1e18
@@ -37,7 +40,12 @@ _SCHEMA = f"""
 CREATE TABLE setting (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE account (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, default_project INTEGER NOT NULL,
-    token_hash BLOB);
+    email TEXT NOT NULL DEFAULT '', first_name TEXT NOT NULL DEFAULT '',
+    last_name TEXT NOT NULL DEFAULT '', capabilities TEXT NOT NULL DEFAULT '[]', password BLOB);
+-- Keyed hashes of tokens. One that a token file holds does not expire.
+CREATE TABLE token (
+    hash BLOB PRIMARY KEY, account INTEGER NOT NULL, created_s REAL NOT NULL,
+    is_in_file INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE project (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner INTEGER NOT NULL, created TEXT NOT NULL);
 CREATE TABLE member (
@@ -45,6 +53,10 @@ CREATE TABLE member (
 CREATE TABLE workspace (
     project INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL,
     PRIMARY KEY (project, id)) WITHOUT ROWID;
+-- Who may enter a workspace; one without rows here is open to its whole project.
+CREATE TABLE workspace_member (
+    project INTEGER NOT NULL, workspace INTEGER NOT NULL, account INTEGER NOT NULL,
+    PRIMARY KEY (project, workspace, account)) WITHOUT ROWID;
 
 -- Truth about every resource. `folder` is where it lies (NULL: the root, and shards).
 CREATE TABLE resource (
@@ -52,9 +64,11 @@ CREATE TABLE resource (
     realm TEXT NOT NULL, size INTEGER, created TEXT NOT NULL, owner INTEGER NOT NULL,
     project INTEGER, state TEXT NOT NULL, deleted TEXT, description TEXT NOT NULL DEFAULT '',
     blob TEXT, part_bytes INTEGER, is_fixed INTEGER NOT NULL DEFAULT 0, display_name TEXT,
-    collection INTEGER);
-CREATE INDEX resource_of_folder ON resource (folder);
+    collection INTEGER, count INTEGER, metadata TEXT);
+CREATE INDEX resource_of_folder ON resource (folder, kind);
 CREATE INDEX resource_listed ON resource (kind, realm, id) WHERE deleted IS NULL;
+CREATE INDEX resource_owned ON resource (kind, owner, id) WHERE deleted IS NULL;
+CREATE INDEX resource_deleted ON resource (kind, deleted) WHERE deleted IS NOT NULL;
 CREATE INDEX resource_of_collection ON resource (collection, id) WHERE collection IS NOT NULL;
 CREATE INDEX resource_unfinished ON resource (state) WHERE state IN ('created', 'uploading');
 
@@ -71,10 +85,75 @@ CREATE INDEX placement_past ON placement (hidden_from) WHERE hidden_from < {FORE
 CREATE TABLE part (
     resource INTEGER NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL,
     PRIMARY KEY (resource, number)) WITHOUT ROWID;
+-- The same tag may be set in two projects; `project` 0 is that of no project.
 CREATE TABLE tag (
-    resource INTEGER NOT NULL, name TEXT NOT NULL, project INTEGER,
-    PRIMARY KEY (resource, name)) WITHOUT ROWID;
+    resource INTEGER NOT NULL, name TEXT NOT NULL, project INTEGER NOT NULL,
+    is_system INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (resource, name, project)) WITHOUT ROWID;
+CREATE INDEX tag_named ON tag (name, resource);
+-- What a user or all members of a project (`holder`) may do with an item; bits of `Permission`.
+CREATE TABLE share (
+    resource INTEGER NOT NULL, holder_kind TEXT NOT NULL, holder INTEGER NOT NULL,
+    permissions INTEGER NOT NULL, PRIMARY KEY (resource, holder_kind, holder)) WITHOUT ROWID;
+CREATE INDEX share_of_holder ON share (holder_kind, holder, resource);
+-- Where in its blob every few hundredth record of a dataset begins.
+CREATE TABLE record_mark (
+    dataset INTEGER NOT NULL, record INTEGER NOT NULL, offset INTEGER NOT NULL,
+    PRIMARY KEY (dataset, record)) WITHOUT ROWID;
+-- New contents of a shard on their way in parts.
+CREATE TABLE upload (
+    id INTEGER PRIMARY KEY, shard INTEGER NOT NULL UNIQUE, blob TEXT NOT NULL, size INTEGER NOT NULL,
+    part_bytes INTEGER NOT NULL);
+-- What a workfloe has besides its row as a resource; it lies in no folder.
+CREATE TABLE workfloe (
+    resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL, title TEXT NOT NULL,
+    specification TEXT NOT NULL);
 """
+
+# How a data folder of an older version becomes one of the next, by the version that it has.
+_MIGRATIONS = {
+    1: f"""
+ALTER TABLE account ADD COLUMN email TEXT NOT NULL DEFAULT '';
+ALTER TABLE account ADD COLUMN first_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE account ADD COLUMN last_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE account ADD COLUMN capabilities TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE account ADD COLUMN password BLOB;
+CREATE TABLE token (
+    hash BLOB PRIMARY KEY, account INTEGER NOT NULL, created_s REAL NOT NULL,
+    is_in_file INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO token SELECT token_hash, id, 0, 1 FROM account WHERE token_hash IS NOT NULL;
+ALTER TABLE account DROP COLUMN token_hash;
+CREATE TABLE workspace_member (
+    project INTEGER NOT NULL, workspace INTEGER NOT NULL, account INTEGER NOT NULL,
+    PRIMARY KEY (project, workspace, account)) WITHOUT ROWID;
+DROP INDEX resource_of_folder;
+CREATE INDEX resource_of_folder ON resource (folder, kind);
+CREATE INDEX resource_owned ON resource (kind, owner, id) WHERE deleted IS NULL;
+CREATE INDEX resource_deleted ON resource (kind, deleted) WHERE deleted IS NOT NULL;
+ALTER TABLE tag RENAME TO old_tag;
+CREATE TABLE tag (
+    resource INTEGER NOT NULL, name TEXT NOT NULL, project INTEGER NOT NULL,
+    is_system INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (resource, name, project)) WITHOUT ROWID;
+INSERT INTO tag SELECT resource, name, coalesce(project, 0), 0 FROM old_tag;
+DROP TABLE old_tag;
+CREATE INDEX tag_named ON tag (name, resource);
+CREATE TABLE share (
+    resource INTEGER NOT NULL, holder_kind TEXT NOT NULL, holder INTEGER NOT NULL,
+    permissions INTEGER NOT NULL, PRIMARY KEY (resource, holder_kind, holder)) WITHOUT ROWID;
+CREATE INDEX share_of_holder ON share (holder_kind, holder, resource);
+ALTER TABLE resource ADD COLUMN count INTEGER;
+ALTER TABLE resource ADD COLUMN metadata TEXT;
+CREATE TABLE record_mark (
+    dataset INTEGER NOT NULL, record INTEGER NOT NULL, offset INTEGER NOT NULL,
+    PRIMARY KEY (dataset, record)) WITHOUT ROWID;
+CREATE TABLE upload (
+    id INTEGER PRIMARY KEY, shard INTEGER NOT NULL UNIQUE, blob TEXT NOT NULL, size INTEGER NOT NULL,
+    part_bytes INTEGER NOT NULL);
+CREATE TABLE workfloe (
+    resource INTEGER PRIMARY KEY, uuid TEXT NOT NULL, title TEXT NOT NULL,
+    specification TEXT NOT NULL);
+INSERT OR IGNORE INTO setting VALUES ('next_shard_id', {FIRST_SHARD_ID});
+""",
+}
 
 
 class Database:
@@ -130,6 +209,8 @@ class Database:
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, cached_statements=256
         )
+        # SQLite's own lower() knows ASCII only.
+        connection.create_function("casefold", 1, str.casefold, deterministic=True)
         connection.row_factory = Row
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "cache_size=-16384"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -137,6 +218,12 @@ class Database:
 
     def _prepare(self) -> None:
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        while version in _MIGRATIONS:
+            next_version = version + 1
+            self._writer.executescript(
+                f"BEGIN IMMEDIATE; {_MIGRATIONS[version]} PRAGMA user_version={next_version}; COMMIT;"
+            )
+            version = next_version
         if version == _SCHEMA_VERSION:
             return
         if version != 0:
@@ -144,7 +231,8 @@ class Database:
         first_id = int(time.time()) * 1000 % 10**12
         self._writer.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA} "
-            f"INSERT INTO setting VALUES ('next_id', {first_id}), ('instance', '{uuid.uuid4().hex}');"
+            f"INSERT INTO setting VALUES ('next_id', {first_id}), ('next_shard_id', {FIRST_SHARD_ID}),"
+            f" ('instance', '{uuid.uuid4().hex}');"
             f"PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;"
         )
 
@@ -153,6 +241,14 @@ def new_id(connection: Connection) -> int:
     """The next id; one counter for all kinds of resources of a data folder."""
     row = connection.execute(
         "UPDATE setting SET value = value + 1 WHERE name = 'next_id' RETURNING value - 1"
+    ).fetchone()
+    return int(row[0])
+
+
+def new_shard_id(connection: Connection) -> int:
+    """The next id of a shard; a counter of their own, far above all others."""
+    row = connection.execute(
+        "UPDATE setting SET value = value + 1 WHERE name = 'next_shard_id' RETURNING value - 1"
     ).fetchone()
     return int(row[0])
 

@@ -1,8 +1,8 @@
 """The switches of the server: how an Orion may behave where nothing public says how it does.
 
 Each field of `Switches` is one `--set name=value`; its first or default value is the server's habit.
-Most are *switches*, each an open question about the real platform; the rest are *settings*: sizes and
-lifetimes that every platform has and that a test may want small. Pure data: parsing and two listings
+Most are *switches*, each an open question about the real platform; the rest are *settings*: sizes, lifetimes
+and the like, which every platform has and a test may want otherwise. Pure data: parsing and two listings
 for help texts; what a switch means is decided where it is used.
 """
 
@@ -68,10 +68,14 @@ class Switches:
     literals: str = _choice(
         "word", "class", "upper", means="resource_type: collection, ShardCollection, COLLECTION"
     )
+    wire: str = _choice("own", "renamed", means="do routes, keys and headers have names of another dialect")
     page_max: int = _number(1000, 1, means="largest page of a listing, in rows")
     read_lag_s: float = _number(0.0, 0, means="listings and stat lag this many seconds behind changes")
     part_bytes: int = _setting(8 * _MEBI, 1, means="size of one upload part, and of a file in one request")
     upload_max_bytes: int = _setting(1024 * 1024 * _MEBI, 1, means="largest file that is taken, in bytes")
+    shard_max_bytes: int = _setting(5_000_000_000, 1, means="largest contents of a shard, in bytes")
+    dataset_records_max: int = _setting(1_000_000, 1, means="most records of a dataset in one download")
+    balance: float = _setting(1000.0, 0, means="balance of the organization, in USD")
     url_lifetime_s: float = _setting(3600.0, 0, means="how long signed URLs hold, in seconds")
 
     def is_on(self, name: str) -> bool:
@@ -101,7 +105,7 @@ def describe_settings() -> list[str]:
 
 
 def is_setting(entry: Field[Any]) -> bool:
-    """Whether a field of `Switches` is a setting: a size or a lifetime, no open question."""
+    """Whether a field of `Switches` is a setting: a size, a lifetime or the like, no open question."""
     return bool(entry.metadata.get("is_setting", False))
 
 

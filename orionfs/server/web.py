@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -19,9 +19,11 @@ from starlette.routing import Route
 
 from orionfs.server import habits
 from orionfs.server.exchange import exchange_of
+from orionfs.server.filters import Selection, parse_selection
+from orionfs.server.marks import system_tag_of
 from orionfs.server.paths import Caller, User
 from orionfs.server.problems import Refusal, bad_request, not_found, too_large
-from orionfs.server.rows import Json, Selection, envelope, parse_selection
+from orionfs.server.rows import Json, envelope
 from orionfs.server.site import Site
 from orionfs.server.store import Connection
 
@@ -29,6 +31,7 @@ _T = TypeVar("_T")
 Handler = Callable[[Site, Caller, Request], Awaitable[Response]]
 
 JSON_BODY_MAX_BYTES = 16 * 1024 * 1024
+_ID_DIGITS_MAX = 19  # of 2^63 - 1
 _CLIENT_GONE = 499
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -47,6 +50,9 @@ def api(path: str, methods: dict[str, Handler]) -> Route:
         user = _authenticated(site, request)
         exchange_of(request.scope).user = user.name
         caller = site.accounts.caller(user, request.headers.get("x-orion-project"))
+        job = request.headers.get("x-orion-job")
+        if job is not None:
+            caller = replace(caller, system_tag=system_tag_of(job))
         handler = methods.get(request.method) or methods["GET"]
         return await handler(site, caller, request)
 
@@ -97,16 +103,20 @@ async def list_in_body(request: Request, key: str) -> list[Any]:
 def id_in_path(request: Request, name: str) -> int:
     """A number in the route's path; what can't be an id is not found."""
     text = request.path_params[name]
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    if not (text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS_MAX):
         raise not_found(f"there is nothing with the id {text}")
     return int(text)
+
+
+def heeded_query(site: Site, request: Request) -> list[tuple[str, str]]:
+    """The parameters of a listing request that count here."""
+    return habits.heeded(request.query_params.multi_items(), site.rules.switches)
 
 
 def selection_of(site: Site, request: Request) -> Selection:
     """The page that a listing request asks for. Refusal 400."""
     switches = site.rules.switches
-    query = QueryParams(habits.heeded(request.query_params.multi_items(), switches))
-    return habits.paged(parse_selection(query, switches.page_max), switches)
+    return habits.paged(parse_selection(heeded_query(site, request), switches.page_max), switches)
 
 
 def page_of(request: Request, selection: Selection, page: tuple[int, list[Json]]) -> Json:
@@ -114,7 +124,7 @@ def page_of(request: Request, selection: Selection, page: tuple[int, list[Json]]
     switches = site_of(request).rules.switches
     base_url = str(request.url.replace(query=""))
     rows = [habits.listed(row, switches) for row in page[1]]
-    return envelope(base_url, request.query_params, selection, page[0], rows)
+    return envelope(base_url, request.query_params.multi_items(), selection, page[0], rows)
 
 
 def page_answer(request: Request, selection: Selection, page: tuple[int, list[Json]]) -> Response:

@@ -22,6 +22,8 @@ TEAM = "/project/1/team"
 FILES = "/api/v3/storage/files"
 PATHS = "/api/v1/storage/paths"
 COLLECTIONS = "/api/v1/storage/collections"
+DATASETS = "/api/v1/storage/datasets"
+WORKFLOES = "/api/v1/workfloes"
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _RUN = """
