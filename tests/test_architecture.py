@@ -26,12 +26,15 @@ RANKS: list[set[str]] = [
     {"staging"},
     {"fetch"},
     {"namespace"},
+    {"folders"},
     {"sync", "beliefs"},
     {"carry"},
-    {"changes", "metadata"},
+    {"assigning"},
+    {"changes", "metadata", "journal_thread"},
     {"journal", "content", "metacache", "inodes"},
     {"names", "ranges"},
     {"remote"},
+    {"listings", "knowledge", "descriptors"},
     {"shapes", "bridge", "failures", "tasks"},
 ]
 # They may be imported from everywhere, and from each other downwards.
