@@ -36,6 +36,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
         [[users]]
         name = "alice"
         token_file = "alice.token"
+        capabilities = ["cost_accounting"]
 
         [[users]]
         name = "bob"
