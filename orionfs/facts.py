@@ -19,7 +19,7 @@ from typing import Any
 
 from orionfs.private import make_private, write_whole
 
-_NO_LITERALS: Mapping[str, str] = MappingProxyType({})
+_NUMBER_MAX = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,39 @@ class StackFacts:
     page_max: int | None = None  # rows of the largest page that was seen to be cut
     read_lag_s: float | None = None  # how long a change was not seen, in seconds
     ranged_reads: bool | None = None  # a range was compared with the same bytes of the whole
-    kind_literals: Mapping[str, str] = field(
-        default=_NO_LITERALS
-    )  # kind ("file") -> resource_type as received
+    kind_literals: Mapping[str, str] = field(default_factory=dict)  # "file" -> resource_type as received
 
 
 UNKNOWN = StackFacts()
+
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "duplicate_names": ("allowed", "refused"),
+        "create_parents": ("no", "yes"),
+        "create_existing": ("refused", "accepted"),
+        "remove_recursive": ("no", "yes"),
+        "remove_equal": ("newest", "all"),
+        "folders_assignable": ("yes", "no"),
+        "folder_ids": ("yes", "no"),
+        "assign_path": ("folder", "full"),
+        "slash_in_names": ("yes", "no"),
+        "empty_files": ("accepted", "refused"),
+        "list_sizes": ("yes", "no"),
+        "list_times": ("yes", "no"),
+        "list_tags": ("yes", "no"),
+        "stat_details": ("yes", "no"),
+        "envelope": ("results", "items", "nested", "bare"),
+        "keys": ("plain", "long", "camel"),
+        "literals": ("word", "class", "upper", "other"),
+        "paging": ("pages", "all"),
+        "filters": ("honoured", "ignored"),
+        "busy": ("no", "yes"),
+        "auth_status": ("401", "403"),
+        "removed_downloads": ("yes", "no"),
+        "upload_ready": ("at_once", "later"),
+    }
+)
+"""What each text of `StackFacts` can be; the first is the habit of the embedded server."""
 
 
 def facts_path(state_dir: Path, stack: str) -> Path:
@@ -89,21 +116,28 @@ def as_json(facts: StackFacts) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def merged(older: StackFacts, newer: StackFacts) -> StackFacts:
+    """What both know together; where both know something, the newer one is believed."""
+    literals = {**older.kind_literals, **newer.kind_literals}
+    return facts_of({**as_json(older), **as_json(newer), "kind_literals": literals})
+
+
 def facts_of(content: Mapping[str, Any]) -> StackFacts:
-    """The facts of plain data; what this version does not know, or in another type, is left out."""
-    known = {}
-    for entry in dataclasses.fields(StackFacts):
-        value = content.get(entry.name)
-        is_number = entry.name in ("page_max", "read_lag_s")
-        if isinstance(value, _TYPES[entry.name]) and not (is_number and isinstance(value, bool)):
-            known[entry.name] = value
-    return StackFacts(**known)
+    """The facts of plain data; what this version does not know, or in another form, is left out."""
+    names = (entry.name for entry in dataclasses.fields(StackFacts))
+    return StackFacts(**{name: content[name] for name in names if _is_good(name, content.get(name))})
 
 
-_TYPES: Mapping[str, Any] = {
-    **{entry.name: str for entry in dataclasses.fields(StackFacts)},
-    "page_max": int,
-    "read_lag_s": int | float,
-    "ranged_reads": bool,
-    "kind_literals": dict,
-}
+def _is_good(name: str, value: object) -> bool:
+    if name in CHOICES:
+        return value in CHOICES[name]
+    if name == "kind_literals":
+        return isinstance(value, dict) and all(
+            isinstance(text, str) for pair in value.items() for text in pair
+        )
+    if name == "ranged_reads":
+        return isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int if name == "page_max" else int | float):
+        return False
+    # Not for NaN, nor for what no stack can mean.
+    return (1 if name == "page_max" else 0) <= value < _NUMBER_MAX

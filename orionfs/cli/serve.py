@@ -15,20 +15,25 @@ NO_EXTRA = "the embedded server is not installed; it comes with: pip install 'or
 
 
 class WithSwitches(click.Command):
-    """A command whose help ends with the server's own list of switches."""
+    """A command whose help ends with the server's own lists of switches and settings."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what --set knows."""
         super().format_epilog(ctx, formatter)
         try:
-            from orionfs.server.switches import describe_switches
+            from orionfs.server.switches import describe_settings, describe_switches
         except ImportError:
             formatter.write_paragraph()
             formatter.write_text(NO_EXTRA)
             return
-        rows = [line.split("  ", 1) for line in describe_switches()]
-        with formatter.section("Switches of --set"):
-            formatter.write_dl([(name, meaning) for name, meaning in rows])
+        _write_list(formatter, "Switches of --set: what nobody outside knows of Orion", describe_switches())
+        _write_list(formatter, "Settings of --set: sizes, lifetimes and the like", describe_settings())
+
+
+def _write_list(formatter: click.HelpFormatter, title: str, lines: list[str]) -> None:
+    rows = [line.split("  ", 1) for line in lines]
+    with formatter.section(title):
+        formatter.write_dl([(name, meaning) for name, meaning in rows])
 
 
 def _switches(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from orionfs.server.paths import Caller, User
 from orionfs.server.problems import bad_request, denied, not_found
 from orionfs.server.rows import Json
 from orionfs.server.site import Site
-from orionfs.server.web import api, id_in_path, json_body, page_answer, selection_of, site_of
+from orionfs.server.web import api, heeded_query, id_in_path, json_body, page_answer, selection_of, site_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -63,7 +63,7 @@ async def list_users(site: Site, caller: Caller, request: Request) -> Response:
     """GET users: those who share a project with the caller, the caller among them."""
     selection = selection_of(site, request)
     rows = [_user_row(user) for user in site.accounts.users.values() if _is_known_to(caller, user)]
-    return _page_of(request, selection, rows, "username", request.query_params.get("username"))
+    return _page_of(request, selection, rows, "username", dict(heeded_query(site, request)).get("username"))
 
 
 async def get_user(site: Site, caller: Caller, request: Request) -> Response:

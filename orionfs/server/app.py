@@ -18,6 +18,7 @@ from orionfs.server import (
 )
 from orionfs.server.exchange import AccessLogFile, ExchangeLayer
 from orionfs.server.faults import FaultLayer, FaultPlan
+from orionfs.server.renaming_layer import RenamingLayer
 from orionfs.server.site import Site
 from orionfs.server.web import EXCEPTION_HANDLERS
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile | None) -> ASGIApp:
-    """The application: access log outside, then latency and faults, then the routes."""
+    """The application: access log outside, then latency and faults, a renamed dialect, the routes."""
     modules = (
         accounts_routes,
         organization_routes,
@@ -34,11 +35,12 @@ def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile |
         files_routes,
         datasets_routes,
         collections_routes,
-        sharing_routes,
         workfloes_routes,
+        sharing_routes,
     )
     routes = [route for module in modules for route in module.ROUTES]
     app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
     app.state.site = site
-    return ExchangeLayer(FaultLayer(app, plan, latency_s), log)
+    spoken: ASGIApp = RenamingLayer(app) if site.rules.switches.wire == "renamed" else app
+    return ExchangeLayer(FaultLayer(spoken, plan, latency_s), log)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from orionfs.server.habits import completed_state, refuse_empty
 from orionfs.server.marks import mark_new
 from orionfs.server.metadata import encode_metadata
 from orionfs.server.paths import (
@@ -23,7 +24,7 @@ from orionfs.server.paths import (
 from orionfs.server.permissions import Permission, need, need_at
 from orionfs.server.problems import Refusal, conflict, invalid, not_found, too_large
 from orionfs.server.removing import move_resource, soft_delete
-from orionfs.server.rows import Json, get_record, make_rows
+from orionfs.server.rows import READY, Json, get_record, make_rows
 from orionfs.server.store import Connection, Row, new_id
 from orionfs.server.tree import (
     Place,
@@ -41,7 +42,6 @@ from orionfs.server.uploads import (
     upload_of_file,
 )
 
-_READY = "ready"
 _DESCRIPTION_MAX = 65536
 
 
@@ -170,6 +170,7 @@ def check_size(size: object, rules: Rules) -> int:
     """`size` as the length of a file. Refusal 422, 413."""
     if type(size) is not int or size < 0:
         raise invalid("size is a whole number of bytes")
+    refuse_empty(size, rules.switches)
     if size > rules.switches.upload_max_bytes:
         raise too_large(f"files have at most {rules.switches.upload_max_bytes} bytes")
     return size
@@ -183,7 +184,9 @@ def complete(connection: Connection, caller: Caller, file_id: int, parts: object
     if not upload.is_complete:
         need_all_parts(connection, upload)
         refuse_duplicate(connection, record["folder"], record["name"], rules)
-        connection.execute("UPDATE resource SET state = ? WHERE id = ?", (_READY, file_id))
+        connection.execute(
+            "UPDATE resource SET state = ? WHERE id = ?", (completed_state(rules.switches), file_id)
+        )
         connection.execute("DELETE FROM part WHERE resource = ?", (file_id,))
         place_resource(connection, file_id, Kind.FILE, record["folder"], record["name"])
     return make_rows(connection, [existing(connection, file_id)])[0]
@@ -265,6 +268,6 @@ def purge(connection: Connection, resource_ids: list[int], rules: Rules) -> list
 
 def need_ready(record: Row) -> Row:
     """The record of something whose contents can be read. Refusal 409."""
-    if record["state"] != _READY:
+    if record["state"] != READY:
         raise Refusal(409, "not_ready", f"{record['kind']} {record['id']} is {record['state']}")
     return record

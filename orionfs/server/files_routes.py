@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from orionfs.server import files, uploads
+from orionfs.server import files, habits, uploads
 from orionfs.server.items_routes import item_handlers
 from orionfs.server.paths import Caller, Kind
 from orionfs.server.problems import bad_request, not_found
@@ -78,14 +78,21 @@ def signed_parts(site: Site, upload_id: int, numbers: list[int] | range) -> list
 async def upload_small(site: Site, caller: Caller, request: Request) -> Response:
     """POST files/upload: a whole file in one request."""
     limit_bytes = min(site.rules.switches.part_bytes, site.rules.switches.upload_max_bytes)
-    declared_length(request, limit_bytes)
+    habits.refuse_empty(declared_length(request, limit_bytes), site.rules.switches)
     target = target_in_query(site, caller, request)
     await read(site, target)
     key, size = await store_body(site, request, limit_bytes)
 
     def insert(connection: Connection) -> Json:
         record = files.insert_item(
-            connection, caller, Kind.FILE, target(connection), site.rules, state="ready", size=size, key=key
+            connection,
+            caller,
+            Kind.FILE,
+            target(connection),
+            site.rules,
+            state=habits.completed_state(site.rules.switches),
+            size=size,
+            key=key,
         )
         return make_rows(connection, [record])[0]
 
@@ -179,7 +186,13 @@ async def complete_file(site: Site, caller: Caller, request: Request) -> Respons
 async def download_file(site: Site, caller: Caller, request: Request) -> Response:
     """GET files/<id>/download: a redirect to a signed URL of its contents."""
     file_id = id_in_path(request, "id")
-    await read(site, lambda c: files.need_ready(files.get_item(c, caller, Kind.FILE, file_id)))
+    with_deleted = site.rules.switches.is_on("removed_downloads")
+
+    def need_contents(connection: Connection) -> None:
+        record = files.get_item(connection, caller, Kind.FILE, file_id, with_deleted=with_deleted)
+        files.need_ready(record)
+
+    await read(site, need_contents)
     return redirect_to_blob(site, file_id)
 
 

@@ -34,7 +34,7 @@ def item_handlers(kind: Kind) -> ItemHandlers:
     async def list_all(site: Site, caller: Caller, request: Request) -> Response:
         """GET: all that the caller may read, in any state."""
         selection = selection_of(site, request)
-        page = await read(site, lambda c: list_items(c, caller, kind, selection, site.rules))
+        page = await read(site, lambda c: list_items(c, caller, kind, selection))
         return page_answer(request, selection, page)
 
     async def get_item(site: Site, caller: Caller, request: Request) -> Response:

@@ -16,13 +16,14 @@ from orionfs.server.filters import ORDER_COLUMNS, Deletion, Filters, Selection
 from orionfs.server.paths import Caller, Kind, is_listing_only, join_path, split_path
 from orionfs.server.permissions import Permission, granted_at, readable_sql
 from orionfs.server.problems import bad_request, not_found
-from orionfs.server.rows import Json, make_rows, record_columns
+from orionfs.server.rows import STATE_SQL, Json, make_rows, record_columns
 from orionfs.server.store import Connection, Row
 from orionfs.server.tree import SHOWN, Place, Rules, find, root_place, walk
 
 _FOLDER = Kind.FOLDER.value
 _OF_RESOURCE = {
-    column: f"r.{column}" for column in ("id", "name", "folder", "kind", "state", "owner", "project")
+    **{column: f"r.{column}" for column in ("id", "name", "folder", "kind", "owner", "project")},
+    "state": STATE_SQL,
 }
 _OF_PLACEMENT = {**_OF_RESOURCE, "id": "p.resource", "name": "p.name", "folder": "p.folder", "kind": "p.kind"}
 # Every folder with its path ('' for the root), those that are deleted too.
@@ -67,11 +68,11 @@ def ls(
     source = _in_folder(caller, places[-1], selection.filters, at)
     count, records = _page(connection, _chosen(connection, source, selection), selection)
     paths = {places[-1].id: join_path(names)} if selection.filters.search is None else None
-    return count, _listed_rows(connection, records, rules, paths)
+    return count, make_rows(connection, records, is_complete=False, paths=paths)
 
 
 def list_items(
-    connection: Connection, caller: Caller, kind: Kind, selection: Selection, rules: Rules
+    connection: Connection, caller: Caller, kind: Kind, selection: Selection
 ) -> tuple[int, list[Json]]:
     """Total and one page of all items of a kind that the caller may read, in any state."""
     readable, values = readable_sql(caller)
@@ -83,7 +84,7 @@ def list_items(
         {"kind": kind.value, **values, **more},
     )
     count, records = _page(connection, _chosen(connection, source, selection), selection)
-    return count, _listed_rows(connection, records, rules)
+    return count, make_rows(connection, records, is_complete=False)
 
 
 def _in_folder(caller: Caller, folder: Place, filters: Filters, at: float) -> _Source:
@@ -154,17 +155,3 @@ def _page(connection: Connection, source: _Source, selection: Selection) -> tupl
         {**source.values, "limit": selection.limit, "offset": selection.offset},
     ).fetchall()
     return count, records
-
-
-def _listed_rows(
-    connection: Connection, records: list[Row], rules: Rules, paths: Mapping[int, str] | None = None
-) -> list[Json]:
-    switches = rules.switches
-    return make_rows(
-        connection,
-        records,
-        with_size=switches.is_on("list_sizes"),
-        with_tags=switches.is_on("list_tags"),
-        is_complete=False,
-        paths=paths,
-    )

@@ -26,6 +26,7 @@ from orionfs.server.store import LATEST, Connection, Row
 from orionfs.server.tree import (
     Place,
     Rules,
+    equals_of,
     find,
     find_folder,
     name_is_taken,
@@ -43,14 +44,20 @@ def remove_paths(connection: Connection, caller: Caller, paths: Sequence[object]
     at = time.time()
     for path in paths:
         names = split_path(path)
-        record = find(connection, caller, names, rules)
-        if record["is_fixed"]:
-            raise denied(f"{join_path(names)} can't be removed", "fixed_folder")
-        need(connection, caller, record, Permission.DELETE)
-        if record["kind"] == _FOLDER:
-            _remove_folder(connection, record["id"], join_path(names), rules, at)
-        else:
-            soft_delete(connection, record["id"], rules, at)
+        found = find(connection, caller, names, rules)
+        also_meant = equals_of(connection, found) if rules.switches.remove_equal == "all" else []
+        for record in (found, *also_meant):
+            _remove(connection, caller, record, join_path(names), rules, at)
+
+
+def _remove(connection: Connection, caller: Caller, record: Row, path: str, rules: Rules, at: float) -> None:
+    if record["is_fixed"]:
+        raise denied(f"{path} can't be removed", "fixed_folder")
+    need(connection, caller, record, Permission.DELETE)
+    if record["kind"] == _FOLDER:
+        _remove_folder(connection, record["id"], path, rules, at)
+    else:
+        soft_delete(connection, record["id"], rules, at)
 
 
 def soft_delete(connection: Connection, resource_id: int, rules: Rules, at: float) -> None:
@@ -94,11 +101,12 @@ def _apply(connection: Connection, caller: Caller, assignment: object, rules: Ru
         raise bad_request("an assignment is an object with resource_type, id and path")
     record = find_resource(connection, caller, assignment)
     need(connection, caller, record, Permission.WRITE | Permission.DELETE)
-    target = find_folder(connection, caller, assignment.get("path"))
+    folder_path, name = _destination(assignment, rules)
+    target = find_folder(connection, caller, folder_path)
     need_at(caller, target.realm, Permission.WRITE)
     if record["kind"] == _FOLDER:
         _refuse_folder_move(connection, record, target, rules)
-    name = _new_name(record, assignment, rules)
+    name = _new_name(record, name, rules)
     move_resource(connection, record, target, name, rules, at)
     return int(record["id"])
 
@@ -124,7 +132,7 @@ def find_resource(
 def _refuse_folder_move(connection: Connection, record: Row, target: Place, rules: Rules) -> None:
     if record["is_fixed"]:
         raise denied("this folder can't be moved", "fixed_folder")
-    if not rules.switches.is_on("folders_assignable"):
+    if not (rules.switches.is_on("folders_assignable") and rules.switches.is_on("folder_ids")):
         raise invalid("folders can't be assigned to paths", "not_assignable")
     is_below = connection.execute(
         f"{_BELOW} SELECT 1 FROM below WHERE id = ?", (record["id"], target.id)
@@ -133,8 +141,18 @@ def _refuse_folder_move(connection: Connection, record: Row, target: Place, rule
         raise invalid("a folder can't be moved into itself", "into_itself")
 
 
-def _new_name(record: Row, assignment: dict[str, Any], rules: Rules) -> str:
-    name = assignment.get("name")
+def _destination(assignment: dict[str, Any], rules: Rules) -> tuple[object, object]:
+    """Path of the folder and the new name (None: as it was) that an assignment means. Refusal 400."""
+    path, name = assignment.get("path"), assignment.get("name")
+    if rules.switches.assign_path == "folder":
+        return path, name
+    names = split_path(path)
+    if not names:
+        raise bad_request("the path of an assignment ends with the name of what is assigned", "bad_path")
+    return join_path(names[:-1]), names[-1] if name is None else name
+
+
+def _new_name(record: Row, name: object, rules: Rules) -> str:
     if name is None:
         return str(record["name"])
     if record["kind"] == _FOLDER:

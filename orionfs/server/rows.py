@@ -19,9 +19,15 @@ from orionfs.server.store import Connection, Row, is_sql_id
 
 Json = dict[str, Any]
 
+READY = "ready"
+PROCESSING = "processing"
+# A file may be stored as "processing <until>": whether it still is, the clock says, and no task has to.
+STATE_SQL = f"""CASE WHEN r.state NOT LIKE '{PROCESSING} %' THEN r.state
+    WHEN CAST(substr(r.state, {len(PROCESSING) + 2}) AS REAL) > (julianday('now') - 2440587.5) * 86400.0
+    THEN '{PROCESSING}' ELSE '{READY}' END"""
 RECORD_COLUMNS = (
-    "r.id, r.kind, r.name, r.folder, r.realm, r.size, r.created, r.owner, r.project, r.state, r.deleted,"
-    " r.description, r.display_name, r.collection, r.count"
+    "r.id, r.kind, r.name, r.folder, r.realm, r.size, r.created, r.owner, r.project,"
+    f" {STATE_SQL} AS state, r.deleted, r.description, r.display_name, r.collection, r.count"
 )
 
 
@@ -47,10 +53,8 @@ def envelope(base_url: str, query: Query, selection: Selection, count: int, resu
     }
 
 
-def make_row(
-    record: Row, path: str, tags: Tags | None, *, with_size: bool = True, is_complete: bool = True
-) -> Json:
-    """The JSON row of a resource that is not a shard; None as tags leaves them out.
+def make_row(record: Row, path: str, tags: Tags, *, is_complete: bool = True) -> Json:
+    """The JSON row of a resource that is not a shard.
 
     Rows of listings are not complete: what may be long is told by the resource's own route only.
     """
@@ -69,15 +73,14 @@ def make_row(
         row["deleted"] = record["deleted"]
         if is_complete:
             row["description"] = record["description"]
-        row |= _row_of_kind(record, with_size=with_size, is_complete=is_complete)
+        row |= _row_of_kind(record, is_complete=is_complete)
     elif record["display_name"] is not None:
         row["display_name"] = record["display_name"]
-    if tags is not None:
-        row["tags"], row["systemtags"] = list(tags.by_users), list(tags.by_system)
+    row["tags"], row["systemtags"] = list(tags.by_users), list(tags.by_system)
     return row
 
 
-def _row_of_kind(record: Row, *, with_size: bool, is_complete: bool) -> Json:
+def _row_of_kind(record: Row, *, is_complete: bool) -> Json:
     """What only rows of this kind have; the metadata of a collection where their column was asked for."""
     kind = record["kind"]
     if kind == Kind.DATASET.value:
@@ -85,28 +88,25 @@ def _row_of_kind(record: Row, *, with_size: bool, is_complete: bool) -> Json:
     if kind == Kind.COLLECTION.value:
         has_metadata = is_complete and "metadata" in list(record.keys())
         return {"metadata": decode_metadata(record["metadata"])} if has_metadata else {}
-    return {"size": record["size"]} if with_size and record["size"] is not None else {}
+    return {"size": record["size"]} if record["size"] is not None else {}
 
 
 def make_rows(
     connection: Connection,
     records: Sequence[Row],
     *,
-    with_size: bool = True,
-    with_tags: bool = True,
     is_complete: bool = True,
     paths: Mapping[int, str] | None = None,
 ) -> list[Json]:
     """Rows of resources anywhere in the tree; `paths` of their folders are the current ones unless given."""
     if paths is None:
         paths = folder_paths(connection, {record["folder"] for record in records})
-    tags = tags_of(connection, [record["id"] for record in records]) if with_tags else {}
+    tags = tags_of(connection, [record["id"] for record in records])
     return [
         make_row(
             record,
             path_in(paths.get(record["folder"], ""), record["name"]),
-            tags.get(record["id"], NO_TAGS) if with_tags else None,
-            with_size=with_size,
+            tags.get(record["id"], NO_TAGS),
             is_complete=is_complete,
         )
         for record in records

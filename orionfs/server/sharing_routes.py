@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from orionfs.server import shares, tags
-from orionfs.server.paths import KINDS_OF_PLACES, Caller, Kind
+from orionfs.server import dialect, habits, shares, tags
+from orionfs.server.paths import KINDS_OF_PLACES, Caller
 from orionfs.server.problems import invalid, not_found
 from orionfs.server.site import Site
 from orionfs.server.web import api, id_in_path, json_body, read, write
@@ -22,13 +22,14 @@ _NOT_SHARABLE = ("folders", "workfloes")
 
 async def list_tags(site: Site, caller: Caller, request: Request) -> Response:
     """GET storage/<type>/<id>/tags."""
-    kind, number = _kind_of(request).value, id_in_path(request, "id")
-    return JSONResponse(await read(site, lambda c: tags.list_tags(c, caller, kind, number)))
+    kind, number = _tagged(site, request)
+    listing = await read(site, lambda c: tags.list_tags(c, caller, kind, number))
+    return JSONResponse(dialect.listing_answer(listing, site.rules.switches))
 
 
 async def add_tags(site: Site, caller: Caller, request: Request) -> Response:
     """POST storage/<type>/<id>/tags."""
-    kind, number = _kind_of(request).value, id_in_path(request, "id")
+    kind, number = _tagged(site, request)
     body = await json_body(request)
     answer = await write(
         site, lambda c: tags.add_tags(c, caller, kind, number, body.get("tags"), body.get("project"))
@@ -38,7 +39,7 @@ async def add_tags(site: Site, caller: Caller, request: Request) -> Response:
 
 async def remove_tags(site: Site, caller: Caller, request: Request) -> Response:
     """DELETE storage/<type>/<id>/tags with a body."""
-    kind, number = _kind_of(request).value, id_in_path(request, "id")
+    kind, number = _tagged(site, request)
     body = await json_body(request)
     answer = await write(site, lambda c: tags.remove_tags(c, caller, kind, number, body.get("tags")))
     return JSONResponse(answer)
@@ -71,12 +72,13 @@ def _sharable(request: Request) -> dict[str, str | int]:
     return {"resource_type": KINDS_OF_PLACES[word].value, "id": id_in_path(request, "id")}
 
 
-def _kind_of(request: Request) -> Kind:
+def _tagged(site: Site, request: Request) -> tuple[str, int]:
     word = request.path_params["type"]
     kind = KINDS_OF_PLACES.get(word)
     if kind is None:
         raise not_found(f"there are no {word}")
-    return kind
+    habits.refuse_folder_id(kind.value, site.rules.switches)
+    return kind.value, id_in_path(request, "id")
 
 
 ROUTES: list[BaseRoute] = [

@@ -20,6 +20,7 @@ from orionfs.server.accounts import Accounts, forget_expired, issue_tokens, load
 from orionfs.server.blobs import Blobs, Seals
 from orionfs.server.files import purge
 from orionfs.server.founding import set_up
+from orionfs.server.habits import BusyTries
 from orionfs.server.problems import ServeError
 from orionfs.server.signing import Signer, load_key
 from orionfs.server.store import Clock, Connection, Database, get_setting
@@ -42,6 +43,7 @@ class Site:
     accounts: Accounts
     instance: str
     version: str
+    busy: BusyTries = field(default_factory=BusyTries)
     # Hashing a password is slow and takes 16 MiB: two cores' worth at once.
     password_checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

@@ -138,6 +138,15 @@ def stat(connection: Connection, caller: Caller, path: object, rules: Rules) -> 
     return make_row(record, join_path(names), tags_of(connection, [record["id"]]).get(record["id"], NO_TAGS))
 
 
+def equals_of(connection: Connection, record: Row) -> list[Row]:
+    """Whatever else is shown under the name of this resource in its folder."""
+    return connection.execute(
+        f"""SELECT {RECORD_COLUMNS}, r.is_fixed FROM placement p JOIN resource r ON r.id = p.resource
+            WHERE p.folder = :folder AND p.name = :name AND p.resource != :besides AND {SHOWN}""",
+        {"folder": record["folder"], "name": record["name"], "besides": record["id"], "at": LATEST},
+    ).fetchall()
+
+
 def create_folders(connection: Connection, caller: Caller, paths: list[object], rules: Rules) -> list[Json]:
     """Make folders, all or none. Refusal 409 for what exists, 404 for a missing parent."""
     return [_create_folder(connection, caller, path, rules) for path in paths]
@@ -148,6 +157,8 @@ def _create_folder(connection: Connection, caller: Caller, path: object, rules: 
     places = walk(connection, names)
     missing = len(names) + 1 - len(places)
     need_at(caller, places[-1].realm, Permission.READ)
+    if missing == 0 and rules.switches.is_on("create_existing"):
+        return make_row(_record_of(connection, places[-1].id), join_path(names), NO_TAGS)
     if missing == 0:
         raise conflict(f"{path} exists", "exists")
     if missing > 1 and not rules.switches.is_on("create_parents"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from orionfs.server.paths import Kind
 from orionfs.server.problems import conflict, invalid, not_found
-from orionfs.server.rows import get_record
+from orionfs.server.rows import PROCESSING, READY, get_record
 from orionfs.server.store import Connection, Row, new_id
 
 
@@ -61,7 +61,7 @@ def upload_of_file(record: Row) -> Upload | None:
         record["size"],
         record["part_bytes"],
         f"file {record['id']}",
-        record["state"] == "ready",
+        record["state"] in (READY, PROCESSING),
     )
 
 

@@ -17,10 +17,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from orionfs.server import habits
 from orionfs.server.exchange import exchange_of
 from orionfs.server.filters import Selection, parse_selection
 from orionfs.server.marks import system_tag_of
-from orionfs.server.paths import Caller
+from orionfs.server.paths import Caller, User
 from orionfs.server.problems import Refusal, bad_request, not_found, too_large
 from orionfs.server.rows import Json, envelope
 from orionfs.server.site import Site
@@ -46,7 +47,7 @@ def api(path: str, methods: dict[str, Handler]) -> Route:
 
     async def endpoint(request: Request) -> Response:
         site = site_of(request)
-        user = site.accounts.authenticate(request.headers.get("authorization"))
+        user = _authenticated(site, request)
         exchange_of(request.scope).user = user.name
         caller = site.accounts.caller(user, request.headers.get("x-orion-project"))
         job = request.headers.get("x-orion-job")
@@ -56,6 +57,13 @@ def api(path: str, methods: dict[str, Handler]) -> Route:
         return await handler(site, caller, request)
 
     return Route(path, endpoint, methods=list(methods))
+
+
+def _authenticated(site: Site, request: Request) -> User:
+    try:
+        return site.accounts.authenticate(request.headers.get("authorization"))
+    except Refusal as refusal:
+        raise habits.as_unauthenticated(refusal, site.rules.switches) from None
 
 
 async def read(site: Site, work: Callable[[Connection], _T]) -> _T:
@@ -100,15 +108,28 @@ def id_in_path(request: Request, name: str) -> int:
     return int(text)
 
 
+def heeded_query(site: Site, request: Request) -> list[tuple[str, str]]:
+    """The parameters of a listing request that count here."""
+    return habits.heeded(request.query_params.multi_items(), site.rules.switches)
+
+
 def selection_of(site: Site, request: Request) -> Selection:
     """The page that a listing request asks for. Refusal 400."""
-    return parse_selection(request.query_params.multi_items(), site.rules.switches.page_max)
+    switches = site.rules.switches
+    return habits.paged(parse_selection(heeded_query(site, request), switches.page_max), switches)
+
+
+def page_of(request: Request, selection: Selection, page: tuple[int, list[Json]]) -> Json:
+    """A page with its envelope, its rows as listings tell them."""
+    switches = site_of(request).rules.switches
+    base_url = str(request.url.replace(query=""))
+    rows = [habits.listed(row, switches) for row in page[1]]
+    return envelope(base_url, request.query_params.multi_items(), selection, page[0], rows)
 
 
 def page_answer(request: Request, selection: Selection, page: tuple[int, list[Json]]) -> Response:
     """A listing's answer."""
-    base_url = str(request.url.replace(query=""))
-    return JSONResponse(envelope(base_url, request.query_params.multi_items(), selection, *page))
+    return JSONResponse(page_of(request, selection, page))
 
 
 async def answer_refusal(_request: Request, error: Exception) -> Response:

@@ -9,7 +9,16 @@ from starlette.responses import JSONResponse, Response
 from orionfs.server import workfloes
 from orionfs.server.paths import Caller
 from orionfs.server.site import Site
-from orionfs.server.web import api, id_in_path, json_body, page_answer, read, selection_of, write
+from orionfs.server.web import (
+    api,
+    heeded_query,
+    id_in_path,
+    json_body,
+    page_answer,
+    read,
+    selection_of,
+    write,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,7 +30,8 @@ _WORKFLOES = "/api/v1/workfloes"
 async def list_workfloes(site: Site, caller: Caller, request: Request) -> Response:
     """GET workfloes."""
     selection = selection_of(site, request)
-    title, identity = request.query_params.get("title"), request.query_params.get("uuid")
+    query = dict(heeded_query(site, request))
+    title, identity = query.get("title"), query.get("uuid")
     page = await read(site, lambda c: workfloes.list_workfloes(c, caller, selection, title, identity))
     return page_answer(request, selection, page)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from tests.server.process import COLLECTIONS, HOME, Api, wait_until
@@ -50,11 +53,16 @@ def blobs(server):
 
 
 def test_collection_is_made_open_with_its_metadata(api):
-    body = {"name": "c", "folder_path": api.folder, "metadata": {"a": [1, {"b": "\u00e4"}]}}
+    body = {
+        "name": "c",
+        "folder_path": api.folder,
+        "metadata": {"a": [1, {"b": "\u00e4"}]},
+        "description": "d",
+    }
     answer = api.post(COLLECTIONS, body)
     row = answer.json()
     assert (answer.status_code, row["resource_type"], row["state"]) == (201, "collection", "open")
-    assert row["metadata"] == {"a": [1, {"b": "\u00e4"}]}
+    assert (row["metadata"], row["description"]) == ({"a": [1, {"b": "\u00e4"}]}, "d")
     assert api.get(f"{COLLECTIONS}/{row['id']}").json() == row
     assert api.stat(f"{api.folder}/c").json()["id"] == row["id"]
     listed = api.get(COLLECTIONS, params={"name": "c", "path_contains": api.folder}).json()["results"]
@@ -68,6 +76,7 @@ def test_collection_is_made_open_with_its_metadata(api):
     [
         ({}, 422, "bad_name"),
         ({"name": "c", "metadata": []}, 422, "invalid"),
+        ({"name": "c", "description": 5}, 422, "invalid"),
         ({"name": "c", "metadata": {"a": "\ud800"}}, 422, "invalid"),
         ({"name": "c", "metadata": {"a": "x" * 262_137}}, 422, "metadata_too_large"),
         ({"name": "c", "project": "1"}, 422, "bad_project"),
@@ -246,8 +255,8 @@ def test_shard_of_nonsense_is_refused(api, collection, body):
 def test_shard_is_renamed_and_described_until_it_is_ready(api, shard):
     row = api.request("PATCH", shard, json={"name": "other", "metadata": {"a": 1}}).json()
     assert (row["name"], row["metadata"]) == ("other", {"a": 1})
-    for changes in ({"state": "ready"}, {"name": ""}, {"metadata": []}):
-        assert refused(api.request("PATCH", shard, json=changes), 422)
+    for key, value in (("state", "ready"), ("name", ""), ("metadata", [])):
+        assert refused(api.request("PATCH", shard, json={key: value}), 422)
 
 
 def test_shards_are_listed_by_page_name_and_state(api, collection):
@@ -350,6 +359,27 @@ def test_shares_of_a_collection_hold_for_its_shards(api, alice):
     assert statuses(*writes, *deletes) == [200, 200, 200, 201, 200, 200, 200, 204, 200, 403, 403]
     assert api.post(f"{collection}/shares", {"user": me, "permissions": ["delete"]}).status_code == 200
     assert statuses(writes[0], *deletes) == [403, 204, 204]
+
+
+def test_upload_of_a_shard_that_was_given_up_long_ago_is_dropped_at_a_start(start):
+    first = start()
+    with first.api() as api:
+        row = api.post(COLLECTIONS, {"name": "c", "folder_path": HOME}).json()
+        collection = f"{COLLECTIONS}/{row['id']}"
+        old, new = (
+            f"{collection}/shards/{api.post(f'{collection}/shards', {'name': name}).json()['id']}"
+            for name in ("old", "new")
+        )
+        begin(api, old, 3)
+        begin(api, new, 3)
+    first.stop()
+    with closing(sqlite3.connect(first.folder / "data" / "metadata.sqlite3")) as metadata, metadata:
+        metadata.execute("UPDATE upload SET created = '2026' WHERE shard = ?", (old.rpartition("/")[2],))
+    second = start()
+    with second.api() as api:
+        assert refused(api.post(f"{old}/parts", {"numbers": [1]}), 409, "parts_missing")
+        assert api.post(f"{new}/parts", {"numbers": [1]}).status_code == 200
+        assert len(blobs(second)) == 1
 
 
 def test_moving_a_collection_changes_who_reads_its_shards(api, alice):

@@ -201,9 +201,7 @@ def test_list_is_what_the_model_says(world, query, order_by, limit, offset, kind
     site, items = world
     paging = {"order_by": order_by, "limit": str(limit), "offset": str(offset)}
     selection = parse_selection(pairs_of({**query, **paging}), 1000)
-    count, rows = site.database.read(
-        lambda c: listing.list_items(c, caller_of(site), kind, selection, site.rules)
-    )
+    count, rows = site.database.read(lambda c: listing.list_items(c, caller_of(site), kind, selection))
     expected = in_order(
         [item for item in items if item.kind == kind.value and fulfils(item, query)], order_by
     )
@@ -288,9 +286,7 @@ def test_nonsense_is_refused(query):
 def test_hundred_tags_are_still_one_query(world):
     site, _items = world
     selection = parse_selection([("tags", "lead")] * 100, 1000)
-    count, _rows = site.database.read(
-        lambda c: listing.list_items(c, caller_of(site), Kind.FILE, selection, site.rules)
-    )
+    count, _rows = site.database.read(lambda c: listing.list_items(c, caller_of(site), Kind.FILE, selection))
     assert count > 0
 
 
@@ -331,7 +327,7 @@ def test_list_and_search_show_what_is_shared_and_nothing_else(tmp_path):
 
         site.database.write(share)
         page = Selection(100, 0)
-        _count, listed = site.database.read(lambda c: listing.list_items(c, eve, Kind.FILE, page, site.rules))
+        _count, listed = site.database.read(lambda c: listing.list_items(c, eve, Kind.FILE, page))
         assert [row["id"] for row in listed] == numbers[1:]
         found = parse_selection([("search", "a")], 1000)
         _count, rows = site.database.read(lambda c: listing.ls(c, eve, "/", found, site.rules))

@@ -8,9 +8,10 @@ from contextlib import closing
 import pytest
 
 from orionfs.server.accounts import issue_tokens
-from orionfs.server.files import get_file
+from orionfs.server.files import get_item
 from orionfs.server.filters import Selection
 from orionfs.server.listing import ls
+from orionfs.server.paths import Kind
 from orionfs.server.problems import ServeError
 from orionfs.server.signing import Signer, load_key, new_token
 from orionfs.server.site import open_site
@@ -114,7 +115,7 @@ def test_old_data_folder_keeps_users_tokens_items_and_tags(old_folder):
             caller = site.accounts.caller(site.accounts.users[2], None)
             with closing(sqlite3.connect(old_folder / "data" / "metadata.sqlite3")) as metadata:
                 metadata.row_factory = sqlite3.Row
-                assert get_file(metadata, caller, 3)["name"] == "old.txt"
+                assert get_item(metadata, caller, Kind.FILE, 3)["name"] == "old.txt"
                 count, rows = ls(metadata, caller, "/organization", Selection(10, 0), site.rules)
             assert (count, rows[0]["tags"]) == (1, ["Job 7", "lead", "of nobody"])
             assert rows[0]["systemtags"] == []

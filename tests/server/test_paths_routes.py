@@ -152,7 +152,7 @@ def test_body_that_is_too_long_is_refused(api):
 def test_lone_surrogates_are_refused_wherever_they_stand(api):
     subject = '{"resource_type": "\\ud800", "id": 1, "path": "/"}'
     for path, body, status in (
-        ("assign", f'{{"assignments": [{subject}]}}', 404),
+        ("assign", f'{{"assignments": [{subject}]}}', 422),
         ("get", f'{{"items": [{subject}]}}', 404),
         ("remove", '{"paths": ["/\\ud800"]}', 400),
     ):
