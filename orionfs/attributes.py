@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from orionfs.errors import InvalidCall, NoSuchAttribute, NotPermitted, NotSupported, NotUnicode, TooLong
+from orionfs.errors import (
+    CrossDevice,
+    InvalidCall,
+    NoSuchAttribute,
+    NotPermitted,
+    NotSupported,
+    NotUnicode,
+    TooLong,
+)
 from orionfs.inodes import Inode
 from orionfs.namespace import Namespace
 
@@ -90,8 +98,14 @@ class ExtendedAttributes:
 
     async def _id(self, inode: Inode) -> str | None:
         if inode.item.id is None and inode.item.is_folder and inode.anchor is None and not inode.is_virtual:
-            return str((await self._namespace.folder_with_id(inode)).id)
+            return await self._folder_id(inode)
         return None if inode.item.id is None else str(inode.item.id)
+
+    async def _folder_id(self, inode: Inode) -> str | None:
+        try:
+            return str((await self._namespace.folder_with_id(inode)).id)
+        except CrossDevice:
+            return None  # this stack gives folders none
 
     async def _type(self, inode: Inode) -> str:
         return inode.item.literal or inode.item.kind.value

@@ -18,10 +18,11 @@ import trio
 from orionfs.changes import Changes
 from orionfs.errors import NoSuchName, NotADirectory, NotSupported, OrionFsError, RemoteFailure, TimedOut
 from orionfs.inodes import Inode
+from orionfs.listings import FolderAnswer
 from orionfs.metacache import Listing, MetaCache, Single
 from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.names import base_name, decode_name, is_plain, visible_names
-from orionfs.remote import FolderAnswer, Health, Remote
+from orionfs.remote import Health, Remote
 
 _BIG_FOLDER_PAGES = 5  # larger folders are asked name by name, but for readdir
 _OFFLINE_VALID_S = 1.0
@@ -129,11 +130,12 @@ class Beliefs:
         believed = self._believed(parent, name, since_s=None)
         return believed.item if believed is not None else None
 
-    def is_just_made(self, folder: Inode, asked_at_s: float) -> bool:
+    def is_just_made(self, folder: Inode, asked_at_s: float | None = None) -> bool:
         """True for a folder that got its name here so recently that a replica may not know it."""
         if folder.parent is None:
             return False
-        change = self.changes.find(folder.parent.number, folder.name, asked_at_s)
+        when_s = self._clock() if asked_at_s is None else asked_at_s
+        change = self.changes.find(folder.parent.number, folder.name, when_s)
         return change is not None and change.item is not None
 
     def learn(self, parent: Inode, name: str, item: Item | None) -> None:

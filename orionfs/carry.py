@@ -10,29 +10,35 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TypeVar
 
 import trio
 
-from orionfs.content import ContentCache, Staged, copy_range
-from orionfs.errors import AccessDenied, Busy, Conflict, NoSuchName, OrionFsError, RemoteFailure, disk_error
-from orionfs.journal import Journal, Removal, UploadRow, UploadStep
-from orionfs.models import MARK_PREFIX, Item, Key, Kind
+from orionfs.assigning import BUSY_PAUSES_S, Assigner
+from orionfs.content import EXACT_SUFFIX, ContentCache, Staged, copy_range
+from orionfs.errors import (
+    AccessDenied,
+    Busy,
+    Conflict,
+    NameExists,
+    NoSuchName,
+    OrionFsError,
+    RemoteFailure,
+    disk_error,
+)
+from orionfs.journal import Removal, UploadRow, UploadStep
+from orionfs.journal_thread import JournalThread
+from orionfs.models import Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
-EXACT_SUFFIX = ".exact"
-"""Ends the name of a copy of just the sealed bytes, made for an upload."""
-
 _ATTEMPTS = 4
 _PAUSE_S = 0.25
+_READY_PAUSES_S = (0.5, 1.0, 2.0)  # a guess
 _RETRY_FOR_S = 30.0  # a caller of close() waits: after a time-out the background tries again, not it
 
 
@@ -75,23 +81,13 @@ class Upload:
         return self.state in (UploadState.DONE, UploadState.CANCELLED)
 
 
-class JournalThread:
-    """The journal from trio: it is blocking and has one thread; what it was asked to write is awaited."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-        self._limiter = trio.CapacityLimiter(1)
-
-    async def run(self, write: Callable[[Journal], _T]) -> _T:
-        return await trio.to_thread.run_sync(write, self.journal, limiter=self._limiter)
-
-
 class Carrier:
     """Carries one upload at a time through its steps; many may run side by side."""
 
     def __init__(
         self,
         remote: Remote,
+        assigner: Assigner,
         journal: JournalThread,
         content: ContentCache,
         staging: Path,
@@ -104,6 +100,7 @@ class Carrier:
         `unseen` gets the items that are on their way to their name.
         """
         self._remote = remote
+        self._assigner = assigner
         self._journal = journal
         self._content = content
         self._staging = staging
@@ -186,11 +183,15 @@ class Carrier:
     async def _found(self, upload: Upload) -> Item | None:
         """What an earlier attempt left under the mark, if it is whole; a part of it is removed."""
         item = await self._remote.find_upload(self._home, upload.row.mark)
-        if item is None:
-            return None
-        if item.size == upload.row.size_bytes and item.state in ("", "ready"):
-            return item
-        await self._remote.delete(_key(item))
+        for pause_s in _READY_PAUSES_S:
+            if item is None:
+                return None
+            if item.size == upload.row.size_bytes and item.state in ("", "ready"):
+                return item
+            await trio.sleep(pause_s)  # what has arrived whole may still be looked at by Orion
+            item = await self._remote.get(_key(item))
+        if item is not None:
+            await self._remote.delete(_key(item))
         return None
 
     async def _place(self, upload: Upload, item: Item) -> None:
@@ -207,30 +208,33 @@ class Carrier:
                 await trio.sleep(_PAUSE_S)  # a 404 can be transient
                 if attempt and upload.row.folder == row.folder:
                     await self._make_folders(row.folder)
-            except Conflict as conflict:
-                raise Busy(f"{row.path}: the name is taken by something else on Orion") from conflict
+            except NameExists as taken:
+                raise Busy(str(taken)) from taken
 
     async def _assign(self, row: UploadRow, item: Item) -> None:
-        place = Assignment(item, row.folder, row.name)
-        try:
-            await self._remote.assign(place)
-        except Conflict:  # this stack refuses duplicate names: both in one call
-            if row.replaces is None:
-                raise
-            old = Item(row.replaces.kind, row.replaces.id, row.name, literal=row.replaces.kind.value)
-            await self._remote.assign(Assignment(old, row.folder, new_old_mark()), place)
+        old = _replaced_item(row) if row.replaces is not None else None
+        await self._assigner.place(Assignment(item, row.folder, row.name), old)
 
     async def _make_folders(self, folder: str) -> None:
         parent = folder.rsplit("/", 1)[0]
         try:
-            await self._remote.create_folder(folder)
+            await self._make_folder(folder)
         except NoSuchName:
             if not parent:
                 raise
             await self._make_folders(parent)
-            await self._remote.create_folder(folder)
-        except Conflict:
-            log.debug("%s is there", folder)
+            await self._make_folder(folder)
+
+    async def _make_folder(self, folder: str) -> None:
+        for pause_s in BUSY_PAUSES_S:
+            try:
+                await self._remote.create_folder(folder)
+                return
+            except Conflict:
+                if await self._remote.stat(folder) is not None:
+                    log.debug("%s is there", folder)
+                    return
+            await trio.sleep(pause_s)
 
     async def _finish(self, upload: Upload, item: Item, path: Path) -> Removal | None:
         """Remove what was replaced, write down that all is done, tell who asked."""
@@ -262,9 +266,7 @@ class Carrier:
 
     async def _give_back_name(self, row: UploadRow) -> None:
         """Where both items were renamed in one call, the one that stays gets its name again."""
-        assert row.replaces is not None
-        old = Item(row.replaces.kind, row.replaces.id, row.name, literal=row.replaces.kind.value)
-        await self._remote.assign(Assignment(old, row.folder, row.name))
+        await self._assigner.assign(Assignment(_replaced_item(row), row.folder, row.name))
 
     async def _restart(self, upload: Upload) -> None:
         """The uploaded item is gone: upload the version anew."""
@@ -281,16 +283,6 @@ class Carrier:
                 await self._remote.delete(_key(item))
 
 
-def new_mark() -> str:
-    """A name that no other upload has, of this machine or another."""
-    return f"{MARK_PREFIX}{uuid.uuid4().hex}"
-
-
-def new_old_mark() -> str:
-    """A name for an item that gives way to another in the same call."""
-    return f"{MARK_PREFIX}old-{uuid.uuid4().hex}"
-
-
 def _key(item: Item) -> Key:
     if item.key is None:
         raise RemoteFailure(f"{item.name}: an item without an id")
@@ -299,8 +291,14 @@ def _key(item: Item) -> Key:
 
 def _new_item(row: UploadRow, told: Item | None = None) -> Item:
     """The uploaded version as its folder will show it."""
-    item = told or Item(Kind.FILE, row.new_id, row.mark, literal=Kind.FILE.value)
+    item = told or Item(Kind.FILE, row.new_id, row.mark)
     return replace(item, name=row.name, size=row.size_bytes, tags=row.tags or ())
+
+
+def _replaced_item(row: UploadRow) -> Item:
+    """What a version replaces, as far as the journal knows it."""
+    assert row.replaces is not None
+    return Item(row.replaces.kind, row.replaces.id, row.name)
 
 
 def _discard(path: Path) -> None:

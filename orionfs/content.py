@@ -22,6 +22,9 @@ from orionfs.models import Key
 from orionfs.private import make_private, write_whole
 from orionfs.ranges import RangeSet
 
+EXACT_SUFFIX = ".exact"
+"""Ends the name of a file in the staging folder that is made for one upload, and worth nothing after it."""
+
 _COPY_CHUNK_BYTES = 64 * 2**20
 _LEFTOVER_AGE_S = 86_400
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

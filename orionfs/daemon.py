@@ -11,13 +11,13 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from orionfs import control, fuse, state
+from orionfs import control, facts, fuse, state
 from orionfs.adoption import adopt
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
@@ -25,6 +25,7 @@ from orionfs.carry import UploadState
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
 from orionfs.login import in_words
@@ -77,6 +78,7 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
 
 async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None]) -> ExitStatus:
     account, tops = await _log_in(config, remote)
+    await trio.to_thread.run_sync(_begin_with_facts, remote, config.state_dir, account.stack)
     claimed = await trio.to_thread.run_sync(state.claim, config.state_dir, account)
     try:
         layers = _build(config, remote, account, tops, claimed)
@@ -104,16 +106,32 @@ async def _log_in(config: MountConfig, remote: Remote) -> tuple[Account, list[To
         return account, await find_tops(remote, account, config.root)
 
 
+def _begin_with_facts(remote: Remote, state_dir: Path, stack: str) -> None:
+    """Know what a probe or an earlier mount has kept of this stack; what is proven is kept in turn."""
+
+    def store(found: StackFacts) -> None:
+        proven = StackFacts(assign_path=found.assign_path, kind_literals=found.kind_literals)
+        facts.save_facts(state_dir, stack, facts.merged(facts.load_facts(state_dir, stack), proven))
+
+    remote.knowledge.begin(facts.load_facts(state_dir, stack), store)
+
+
+def _freshness(config: MountConfig, known: StackFacts) -> Freshness:
+    usual = Freshness(config.metadata_ttl_s, config.absence_ttl_s)
+    # What was seen once may take longer another time.
+    return replace(usual, read_lag_s=max(usual.read_lag_s, 2 * (known.read_lag_s or 0.0)))
+
+
 def _build(
     config: MountConfig, remote: Remote, account: Account, tops: list[Top], claimed: state.StateFolder
 ) -> Layers:
     content = ContentCache(config.cache_dir, account.stack, account.username, _cache_limit(config))
-    freshness = Freshness(config.metadata_ttl_s, config.absence_ttl_s)
+    freshness = _freshness(config, remote.facts)
     permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     cache = MetaCache(config.cache_items_max)
-    namespace = Namespace(remote, cache, freshness, permissions, local, sync.unseen)
+    namespace = Namespace(remote, sync.assigner, cache, freshness, permissions, local, sync.unseen)
     for top in tops:
         if top.name:
             namespace.add_top(top.name, top.orion_path)

@@ -18,7 +18,8 @@ from functools import partial
 
 import trio
 
-from orionfs.carry import Upload, UploadState, new_mark
+from orionfs.assigning import new_mark
+from orionfs.carry import Upload, UploadState
 from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher

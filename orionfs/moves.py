@@ -10,10 +10,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orionfs.carry import Upload, new_old_mark
+from orionfs.carry import Upload
 from orionfs.errors import (
     AccessDenied,
-    Conflict,
     CrossDevice,
     InvalidCall,
     NameExists,
@@ -108,12 +107,13 @@ class Moves:
         _note_move(old_path, new_path)
 
     async def _assign_folder(self, place: Assignment, old_path: str) -> None:
+        refusal = f"{old_path}: this stack can't move folders; mv copies instead"
+        if self._remote.facts.folders_assignable == "no":
+            raise CrossDevice(refusal)
         try:
-            await self._remote.assign(place)
+            await self._sync.assigner.place(place)
         except InvalidCall as refused:
-            raise CrossDevice(f"{old_path}: this stack can't move folders; mv copies instead") from refused
-        except Conflict as conflict:
-            raise NameExists(f"{place.folder}/{place.name}") from conflict
+            raise CrossDevice(refusal) from refused
 
     # Items
 
@@ -188,23 +188,13 @@ class Moves:
             raise
 
     async def _place(self, replaced: _Replaced | None, place: Assignment) -> None:
+        over = replaced.inode.item if replaced is not None else None
         try:
-            if replaced is not None and replaced.is_read_on:
-                await self._swap(replaced, place)
-            else:
-                await self._remote.assign(place)
-        except Conflict as conflict:
-            if replaced is None:
-                raise NameExists(f"{place.folder}/{place.name}") from conflict
-            await self._swap(replaced, place)
+            await self._sync.assigner.place(
+                place, over, is_aside=replaced is not None and replaced.is_read_on
+            )
         except InvalidCall as refused:
             raise NotPermitted(f"{place.folder}/{place.name}: {refused}") from refused
-
-    async def _swap(self, replaced: _Replaced, place: Assignment) -> None:
-        """Both items in one call: duplicate names are refused, or the old one is to stay for a while."""
-        old = replaced.inode.item
-        away = [] if old.key is None else [Assignment(old, place.folder, new_old_mark())]
-        await self._remote.assign(*away, place)
 
     async def _carry_tags(self, source: Inode, target: Inode) -> None:
         """Tags of the replaced item stay with the name, if the new one has none."""
@@ -220,7 +210,7 @@ class Moves:
         try:
             await self._remove(removal.key)
         except AccessDenied as denied:
-            await self._remote.assign(*as_before)
+            await self._sync.assigner.assign(*as_before)
             raise AccessDenied(f"{removal.path}: what is there may not be replaced: {denied}") from denied
         except OrionFsError as error:
             log.info("%s: the replaced item is removed later: %s", removal.path, error)

@@ -15,10 +15,9 @@ from math import inf
 
 import trio
 
+from orionfs.assigning import Assigner
 from orionfs.beliefs import Beliefs, Believed, Freshness, touch
 from orionfs.errors import (
-    Busy,
-    Conflict,
     CrossDevice,
     DirectoryNotEmpty,
     InvalidCall,
@@ -32,14 +31,13 @@ from orionfs.errors import (
     Stale,
     TimedOut,
 )
+from orionfs.folders import Folders
 from orionfs.inodes import Inode, InodeTable
 from orionfs.metacache import MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, Key, Kind, LocalAttributes
 from orionfs.names import true_name
 from orionfs.remote import Remote
-
-_BUSY_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # a 409 can mean "busy" on Orion; how often is a guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,7 @@ class Namespace:
     def __init__(
         self,
         remote: Remote,
+        assigner: Assigner,
         cache: MetaCache,
         freshness: Freshness,
         permissions: Permissions,
@@ -74,6 +73,7 @@ class Namespace:
         self._clock = clock
         self._beliefs = Beliefs(remote, cache, freshness, unseen, clock)
         self._changes = self._beliefs.changes
+        self._folders = Folders(remote, self._beliefs, assigner)
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
 
     @property
@@ -171,10 +171,11 @@ class Namespace:
             raise InvalidCall(f"{name}: Orion can't have a folder called {new_name!r}")
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
         with self.doubting(parent):
-            await self._create_on_orion(parent, name, path)
+            await self._folders.create(parent, name, path)
         item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
         inode = self._commit_new(parent, name, item, self._clock())
-        self._beliefs.learn_empty(inode)
+        if self._folders.is_new_when_made:
+            self._beliefs.learn_empty(inode)
         return inode
 
     def make_file(self, parent: Inode, name: str, permissions: int, mark: str) -> Inode:
@@ -205,11 +206,7 @@ class Namespace:
         self._check_may_change(parent)
         await self.check_empty(inode)
         with self.doubting(parent):
-            try:
-                await self._remote.remove_folder(inode.orion_path())
-            except Conflict as conflict:
-                self._beliefs.doubt(inode)
-                raise DirectoryNotEmpty(inode.local_path()) from conflict
+            await self._folders.remove(inode)
         self._commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
 
@@ -262,23 +259,9 @@ class Namespace:
 
     async def folder_with_id(self, folder: Inode) -> Item:
         """The folder with the id that `assign_paths` wants. Raises CrossDevice where there is none."""
-        if folder.item.id is None:
-            told = await self._stat_patiently(folder)
-            folder.item = replace(told, created_ns=folder.item.created_ns)
-        if folder.item.id is None:
-            raise CrossDevice(f"{folder.local_path()}: this stack can't move folders; mv copies instead")
+        told = await self._folders.with_id(folder)
+        folder.item = replace(told, name=folder.item.name, created_ns=folder.item.created_ns)
         return folder.item
-
-    async def _stat_patiently(self, folder: Inode) -> Item:
-        """What Orion says of a folder; one that was made here just now is asked for again."""
-        for pause_s in (*_BUSY_PAUSES_S, None):
-            told = await self._remote.stat(folder.orion_path())
-            if told is not None:
-                return told
-            if pause_s is None or not self._beliefs.is_just_made(folder, self._clock()):
-                break
-            await trio.sleep(pause_s)
-        raise NoSuchName(folder.local_path())
 
     def commit_rename(
         self, source: Inode, parent: Inode, name: str, replaced: Key | None, *, is_settled: bool
@@ -337,8 +320,8 @@ class Namespace:
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
-        if inode.item.kind is Kind.FOLDER and inode.item.id is None:
-            await self._find_folder_id(inode)
+        if inode.item.kind is Kind.FOLDER and inode.item.id is None and not await self._find_folder_id(inode):
+            return ()  # this stack gives folders no id, so no tags
         if inode.item.tags is None and inode.item.key is not None:
             try:
                 tags = await self._remote.tags(inode.item.key)
@@ -352,6 +335,8 @@ class Namespace:
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
         before = await self.tags(inode)
+        if inode.item.kind is Kind.FOLDER and inode.item.id is None:
+            raise NotSupported(f"{inode.local_path()}: this stack gives folders no id, so no tags")
         added = tuple(tag for tag in add if tag not in before)
         removed = tuple(tag for tag in remove if tag in before)
         try:
@@ -369,13 +354,12 @@ class Namespace:
         if key is not None and added:
             await self._remote.tag(key, added)
 
-    async def _find_folder_id(self, folder: Inode) -> None:
+    async def _find_folder_id(self, folder: Inode) -> bool:
         try:
             await self.folder_with_id(folder)
-        except CrossDevice as error:
-            raise NotSupported(
-                f"{folder.local_path()}: this stack gives folders no id, so no tags"
-            ) from error
+        except CrossDevice:
+            return False
+        return True
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         inode.item = replace(inode.item, tags=tags)
@@ -394,27 +378,6 @@ class Namespace:
         except (TimedOut, RemoteFailure, trio.Cancelled):
             self._beliefs.doubt(folder)
             raise
-
-    async def _create_on_orion(self, parent: Inode, name: str, path: str) -> None:
-        """create_paths; a 409 is something there (NameExists), our own first attempt, or "busy"."""
-        for pause_s in (*_BUSY_PAUSES_S, None):
-            try:
-                await self._remote.create_folder(path)
-                return
-            except Conflict as conflict:
-                there = await self._remote.stat(path)
-                if there is not None and conflict.is_repeated and await self._is_empty_folder(there, path):
-                    return
-                if there is not None:
-                    self._beliefs.learn(parent, name, there)
-                    raise NameExists(path) from conflict
-                if pause_s is None:
-                    raise Busy(f"{path}: Orion is busy with it") from conflict
-            await trio.sleep(pause_s)
-
-    async def _is_empty_folder(self, there: Item, path: str) -> bool:
-        """True for a folder that our own first attempt may have made, its answer lost."""
-        return there.kind is Kind.FOLDER and not await self._remote.count(path)
 
     def _new_name(self, parent: Inode, name: str, kind: Kind) -> str:
         """The true name of something to be made. Raises NameExists if it is known to be there."""

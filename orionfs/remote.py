@@ -1,4 +1,4 @@
-"""The session as async verbs: limiters, deadlines, retries, paging and the offline state.
+"""The session as async verbs: limiters, deadlines, retries, the offline state.
 
 One attempt runs in a worker thread; waiting and retrying happen here, in trio. Every failure of a
 session becomes one of our errors (`failures`). All changes but an upload are repeated after
@@ -10,33 +10,43 @@ not know inodes or names shown to users.
 from __future__ import annotations
 
 import logging
-import os
-import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import trio
 
 from orionfs.bridge import CallFailed, CallHandle, SessionCalls
-from orionfs.errors import NoSuchName, OrionFsError, RemoteFailure, Throttled, TimedOut, Unreachable
+from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
+from orionfs.errors import (
+    Busy,
+    Conflict,
+    InvalidCall,
+    NoSuchName,
+    OrionFsError,
+    RemoteFailure,
+    Throttled,
+    TimedOut,
+    Unreachable,
+)
+from orionfs.facts import StackFacts
 from orionfs.failures import failure_of, pause_before_retry_s, subject_of
+from orionfs.knowledge import Knowledge
+from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, together
 from orionfs.models import Account, Item, Key, Kind
-from orionfs.shapes import Page, read_item, read_page, read_tags
+from orionfs.shapes import read_account, read_item, read_page, read_tags
 from orionfs.unclear import UnclearChanges
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
-_ASKED_PAGE_ROWS = 1000
 _SLOWEST_UPLOAD_BYTES_PER_S = 64 * 1024  # a guess: slower lines than this can't be told from a hang
 _SILENT_CALLS_MAX = 2
 _CHECK_EVERY_S = 2.0
-_SIZES_MAX = 200_000
+_DETAILS_MAX = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +61,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderAnswer:
-    """What a folder holds; `is_complete` False where Orion may have told less than there is."""
-
-    items: tuple[Item, ...]
-    is_complete: bool
-    pages: int
-
-
-@dataclass(frozen=True, slots=True)
 class Assignment:
     """`item` goes to the folder `folder` (absolute Orion path) under the true name `name`."""
 
     item: Item
     folder: str
     name: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder.rstrip('/')}/{self.name}"
 
 
 class Health(Enum):
@@ -81,16 +86,22 @@ class Remote:
         self._limits = limits or Limits()
         self._metadata = trio.CapacityLimiter(self._limits.metadata_in_flight)
         self._contents = trio.CapacityLimiter(self._limits.contents_in_flight)
-        self._sizes: dict[Key, int] = {}  # version -> bytes: never changes, so asked for once
+        self._details: dict[Key, tuple[int, int]] = {}  # version -> bytes, created_ns: asked for once
         self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
         self.health = Health.ONLINE
         self._went_offline = trio.Event()
         self._came_back = trio.Event()
+        self.knowledge = Knowledge()
+
+    @property
+    def facts(self) -> StackFacts:
+        """What is known of this stack now."""
+        return self.knowledge.facts
 
     def can_read_ranges(self, key: Key) -> bool:
         """True if this session can read a part of such an item: Files, with our extension."""
-        return self._calls.ranged and key.kind is Kind.FILE
+        return self._calls.ranged and key.kind is Kind.FILE and self.facts.ranged_reads is not False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""
@@ -115,27 +126,26 @@ class Remote:
 
     async def whoami(self, stack: str) -> Account:
         """The account of the session; `stack` names the stack where the session can't."""
-        answer = await self._read("whoami")
-        profile, project = answer.get("profile") or {}, answer.get("project") or {}
-        username = profile.get("username") or profile.get("name")
-        if not isinstance(username, str) or not username:
-            raise RemoteFailure("the user profile tells no user name")
-        return Account(
-            stack=str(answer.get("instance") or stack),
-            username=username,
-            user_id=profile.get("id"),
-            project_id=project.get("id"),
-            project_name=str(project.get("name") or project.get("id")),
-        )
+        return read_account(await self._read("whoami"), stack)
 
     # Folders and names
 
     async def list_folder(self, path: str) -> FolderAnswer:
         """All of a folder: the first page, then the others at once. Raises NoSuchName."""
-        answer = await self._list_once(path)
+        ask = partial(self._read, "ls_path", path)
+        answer = await list_all(ask, self.facts)
         if not answer.is_complete:
-            answer = await self._list_once(path)
-        return replace(answer, items=await self._with_sizes(answer.items))
+            answer = await list_all(ask, self.facts)
+        self.knowledge.see(answer.items)
+        return replace(answer, items=await self._with_details(answer.items))
+
+    async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
+        """All in a folder that have this name, which something there is known to have."""
+        page = read_page(await self._read("ls_path", path, {"name": name, "limit": ASKED_PAGE_ROWS}))
+        is_filtered = bool(page.rows) and all(row.name == name for row in page.rows)
+        if is_filtered and page.total in (None, len(page.rows)) and not page.has_more:
+            return page.rows
+        return tuple(item for item in (await self.list_folder(path)).items if item.name == name)
 
     async def count(self, path: str) -> int:
         """How many items a folder holds at least; one row is asked for. Raises NoSuchName, AccessDenied."""
@@ -148,7 +158,10 @@ class Remote:
             item = read_item(await self._read("stat_path", path))
         except NoSuchName:
             return None
-        return (await self._with_sizes((item,)))[0]
+        self.knowledge.see((item,))
+        if item.kind is Kind.FOLDER and item.id is None:
+            self.knowledge.learn(folder_ids="no")
+        return (await self._with_details((item,)))[0]
 
     async def create_folder(self, path: str) -> Item | None:
         """Make one folder; None where the stack gives folders no id. Raises Conflict, NoSuchName."""
@@ -162,38 +175,42 @@ class Remote:
         except NoSuchName:
             log.debug("%s was gone already", path)
 
-    async def assign(self, *assignments: Assignment) -> None:
-        """Give items their folders and names, all or none. Raises Conflict where a name is taken."""
-        rows = [
-            {
-                "resource_type": a.item.literal or a.item.kind.value,
-                "id": a.item.id,
-                "path": a.folder,
-                "name": a.name,
-            }
-            for a in assignments
-        ]
-        await self._change("assign_paths", rows)
+    async def assign(self, *assignments: Assignment, form: str | None = None) -> None:
+        """Give items their folders and names, all or none. Raises Conflict where a name is taken.
+
+        `form` says what `path` is where that is not known yet: "folder", or "full" with the name in it.
+        """
+        is_full = (form or self.facts.assign_path) == "full"
+        await self._change("assign_paths", [self._assignment(each, is_full) for each in assignments])
+
+    def _assignment(self, given: Assignment, is_full: bool) -> dict[str, Any]:
+        item = given.item
+        # The name that stands beside it counts, so one with a / needs none in the path.
+        path = f"{given.folder.rstrip('/')}/{given.name.replace('/', '_')}" if is_full else given.folder
+        literal = item.literal or self.knowledge.literal_of(item.kind) or item.kind.value
+        return {"resource_type": literal, "id": item.id, "path": path, "name": given.name}
 
     async def delete(self, key: Key) -> None:
         """Remove one item by id, softly. One that is gone already is no error."""
         try:
-            await self._change("delete", key.kind.value, key.id)
+            await self._change("delete", key.kind.value, key.id, is_conflict_busy=True)
         except NoSuchName:
             log.debug("%s %s was gone already", key.kind.value, key.id)
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
-        answer = await self._read("get", key.kind.value, key.id)
-        return replace(read_item(answer), kind=key.kind, literal=key.kind.value)
+        return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
 
     async def find_upload(self, home: str, mark: str) -> Item | None:
-        """The item that an interrupted upload left under its mark, if it did."""
+        """The item that an interrupted upload left under its mark, if it did.
+
+        By path first: a stack that does not heed filters may have more Files than a session looks through.
+        """
         item = await self.stat(f"{home}/{mark}")
         if item is not None:
             return item
         rows = await self._read("find", Kind.FILE.value, {"name": mark})
-        found = (replace(read_item(row), kind=Kind.FILE, literal=Kind.FILE.value) for row in rows)
+        found = (self.knowledge.resource(row, Kind.FILE) for row in rows)
         return next((item for item in found if item.name == mark), None)
 
     # Tags
@@ -202,10 +219,10 @@ class Remote:
         return read_tags(await self._read("list_tags", key.kind.value, key.id))
 
     async def tag(self, key: Key, tags: Sequence[str]) -> None:
-        await self._change("tag", key.kind.value, key.id, list(tags))
+        await self._change("tag", key.kind.value, key.id, list(tags), is_conflict_busy=True)
 
     async def untag(self, key: Key, tags: Sequence[str]) -> None:
-        await self._change("untag", key.kind.value, key.id, list(tags))
+        await self._change("untag", key.kind.value, key.id, list(tags), is_conflict_busy=True)
 
     # Contents
 
@@ -215,40 +232,62 @@ class Remote:
         The thread is waited for, since an upload that goes on unseen would leave an item behind; our own
         session bounds it by its time-outs, and a worker of any other one is ended.
         """
+        if size == 0 and self.facts.empty_files == "refused":
+            raise _empty_refused(mark)
         limit_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
-        answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
-        item = replace(read_item(answer), kind=Kind.FILE, literal=Kind.FILE.value)
+        try:
+            answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
+        except InvalidCall as refused:
+            if size:
+                raise
+            self.knowledge.learn(empty_files="refused")
+            raise _empty_refused(mark) from refused
+        item = self.knowledge.resource(answer, Kind.FILE)
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
         return replace(item, size=size)
 
     async def read_into(self, key: Key, offset: int, length: int, fd: int) -> None:
         """Fetch `[offset, offset + length)` to the same place of a file. Raises NoSuchName."""
-        args = (key.kind.value, key.id, offset, length, _Borrowed(fd), offset)
-        await self._retrying(self._contents, self._limits.inactivity_s, "read_into", *args)
+        args = (key.kind.value, key.id, offset, length, Borrowed(fd), offset)
+        deadline_s = self._limits.inactivity_s
+        # A 409 is a version that is not ready to be read yet.
+        await self._retrying(self._contents, deadline_s, "read_into", *args, is_conflict_busy=True)
 
     async def download(self, key: Key, path: Path, size: int) -> None:
         """Fetch a whole item to a local file that does not exist yet."""
         deadline_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         args = (key.kind.value, key.id, str(path), deadline_s)
-        await self._retrying(self._contents, deadline_s, "download", *args)
+        await self._retrying(self._contents, deadline_s, "download", *args, is_conflict_busy=True)
 
     # Attempts and retries
 
     async def _read(self, verb: str, *args: Any) -> Any:
         return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
 
-    async def _change(self, verb: str, *args: Any) -> Any:
+    async def _change(self, verb: str, *args: Any, is_conflict_busy: bool = False) -> Any:
+        deadline_s = self._limits.change_deadline_s
         async with self._unclear.watched(verb, args):
-            return await self._retrying(self._metadata, self._limits.change_deadline_s, verb, *args)
+            return await self._retrying(
+                self._metadata, deadline_s, verb, *args, is_conflict_busy=is_conflict_busy
+            )
 
-    async def _retrying(self, limiter: trio.CapacityLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
+    async def _retrying(
+        self,
+        limiter: trio.CapacityLimiter,
+        deadline_s: float,
+        verb: str,
+        *args: Any,
+        is_conflict_busy: bool = False,
+    ) -> Any:
+        """Attempts until one succeeds. `is_conflict_busy`: no name can be taken here, so a 409 is "busy"."""
         ends_at = trio.current_time() + deadline_s
         attempt, is_unclear = 0, False
         while True:
             try:
                 return await self._attempt(limiter, ends_at - trio.current_time(), verb, *args)
-            except OrionFsError as error:
+            except OrionFsError as failed:
+                error = _busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
                 attempt += 1
                 is_unclear = error.is_unclear = is_unclear or error.is_unclear
                 error.is_repeated = attempt > 1
@@ -258,7 +297,7 @@ class Remote:
                     or trio.current_time() + pause_s >= ends_at
                     or self.health is Health.OFFLINE
                 ):
-                    raise
+                    raise error from failed.__cause__
                 log.debug("%s: %s; attempt %d follows in %.1f s", verb, error, attempt + 1, pause_s)
             await trio.sleep(pause_s)
             # Its path may mean another item by now.
@@ -273,9 +312,9 @@ class Remote:
         return await self._call(limiter, deadline_s, verb, *args)
 
     async def _call(self, limiter: trio.CapacityLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
-        sent = [_OwnDescriptor(arg.fd) if isinstance(arg, _Borrowed) else arg for arg in args]
+        sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
-        call = partial(handle.carry, partial(_invoke, getattr(self._calls, verb), sent))
+        call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
         with trio.move_on_after(deadline_s):
             try:
                 answer = await trio.to_thread.run_sync(
@@ -288,7 +327,7 @@ class Remote:
             finally:
                 handle.give_up()  # one that nobody waits for ends with its worker
                 for arg in sent:
-                    if isinstance(arg, _OwnDescriptor):
+                    if isinstance(arg, OwnDescriptor):
                         arg.give_up()
             self._silent_calls = 0
             return answer
@@ -326,120 +365,45 @@ class Remote:
 
     # Listings
 
-    async def _list_once(self, path: str) -> FolderAnswer:
-        first = await self._page(path, 0)
-        if first.total is None:
-            return await self._list_serially(path, first)
-        step = len(first.rows)
-        offsets = list(range(step, first.total, step)) if step else []
-        pages = [first, *await together([partial(self._page, path, offset) for offset in offsets])]
-        rows = {(row.kind, row.id, row.name): row for page in pages for row in page.rows}
-        is_complete = len(rows) == first.total and all(page.total == first.total for page in pages)
-        return FolderAnswer(tuple(rows.values()), is_complete, len(pages))
+    async def _with_details(self, items: Sequence[Item]) -> tuple[Item, ...]:
+        """Files whose rows tell no size are asked for one by one, several at a time, once in a life.
 
-    async def _list_serially(self, path: str, page: Page) -> FolderAnswer:
-        """For envelopes without a total: page after page until one brings nothing new."""
-        rows: dict[tuple[Kind, int | None, str], Item] = {}
-        pages = 1
-        while True:
-            new = {(row.kind, row.id, row.name): row for row in page.rows}
-            if new.keys() <= rows.keys():
-                break
-            rows.update(new)
-            page = await self._page(path, len(rows))
-            pages += 1
-        is_complete = not new or await self._ignores_limits(path)
-        return FolderAnswer(tuple(rows.values()), is_complete, pages)
-
-    async def _ignores_limits(self, path: str) -> bool:
-        """True for a stack that tells all at once, whatever was asked."""
-        return len(read_page(await self._read("ls_path", path, {"limit": 1})).rows) > 1
-
-    async def _page(self, path: str, offset: int) -> Page:
-        query = {"limit": _ASKED_PAGE_ROWS, "offset": offset, "order_by": "id"}
-        return read_page(await self._read("ls_path", path, query))
-
-    async def _with_sizes(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        """Files whose rows tell no size are asked for one by one, several at a time, once in a life."""
+        What is asked tells when they were made, too.
+        """
         unknown = [i.key for i in items if i.kind is Kind.FILE and i.size is None and i.key is not None]
-        asked = [key for key in unknown if key not in self._sizes]
-        for answer in await together([partial(self._size_of, key) for key in asked]):
-            if answer is not None and len(self._sizes) < _SIZES_MAX:
-                self._sizes[answer[0]] = answer[1]
         if not unknown:
             return tuple(items)
-        return tuple(
-            replace(i, size=self._sizes.get(i.key)) if i.size is None and i.key is not None else i
-            for i in items
-        )
+        asked = [key for key in unknown if key not in self._details]
+        for answer in await together([partial(self._details_of, key) for key in asked]):
+            if answer is not None and len(self._details) < _DETAILS_MAX:
+                self._details[answer[0]] = answer[1]
+        return tuple(self._detailed(item) for item in items)
 
-    async def _size_of(self, key: Key) -> tuple[Key, int] | None:
+    def _detailed(self, item: Item) -> Item:
+        if item.size is not None or item.key is None or item.key not in self._details:
+            return item
+        size, created_ns = self._details[item.key]
+        return replace(item, size=size, created_ns=item.created_ns or created_ns)
+
+    async def _details_of(self, key: Key) -> tuple[Key, tuple[int, int]] | None:
         try:
-            size = (await self.get(key)).size
+            item = await self.get(key)
         except TimedOut:
             raise
         except OrionFsError as error:
             log.debug("size of %s %s stays unknown: %s", key.kind.value, key.id, error)
             return None
-        return None if size is None else (key, size)
+        return None if item.size is None else (key, (item.size, item.created_ns))
 
 
-class _Borrowed(NamedTuple):
-    """A descriptor among the arguments of a call; valid for as long as its caller waits."""
-
-    fd: int
-
-
-class _OwnDescriptor:
-    """A duplicate for a thread that may outlive its caller: it never writes to a reused number.
-
-    The thread that takes it closes it, at once when it is done; a call that never starts gives it up.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._fd = os.dup(fd)
-        self._lock = threading.Lock()
-        self._is_taken = False
-
-    def take(self) -> int:
-        with self._lock:
-            self._is_taken = True
-            return self._fd
-
-    def give_up(self) -> None:
-        with self._lock:
-            if not self._is_taken:
-                self._is_taken = True
-                os.close(self._fd)
-
-    def close(self) -> None:
-        os.close(self._fd)
+def _busy(conflict: Conflict) -> Busy:
+    busy = Busy(str(conflict))
+    busy.__cause__ = conflict
+    busy.status, busy.retry_after_s = conflict.status, conflict.retry_after_s
+    return busy
 
 
-def _invoke(verb: Callable[..., Any], args: Sequence[Any]) -> Any:
-    owned = [arg for arg in args if isinstance(arg, _OwnDescriptor)]
-    try:
-        return verb(*(arg.take() if isinstance(arg, _OwnDescriptor) else arg for arg in args))
-    finally:
-        for own in owned:
-            own.close()
-
-
-async def together(calls: Sequence[Callable[[], Awaitable[_T]]]) -> list[_T]:
-    """The answers of several calls made at the same time, in order; the first error ends the others."""
-    answers: dict[int, _T] = {}
-    errors: list[OrionFsError] = []
-
-    async def one(at: int) -> None:
-        try:
-            answers[at] = await calls[at]()
-        except OrionFsError as error:
-            errors.append(error)
-            nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        for at in range(len(calls)):
-            nursery.start_soon(one, at)
-    if errors:
-        raise errors[0]
-    return [answers[at] for at in range(len(calls))]
+def _empty_refused(name: str) -> InvalidCall:
+    return InvalidCall(
+        f"{name}: this stack takes no empty files, so it stays on this machine until it has contents"
+    )

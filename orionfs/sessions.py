@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from orionfs import __version__
@@ -46,6 +48,17 @@ def new_token(profile: Profile, password: str) -> Token:
             return Token(session.retrieve_token(profile.username or "", password))
         except Exception as exc:  # as in the bridge: a session may raise anything
             raise failure_of("retrieve_token", (), describe(exc)) from exc
+
+
+def connect_as_stranger(profile: Profile) -> SessionCalls | None:
+    """A session with the same stack whose token nobody has given; None where that can't be had.
+
+    It talks to no host that the profile's own session does not talk to.
+    """
+    if profile.client != OWN_CLIENT:
+        return None
+    made_up = Token(secrets.token_hex(20))
+    return connect(replace(profile, token=made_up, token_file=None), _REQUEST_TIMEOUT_S)
 
 
 def stack_name(profile: Profile) -> str:

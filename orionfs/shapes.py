@@ -1,39 +1,75 @@
 """Reads the session's answers tolerantly: keys, envelopes and literals are nobody's promise; pure.
 
 "Documented methods are not documented answers": the spelling of keys, the envelope of a listing and
-the literals of `resource_type` are not public, so every reading of an answer is here. What can't be
-read raises RemoteFailure; an unknown literal is kept as received.
+the literals of `resource_type` are not public, so every reading of an answer is here. Keys are compared
+without case, `_`, `-` and blanks. What can't be read raises RemoteFailure; an unknown literal is kept
+as received.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from orionfs.errors import RemoteFailure
-from orionfs.models import Item, Kind
+from orionfs.models import Account, Item, Kind
 
-_ROWS = ("results", "items", "data", "objects", "contents", "resources")
-_TOTALS = ("count", "total", "total_count")
-_TYPES = ("resource_type", "resourceType", "type", "kind")
-_CREATED = ("created", "created_at", "createdAt", "date_created")
-_SIZES = ("size", "size_bytes", "sizeBytes", "length")
+# All in the form of `plain_key`, the likeliest first.
+_ROWS = ("results", "items", "contents", "objects", "resources", "children", "entries", "rows", "data")
+_TOTALS = ("count", "total", "totalcount", "totalresults", "totalitems")
+_NEXTS = ("next", "nextpage", "nexturl", "hasmore", "hasnext")
+_IDS = ("id", "pk", "resourceid")
+_NAMES = ("name", "displayname", "filename")
+_PATHS = ("path", "fullpath")
+_TYPES = ("resourcetype", "type", "kind")
+_CREATED = ("created", "createdat", "datecreated", "createdon", "creationdate")
+_SIZES = ("size", "sizebytes", "sizeinbytes", "length")
+_OWNERS = ("owner", "ownerid")
+_PROJECTS = ("project", "projectid")
+_STATES = ("state", "status")
+_TAGS = ("tags", "taglist")
+_TAG_TEXTS = ("name", "tag", "value", "label", "text")
 _KINDS = (
     (Kind.COLLECTION, ("collection",)),
     (Kind.DATASET, ("dataset",)),
     (Kind.FOLDER, ("folder", "directory", "path", "dir")),
     (Kind.FILE, ("file",)),
 )
+_TYPE_LISTS = {
+    "files": Kind.FILE,
+    "datasets": Kind.DATASET,
+    "collections": Kind.COLLECTION,
+    "shardcollections": Kind.COLLECTION,
+    "folders": Kind.FOLDER,
+    "directories": Kind.FOLDER,
+    "dirs": Kind.FOLDER,
+    "paths": Kind.FOLDER,
+}
+_DEPTH_MAX = 4  # of envelopes within envelopes
+_SECONDS_FROM = 10**8  # 1973; what is smaller is no moment
+_MILLISECONDS_FROM = 10**11  # as seconds that would be the year 5138
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a listing; `total` is None where the envelope tells none."""
+    """One page of a listing.
+
+    `total` is None where the envelope tells none; `has_more` is what it says of a next page, None where
+    it says nothing of that.
+    """
 
     rows: tuple[Item, ...]
     total: int | None
+    has_more: bool | None = None
+
+
+@lru_cache(maxsize=4096)
+def plain_key(key: str) -> str:
+    """A key without what only its spelling adds: `createdAt`, `Created-At` and `created_at` are one."""
+    return "".join(char for char in key.lower() if char not in "_- ")
 
 
 def first_of(answer: Mapping[str, Any], keys: Iterable[str]) -> Any:
@@ -42,34 +78,60 @@ def first_of(answer: Mapping[str, Any], keys: Iterable[str]) -> Any:
 
 
 def read_page(answer: Any) -> Page:
-    """A page of `ls_path`: a bare list, or a dict with the rows under one of several keys."""
+    """A page of `ls_path`: rows in a list, in lists by type, or by id; bare or in envelopes."""
     if isinstance(answer, list):
         return Page(tuple(read_item(row) for row in answer), None)
     if not isinstance(answer, Mapping):
         raise RemoteFailure(f"a listing was due, not {type(answer).__name__}")
-    rows = first_of(answer, _ROWS)
-    if not isinstance(rows, list):
-        raise RemoteFailure(f"a listing without rows: keys {sorted(answer)[:8]}")
-    total = first_of(answer, _TOTALS)
-    return Page(tuple(read_item(row) for row in rows), _as_count(total))
+    levels = list(_levels(answer))
+    told = [_plain(level) for level in levels]
+    total = next(
+        (count for level in told if (count := _as_count(first_of(level, _TOTALS))) is not None), None
+    )
+    more = next((has_more for level in told if (has_more := _has_more(level)) is not None), None)
+    rows = _rows_of(levels[-1])
+    if rows is None and total != 0:
+        raise RemoteFailure(f"a listing without rows: keys {sorted(map(str, answer))[:8]}")
+    return Page(tuple(_read_row(*each) for each in rows or ()), total, more)
 
 
 def read_item(row: Any) -> Item:
     """A row of a listing, an answer of `stat_path`, or the attributes of a resource."""
     if not isinstance(row, Mapping):
         raise RemoteFailure(f"a row was due, not {type(row).__name__}")
-    literal = str(first_of(row, _TYPES) or "")
+    told = _plain(row)
+    if first_of(told, _NAMES + _PATHS) is None and len(row) == 1:
+        (inner,) = row.values()
+        if isinstance(inner, Mapping):
+            return read_item(inner)
+    literal = str(first_of(told, _TYPES) or "")
+    tags = first_of(told, _TAGS)
     return Item(
         kind=read_kind(literal),
-        id=_as_int(row.get("id")),
-        name=_read_name(row),
-        size=_as_count(first_of(row, _SIZES)),
-        created_ns=read_time_ns(first_of(row, _CREATED)),
+        id=_as_id(first_of(told, _IDS)),
+        name=_read_name(told),
+        size=_as_count(first_of(told, _SIZES)),
+        created_ns=read_time_ns(first_of(told, _CREATED)),
         literal=literal,
-        state=str(row.get("state") or ""),
-        owner=_as_int(row.get("owner")),
-        project=_as_int(row.get("project")),
-        tags=read_tags(row["tags"]) if row.get("tags") is not None else None,
+        state=str(first_of(told, _STATES) or ""),
+        owner=_as_id(first_of(told, _OWNERS)),
+        project=_as_id(first_of(told, _PROJECTS)),
+        tags=read_tags(tags) if tags is not None else None,
+    )
+
+
+def read_account(answer: Mapping[str, Any], stack: str) -> Account:
+    """Who a session works as, from `whoami`; `stack` names the stack where the session can't."""
+    profile, project = answer.get("profile") or {}, answer.get("project") or {}
+    username = profile.get("username") or profile.get("name")
+    if not isinstance(username, str) or not username:
+        raise RemoteFailure("the user profile tells no user name")
+    return Account(
+        stack=str(answer.get("instance") or stack),
+        username=username,
+        user_id=profile.get("id"),
+        project_id=project.get("id"),
+        project_name=str(project.get("name") or project.get("id")),
     )
 
 
@@ -83,12 +145,15 @@ def read_tags(tags: Any) -> tuple[str, ...]:
     """Tag texts from strings or from dicts that name them; sorted, each once."""
     if not isinstance(tags, Iterable) or isinstance(tags, str | Mapping):
         raise RemoteFailure(f"tags were due, not {type(tags).__name__}")
-    texts = (first_of(t, ("name", "tag", "value", "label")) if isinstance(t, Mapping) else t for t in tags)
+    texts = (first_of(_plain(tag), _TAG_TEXTS) if isinstance(tag, Mapping) else tag for tag in tags)
     return tuple(sorted({str(text) for text in texts if text is not None}))
 
 
 def read_time_ns(value: Any) -> int:
-    """Nanoseconds since the epoch from ISO-8601 text (UTC where it names no zone); 0 if unreadable."""
+    """Nanoseconds since the epoch from ISO-8601 text (UTC where it names no zone) or from a number of
+    seconds or milliseconds; 0 if unreadable."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _of_number_ns(value)
     if not isinstance(value, str):
         return 0
     try:
@@ -99,14 +164,77 @@ def read_time_ns(value: Any) -> int:
     return int(whole.replace(microsecond=0).timestamp()) * 10**9 + whole.microsecond * 1000
 
 
-def _read_name(row: Mapping[str, Any]) -> str:
-    name = row.get("name")
+def _of_number_ns(value: float) -> int:
+    if not _SECONDS_FROM <= value < 1000 * _MILLISECONDS_FROM:  # neither NaN nor what no calendar holds
+        return 0
+    return int(value * 10**6) if value >= _MILLISECONDS_FROM else int(value * 10**6) * 1000
+
+
+# -- envelopes -------------------------------------------------------------------------------------
+
+
+def _levels(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """An answer and the envelopes within it; if one holds rows, that is the last."""
+    level: Any = answer
+    for _ in range(_DEPTH_MAX):
+        yield level
+        if _rows_of(level) is not None:
+            return
+        told = _plain(level)
+        inner = first_of(told, _ROWS)
+        if inner is None and len(told) == 1:
+            (inner,) = told.values()
+        if not isinstance(inner, Mapping):
+            return
+        level = inner
+
+
+def _rows_of(level: Mapping[str, Any]) -> list[tuple[Any, Kind | None, str | None]] | None:
+    """The rows that an envelope itself holds, each with the kind and the id that its place tells."""
+    told = _plain(level)
+    rows = next((told[key] for key in _ROWS if isinstance(told.get(key), list)), None)
+    if rows is not None:
+        return [(row, None, None) for row in rows]
+    by_type = {_TYPE_LISTS[key]: value for key, value in told.items() if key in _TYPE_LISTS}
+    if by_type and all(isinstance(rows, list) for rows in by_type.values()):
+        return [(row, kind, None) for kind, rows in by_type.items() for row in rows]
+    by_id = {str(key): value for key, value in level.items() if isinstance(value, Mapping)}
+    if by_id and all(key.isdecimal() for key in by_id):
+        return [(row, None, id) for id, row in by_id.items()]
+    return None
+
+
+def _read_row(row: Any, kind: Kind | None, id: str | None) -> Item:
+    item = read_item({"id": id, **_plain(row)} if id is not None else row)
+    # A row that leaves its type to the list it is in: nobody has told the literal.
+    return replace(item, kind=kind) if kind is not None and not item.literal else item
+
+
+def _has_more(told: Mapping[str, Any]) -> bool | None:
+    """What an envelope says of a next page: a link or a number, or that there is none."""
+    key = next((key for key in _NEXTS if key in told), None)
+    return None if key is None else bool(told[key])
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+def _plain(answer: Mapping[Any, Any]) -> dict[str, Any]:
+    """The same values under keys without their spelling; of two that then are one, the first counts."""
+    told: dict[str, Any] = {}
+    for key, value in answer.items():
+        told.setdefault(plain_key(key) if isinstance(key, str) else str(key), value)
+    return told
+
+
+def _read_name(told: Mapping[str, Any]) -> str:
+    name = first_of(told, _NAMES)
     if isinstance(name, str) and name:
         return name
-    path = row.get("path")
+    path = first_of(told, _PATHS)
     if isinstance(path, str) and path.strip("/"):
         return path.rstrip("/").rsplit("/", 1)[-1]
-    raise RemoteFailure(f"a row without a name: keys {sorted(row)[:8]}")
+    raise RemoteFailure(f"a row without a name: keys {sorted(told)[:8]}")
 
 
 def _as_count(value: Any) -> int | None:
@@ -114,7 +242,10 @@ def _as_count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _as_int(value: Any) -> int | None:
+def _as_id(value: Any) -> int | None:
+    """An id from a number, from its digits, or from the thing that has it."""
+    if isinstance(value, Mapping):
+        value = first_of(_plain(value), _IDS)
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int):

@@ -18,7 +18,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from orionfs.carry import EXACT_SUFFIX
+from orionfs.content import EXACT_SUFFIX
 from orionfs.journal import Journal
 from orionfs.models import Account
 from orionfs.mountinfo import mount_of, read_mountinfo

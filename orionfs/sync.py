@@ -15,14 +15,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import trio
 
-from orionfs.carry import Carrier, JournalThread, Upload, UploadState
+from orionfs.assigning import Assigner
+from orionfs.carry import Carrier, Upload, UploadState
 from orionfs.content import ContentCache, Staged
-from orionfs.errors import LocalDiskError, OrionFsError, Unreachable
+from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable
 from orionfs.journal import Journal, Removal, UploadRow
+from orionfs.journal_thread import JournalThread
 from orionfs.models import Item, Key, LocalAttributes
 from orionfs.remote import Health, Remote
 from orionfs.tasks import Background
@@ -51,7 +54,10 @@ class Sync:
         # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
         # shows them), or promised to be removed.
         self.unseen: set[Key] = set()
-        self._carrier = Carrier(remote, self._journal, content, staging, home, self._until_still, self.unseen)
+        self.assigner = Assigner(remote, self._journal, staging, home)
+        self._carrier = Carrier(
+            remote, self.assigner, self._journal, content, staging, home, self._until_still, self.unseen
+        )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
         self._background = Background()
@@ -144,8 +150,9 @@ class Sync:
         except BaseException as error:
             if not upload.is_over:
                 upload.state = UploadState.FAILED
-                is_refused = isinstance(error, OrionFsError) and not error.is_retryable
-                self.carry_soon(upload, _REFUSED_PAUSE_S if is_refused else _PAUSE_S)
+                if isinstance(error, InvalidCall):
+                    self._note_failure(upload, error, 0.0)
+                self.carry_soon(upload, _pause_after(error, _PAUSE_S))
             raise
 
     def carry_soon(self, upload: Upload, delay_s: float = 0.0) -> None:
@@ -290,14 +297,17 @@ class Sync:
     def _note_failure(self, upload: Upload, error: OrionFsError, pause_s: float) -> float:
         upload.state = UploadState.FAILED
         if upload.error is None or upload.error.errno != error.errno:
-            log.warning("%s is not on Orion yet; it is kept and tried again: %s", upload.row.path, error)
+            is_given_up = _pause_after(error, 0.0) == inf
+            what_next = "kept until it is asked for" if is_given_up else "kept and tried again"
+            log.warning("%s is not on Orion yet; it is %s: %s", upload.row.path, what_next, error)
         upload.error = error
         if isinstance(error, Unreachable):
             return 1.0
-        return min(_BACKGROUND_PAUSE_MAX_S, max(1.0, 2 * pause_s)) if error.is_retryable else _REFUSED_PAUSE_S
+        return _pause_after(error, min(_BACKGROUND_PAUSE_MAX_S, max(1.0, 2 * pause_s)))
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
+        upload.hurry.set()  # whoever waits for its next attempt ends
         self._background.start(f"clean-up of {upload.row.path}", partial(self._clean_cancelled, upload))
 
     async def _clean_cancelled(self, upload: Upload) -> None:
@@ -371,6 +381,14 @@ class Sync:
         self.release_staged(upload.row.staged)
         async with self._progress:
             self._progress.notify_all()
+
+
+def _pause_after(error: BaseException, usual_s: float) -> float:
+    """Before the next attempt: a refusal may be mended by others, what makes no sense to Orion stays so."""
+    if isinstance(error, InvalidCall):
+        return inf
+    is_refused = isinstance(error, OrionFsError) and not error.is_retryable
+    return _REFUSED_PAUSE_S if is_refused else usual_s
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from orionfs.errors import AccessDenied, ExitStatus, NoSuchName, OrionFsError, StartupError
+from orionfs.listings import together
 from orionfs.models import Account
-from orionfs.remote import Remote, together
+from orionfs.remote import Remote
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from orionfs import __version__
 from orionfs.cli.config import config
 from orionfs.cli.demo import demo
 from orionfs.cli.mount import mount
+from orionfs.cli.probe import probe
 from orionfs.cli.serve import serve
 from orionfs.cli.terminal import printable
 from orionfs.cli.umount import umount
@@ -68,7 +69,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, demo, serve, config):
+for command in (mount, umount, demo, serve, probe, config):
     cli.add_command(command)
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import pyfuse3
 import trio
 
+from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
-from orionfs.carry import new_mark
 from orionfs.errors import (
     NameExists,
     NotPermitted,

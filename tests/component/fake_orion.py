@@ -42,6 +42,7 @@ class Row:
     tags: set[str] = field(default_factory=set)
     state: str = "ready"
     is_deleted: bool = False
+    ready_at: float = -inf
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.id} {self.name!r} {len(self.contents)} bytes>"
@@ -131,6 +132,16 @@ class FakeCalls:
         self.duplicate_names = True
         self.folders_assignable = True
         self.folders_have_ids = True
+        self.assign_path = "folder"
+        self.create_existing = False
+        self.remove_all_equal = False
+        self.takes_empty_files = True
+        self.is_busy_first = False  # the first of equal changes is answered 409, and not done
+        self.ready_after_s = 0.0  # a version that was uploaded is downloaded only then
+        self.literals = {kind: kind for kind in ("file", "dataset", "collection", "folder")}
+        self.is_paged = True
+        self.tells_times = True
+        self.stats_tell_details = True
         self.tells_total = True
         self.tells_sizes = True
         self.tells_tags = True
@@ -149,6 +160,7 @@ class FakeCalls:
         self._moments = itertools.count(1)
         self._rows: dict[int, Row] = {}
         self._below: dict[int, dict[str, list[_Placement]]] = {}  # folder -> name -> placements
+        self._tried: set[str] = set()
         self._failures: list[Failure] = []
         self._stalls: list[Stall] = []
         self._root = self._make("folder", "", None)
@@ -293,10 +305,10 @@ class FakeCalls:
             rows = sorted(self._placed(folder.id, at), key=lambda placed: placed.row.id)
             offset = 0 if self.offset_is_ignored else int(query.get("offset", 0))
             limit = min(int(query.get("limit", 100)), self.page_max)
-            shown = [self._listed(p.row, path, p.name) for p in rows[offset : offset + limit]]
-            page: dict[str, Any] = {"count": len(rows), "next": None, "previous": None, "results": shown}
-            if not self.tells_total:
-                del page["count"]
+            rows_shown = rows[offset : offset + limit] if self.is_paged else rows
+            shown = [self._listed(p.row, path, p.name) for p in rows_shown]
+            page: dict[str, Any] = {"count": len(rows), "results": shown} if self.tells_total else {}
+            page["results"] = shown
             return self.edit_page(page) if self.edit_page else page
 
     def stat_path(self, path: str) -> dict[str, Any]:
@@ -306,13 +318,19 @@ class FakeCalls:
             if not rows:
                 raise failure("NotFoundResponse", 404, detail=f"there is nothing at {path}")
             row = max(rows, key=lambda row: (row.kind == "folder", row.created, row.id))
-            return self._told(row, path, path.rpartition("/")[2])
+            told = self._told(row, path, path.rpartition("/")[2])
+            if not self.stats_tell_details:
+                told = {key: told[key] for key in ("resource_type", "id", "path") if key in told}
+            return told
 
     def create_paths(self, paths: list[str]) -> None:
         with self._called("create_paths", paths):
             made: list[Row] = []
+            self._refuse_first("create", paths)
             try:
                 for path in paths:
+                    if self.create_existing and any(row.kind == "folder" for row in self._shown(path, inf)):
+                        continue
                     if self._shown(path, inf):
                         raise failure("BadResponse", 409, detail=f"{path} exists", code="exists")
                     made.append(self._make_folder(path))
@@ -323,6 +341,7 @@ class FakeCalls:
 
     def remove_paths(self, paths: list[str]) -> None:
         with self._called("remove_paths", paths):
+            self._refuse_first("remove", paths)
             for path in paths:
                 rows = self._shown(path, inf)
                 if not rows:
@@ -332,12 +351,14 @@ class FakeCalls:
                     raise failure("AuthorizationRequired", 403, detail=f"{path} can't be removed")
                 if self._placed(row.id, inf):
                     raise failure("BadResponse", 409, detail=f"{path} is not empty", code="not_empty")
-                self._hide(row)
-                row.is_deleted = True
+                for gone in rows if self.remove_all_equal else [row]:
+                    self._hide(gone)
+                    gone.is_deleted = True
 
     def assign_paths(self, assignments: list[dict[str, Any]]) -> None:
         with self._called("assign_paths", assignments):
-            moved = [(self._assigned(a), self._folder(a["path"]), a.get("name")) for a in assignments]
+            self._refuse_first("assign", [f"{a['resource_type']} {a['id']}" for a in assignments])
+            moved = [(self._assigned(a), *self._goal(a)) for a in assignments]
             gone = {row.id for row, _, _ in moved}
             self._refuse_clashes(moved, gone)
             for row, folder, _name in moved:
@@ -376,13 +397,15 @@ class FakeCalls:
                 contents = stream.read()
             if not self.duplicate_names and self._shown(f"{HOME}/{name}", inf):
                 raise failure("BadResponse", 409, detail=f"the name {name!r} is taken")
+            if not contents and not self.takes_empty_files:
+                raise failure("ValidationError", 422, detail="a file has at least one byte")
             row = self._make("file", name, self._folder(HOME).id)
-            row.contents = contents
+            row.contents, row.ready_at = contents, self.clock() + self.ready_after_s
             return self._attributes(row)
 
     def download(self, kind: str, id: int, path: str, timeout_s: float | None = None) -> None:
         with self._called("download", kind, id, path):
-            contents = self._readable(kind, id).contents
+            contents = self._downloaded(kind, id)
             with open(path, "xb") as stream:
                 stream.write(contents)
 
@@ -402,7 +425,7 @@ class FakeCalls:
         with self._called("read_into", kind, id, offset, length):
             if kind != "file":
                 raise failure("ValidationError", None, detail=f"this session has no type for {kind}")
-            data = self._readable(kind, id).contents[offset : offset + length]
+            data = self._downloaded(kind, id)[offset : offset + length]
             if len(data) != length:
                 raise failure("ValidationError", 416, detail="the range is outside of the file")
         return os.pwrite(fd, data, fd_offset)
@@ -513,8 +536,31 @@ class FakeCalls:
             raise failure("NotFoundResponse", 404, detail=f"there is no {kind} {id}")
         return row
 
+    def _downloaded(self, kind: str, id: int) -> bytes:
+        row = self._readable(kind, id)
+        if self.clock() < row.ready_at:
+            raise failure("BadResponse", 409, detail=f"{kind} {id} is not ready", code="not_ready")
+        return row.contents
+
+    def _refuse_first(self, verb: str, subjects: list[str]) -> None:
+        for subject in subjects if self.is_busy_first else []:
+            if f"{verb} {subject}" not in self._tried:
+                self._tried.add(f"{verb} {subject}")
+                raise failure("BadResponse", 409, detail=f"{subject} is busy", code="busy")
+
+    def _goal(self, assignment: dict[str, Any]) -> tuple[Row, str | None]:
+        """Folder and new name."""
+        path, name = assignment["path"], assignment.get("name")
+        if self.assign_path == "folder":
+            return self._folder(path), name
+        folder, _, last = path.rpartition("/")
+        return self._folder(folder or "/"), name or last
+
     def _assigned(self, assignment: dict[str, Any]) -> Row:
-        row = self._readable(assignment["resource_type"], assignment["id"])
+        kinds = {literal: kind for kind, literal in self.literals.items()}
+        if assignment["resource_type"] not in kinds:
+            raise failure("ValidationError", 422, detail="no such type", code="bad_type")
+        row = self._readable(kinds[assignment["resource_type"]], assignment["id"])
         if row.kind == "folder" and not self.folders_assignable:
             raise failure("ValidationError", 422, detail="folders can't be assigned to paths")
         return row
@@ -553,6 +599,8 @@ class FakeCalls:
             told.pop("size", None)
         if not self.tells_tags:
             told.pop("tags", None)
+        if not self.tells_times:
+            told.pop("created", None)
         return told
 
     def _attributes(self, row: Row) -> dict[str, Any]:
@@ -563,7 +611,7 @@ class FakeCalls:
 
     def _told(self, row: Row, path: str, name: str) -> dict[str, Any]:
         told: dict[str, Any] = {
-            "resource_type": row.kind,
+            "resource_type": self.literals[row.kind],
             "id": row.id,
             "name": name,
             "path": path,

@@ -15,8 +15,9 @@ import pytest
 import trio
 
 from orionfs import errors
+from orionfs.listings import together
 from orionfs.models import Item, Key, Kind
-from orionfs.remote import Assignment, Health, Limits, Remote, together
+from orionfs.remote import Assignment, Health, Limits, Remote
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.virtual import held_clock
 from tests.component.world import outcomes, settle
@@ -211,7 +212,7 @@ async def test_uploaded_item_has_the_size_that_was_sent(tmp_path: Path) -> None:
     async with session() as (_, remote):
         (tmp_path / "source").write_bytes(b"abc")
         item = await remote.upload(".orionfs-1", tmp_path / "source", 3)
-        assert (item.kind, item.name, item.size, item.literal) == (Kind.FILE, ".orionfs-1", 3, "file")
+        assert (item.kind, item.name, item.size) == (Kind.FILE, ".orionfs-1", 3)
         found = await remote.find_upload(HOME, ".orionfs-1")
         assert found is not None
         assert found.id == item.id

@@ -234,6 +234,7 @@ async def test_withdrawal_that_fails_is_made_good_too(tmp_path, fake) -> None:
         assert fake.tree() == {"doc": b"old"}
 
 
+@pytest.mark.expect_log("is not on Orion yet; it is kept until it is asked for")
 @pytest.mark.parametrize(
     ("step", "status", "kind"),
     [

@@ -18,11 +18,12 @@ import trio
 
 from orionfs import state
 from orionfs.adoption import adopt
+from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
-from orionfs.carry import new_mark
 from orionfs.content import ContentCache
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
+from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
 from orionfs.fuse import Operations, Presentation
@@ -38,6 +39,13 @@ from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock
 
 ACCOUNT = Account("stack", "demo", 1, 1, "Demo")
+KNOWN = StackFacts(
+    assign_path="folder",
+    create_existing="refused",
+    remove_equal="newest",
+    kind_literals={"file": "file", "folder": "folder"},
+)
+"""What a probe keeps of the fake's habits, as far as a mount asks otherwise what it does not know."""
 TOPS: Mapping[str, str] = {"my-data": HOME, "team-data": TEAM}
 
 
@@ -169,11 +177,15 @@ async def mount(
     freshness: Freshness | None = None,
     limits: Limits | None = None,
     tops: Mapping[str, str] = TOPS,
+    facts: StackFacts = KNOWN,
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
 ) -> AsyncIterator[World]:
-    """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run."""
+    """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
+
+    `facts` is what is known of the stack before.
+    """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
     fake.clock = clock.current_time
@@ -183,6 +195,7 @@ async def mount(
         with threads():
             async with trio.open_nursery() as nursery:
                 remote = Remote(fake, limits)
+                remote.knowledge.begin(facts)
                 world = _build(
                     fake,
                     remote,
@@ -218,7 +231,7 @@ def _build(
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
-    namespace = Namespace(remote, metacache, freshness, Permissions(), local, sync.unseen)
+    namespace = Namespace(remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen)
     for name, orion_path in tops.items():
         if name:
             namespace.add_top(name, orion_path)

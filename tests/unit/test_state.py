@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from orionfs.carry import EXACT_SUFFIX
+from orionfs.content import EXACT_SUFFIX
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.models import Account, Key, Kind, LocalAttributes
 from orionfs.state import StateFolder, claim

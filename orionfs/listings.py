@@ -1,0 +1,111 @@
+"""Puts the listing of a folder together from its pages, and says whether it is all there is.
+
+What a stack does with `limit` and `offset` is not public, so a listing counts as complete only by what
+its own answers show, or by what is known of the stack. Used by `remote`, which asks; must not know
+sessions, deadlines or retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import trio
+
+from orionfs.errors import OrionFsError
+from orionfs.facts import StackFacts
+from orionfs.models import Item, Kind
+from orionfs.shapes import Page, read_page
+
+_T = TypeVar("_T")
+ASKED_PAGE_ROWS = 1000
+
+Ask = Callable[[dict[str, Any]], Awaitable[Any]]
+"""One `ls_path` of a folder with these query parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderAnswer:
+    """What a folder holds; `is_complete` False where Orion may have told less than there is."""
+
+    items: tuple[Item, ...]
+    is_complete: bool
+    pages: int
+
+
+async def list_all(ask: Ask, facts: StackFacts) -> FolderAnswer:
+    """All of a folder: the first page, then the others at the same time where a total says how many."""
+    first = await _page(ask, 0)
+    if facts.paging == "all" and first.total in (None, len(first.rows)):
+        return FolderAnswer(first.rows, is_complete=True, pages=1)
+    if first.total is None or (first.has_more and first.total <= len(first.rows)):
+        return await _list_serially(ask, first, facts)
+    step = len(first.rows)
+    offsets = list(range(step, first.total, step)) if step else []
+    pages = [first, *await together([partial(_page, ask, offset) for offset in offsets])]
+    rows = _once_each(pages)
+    is_complete = len(rows) == first.total and all(page.total == first.total for page in pages)
+    return FolderAnswer(rows, is_complete, len(pages))
+
+
+async def _list_serially(ask: Ask, page: Page, facts: StackFacts) -> FolderAnswer:
+    """For envelopes without a total: page after page until one is the last, or brings nothing new."""
+    pages = [page]
+    rows = _once_each(pages)
+    while not _is_last(page, facts):
+        page = await _page(ask, len(rows))
+        pages.append(page)
+        known, rows = rows, _once_each(pages)
+        if len(rows) == len(known):
+            # Nothing new: past the end, or a stack that does not heed offsets.
+            is_complete = not page.rows or await _ignores_limits(ask, len(rows))
+            return FolderAnswer(rows, is_complete, len(pages))
+    return FolderAnswer(rows, is_complete=True, pages=len(pages))
+
+
+def _is_last(page: Page, facts: StackFacts) -> bool:
+    """True if nothing can follow: the answer says so, or it is shorter than this stack's pages."""
+    if page.has_more is not None:
+        return not page.has_more
+    if not page.rows:
+        return True
+    is_known = facts.paging == "pages" and facts.page_max is not None
+    return is_known and len(page.rows) < min(facts.page_max or 0, ASKED_PAGE_ROWS)
+
+
+async def _ignores_limits(ask: Ask, row_count: int) -> bool:
+    """True for a stack that tells all at once, whatever was asked. A single row is no page that was cut."""
+    return row_count == 1 or len(read_page(await ask({"limit": 1})).rows) > 1
+
+
+async def _page(ask: Ask, offset: int) -> Page:
+    return read_page(await ask({"limit": ASKED_PAGE_ROWS, "offset": offset, "order_by": "id"}))
+
+
+def _once_each(pages: Sequence[Page]) -> tuple[Item, ...]:
+    rows: dict[tuple[Kind, int | None, str], Item] = {}
+    for page in pages:
+        rows.update(((row.kind, row.id, row.name), row) for row in page.rows)
+    return tuple(rows.values())
+
+
+async def together(calls: Sequence[Callable[[], Awaitable[_T]]]) -> list[_T]:
+    """The answers of several calls made at the same time, in order; the first error ends the others."""
+    answers: dict[int, _T] = {}
+    errors: list[OrionFsError] = []
+
+    async def one(at: int) -> None:
+        try:
+            answers[at] = await calls[at]()
+        except OrionFsError as error:
+            errors.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for at in range(len(calls)):
+            nursery.start_soon(one, at)
+    if errors:
+        raise errors[0]
+    return [answers[at] for at in range(len(calls))]

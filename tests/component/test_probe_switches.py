@@ -1,0 +1,119 @@
+"""The probe finds every value of every switch of the embedded server, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+
+import pytest
+
+from orionfs.facts import CHOICES, StackFacts
+from orionfs.probe import QUESTIONS, Outcome, Pace, Plan, Probe
+from orionfs.profiles import Profile
+from orionfs.server.switches import Switches
+from orionfs.sessions import connect, connect_as_stranger, stack_name
+from tests.component.probe_host import Host, Hosted, hosted_servers
+
+HOME = "/project/1/user/demo"
+DEFAULTS: dict[str, str] = {name: getattr(Switches(), name) for name in CHOICES}
+PACE = Pace(absence_s=0.2, busy_pauses_s=(0.02, 0.02), rows=1_010)
+
+OTHER_VALUES = [
+    (name, value)
+    for name, values in CHOICES.items()
+    for value in values
+    if value not in (DEFAULTS[name], "other")
+]
+
+# What one value hides of another switch: there the probe has nothing to see, and says so.
+MASKS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("folder_ids", "no"): ("folders_assignable",),
+    ("duplicate_names", "refused"): ("remove_equal",),
+}
+
+
+def expected(switches: Mapping[str, str]) -> dict[str, str | None]:
+    """What a probe that may write has to find under these switches."""
+    values: dict[str, str | None] = {**DEFAULTS, **{k: v for k, v in switches.items() if k in CHOICES}}
+    for (name, value), hidden in MASKS.items():
+        if values[name] == value:
+            values.update(dict.fromkeys(hidden))
+    return values
+
+
+def found(facts: StackFacts) -> dict[str, str | None]:
+    return {name: getattr(facts, name) for name in CHOICES}
+
+
+def probed(
+    profile: Profile, folder: str | None = HOME, pace: Pace = PACE, *, ranges: bool = False
+) -> Outcome:
+    """The outcome of a probe that has taken everything away again."""
+    stranger = connect_as_stranger(profile)
+    with closing(connect(profile, 60)) as calls:
+        probe = Probe(calls, stranger, Plan(stack_name(profile), folder, ranges, PACE), lambda _: None)
+        outcome = probe.run("0")
+        assert probe.left() == []
+        assert calls.ls_path(HOME) == calls.ls_path(HOME, {"limit": 1})
+    if stranger is not None:
+        stranger.close()
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with hosted_servers(tmp_path_factory.mktemp("servers")) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def usual(host: Host) -> Hosted:
+    """A server with the default of every switch."""
+    return host.start({})
+
+
+def test_every_choice_of_the_server_is_a_question() -> None:
+    for name, values in CHOICES.items():
+        choices = Switches.__dataclass_fields__[name].metadata["choices"]
+        assert choices == tuple(value for value in values if value != "other")
+
+
+def test_default_of_every_switch_is_found(usual) -> None:
+    outcome = probed(usual.profile(), ranges=True)
+    assert found(outcome.facts) == expected({})
+    assert outcome.facts.page_max == 1000
+    assert outcome.facts.read_lag_s == 0.0
+    assert outcome.facts.ranged_reads is True
+    assert outcome.facts.kind_literals == {"file": "file", "folder": "folder"}
+    assert [each.name for each in outcome.findings] == list(QUESTIONS)
+
+
+@pytest.mark.parametrize(("name", "value"), OTHER_VALUES)
+def test_other_value_of_a_switch_is_found(host, name, value) -> None:
+    server = host.start({name: value, "page_max": "9"})
+    outcome = probed(server.profile())
+    assert found(outcome.facts) == expected({name: value})
+    assert outcome.facts.page_max == (None if value == "all" and name == "paging" else 9)
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_small_pages_are_measured(host, rows) -> None:
+    outcome = probed(host.start({"page_max": str(rows)}).profile())
+    assert outcome.facts.page_max == rows
+    assert found(outcome.facts) == expected({})
+
+
+def test_lag_of_replicas_is_measured_and_waited_for(host) -> None:
+    outcome = probed(host.start({"read_lag_s": "0.4", "page_max": "9"}).profile())
+    assert found(outcome.facts) == expected({})
+    assert outcome.facts.read_lag_s is not None
+    assert 0.3 <= outcome.facts.read_lag_s < 5
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_values_are_found_in_any_combination(host, seed) -> None:
+    drawn = random.Random(seed)
+    switches = {name: drawn.choice([v for v in values if v != "other"]) for name, values in CHOICES.items()}
+    outcome = probed(host.start({**switches, "page_max": "9"}).profile())
+    assert found(outcome.facts) == expected(switches)

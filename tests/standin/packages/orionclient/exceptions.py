@@ -1,0 +1,3 @@
+"""The fourteen documented exceptions."""
+
+from orionfs.client.errors import *  # noqa: F403
