@@ -30,6 +30,7 @@ REFUSALS = (InvalidCall, Conflict, NoSuchName, AccessDenied, FileTooLarge)
 """Errors that are an answer: the stack was asked and said no."""
 
 _SERVICE_UNAVAILABLE = 503
+_FIRST_FAILURE = 300
 _LOOK_EVERY_S = 0.1
 _TRIES = 4
 _UNREACHABLE_TRIES = 2
@@ -157,6 +158,8 @@ class Desk:
 
 
 def _may_be_asked_again(error: OrionFsError, attempt: int) -> bool:
+    if error.status is not None and error.status < _FIRST_FAILURE:
+        return False  # an answer that this session can't read: it comes again
     return attempt <= (_UNREACHABLE_TRIES if isinstance(error, Unreachable) else _TRIES)
 
 

@@ -155,6 +155,8 @@ class Trial:
     # Files
 
     def _try_upload(self) -> None:
+        # The first of the two is ready when the second one is, without anybody having asked for it.
+        self._rival = self._scratch.upload("rival", secrets.token_bytes(_CONTENT_BYTES))
         size = _RANGED_BYTES if self._with_ranges else _CONTENT_BYTES
         self._file = self._scratch.upload("file", secrets.token_bytes(size))
         is_ready = self._is_readable(self._file)
@@ -254,10 +256,8 @@ class Trial:
         return self._note("empty_files", "accepted" if made.id is not None else None, _TRIED)
 
     def _try_equal_names(self) -> None:
-        file = self._placed()
-        if file is None:
+        if self._placed() is None or self._rival is None:
             return self._note_unplaced("duplicate_names")
-        self._rival = self._scratch.upload("rival", secrets.token_bytes(_CONTENT_BYTES))
         try:
             self._place(self._rival, self._file_name)
         except Conflict:
@@ -278,11 +278,12 @@ class Trial:
         return self._note("remove_equal", value, _TRIED)
 
     def _try_removed_download(self) -> None:
-        file = self._file
-        if file is None or file.id is None or self._value("upload_ready") is None:
+        rival = self._rival
+        if rival is None or rival.id is None or self._value("upload_ready") is None:
             return self._note("removed_downloads", None, "unknown (no File to remove)")
-        self._scratch.delete(file.id)
-        return self._note("removed_downloads", "yes" if self._is_readable(file) else "no", _TRIED)
+        self._scratch.delete(rival.id)
+        # A session may remember where it got contents once: this File was not asked for before.
+        return self._note("removed_downloads", "yes" if self._is_readable(rival) else "no", _TRIED)
 
     # Pages
 

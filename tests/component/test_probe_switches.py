@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
@@ -17,7 +18,7 @@ from tests.component.probe_host import Host, Hosted, hosted_servers
 
 HOME = "/project/1/user/demo"
 DEFAULTS: dict[str, str] = {name: getattr(Switches(), name) for name in CHOICES}
-PACE = Pace(absence_s=0.2, busy_pauses_s=(0.02, 0.02), rows=1_010)
+PACE = Pace(absence_s=0.1, rows=1_010, sleep=lambda pause_s: time.sleep(pause_s / 10))
 
 OTHER_VALUES = [
     (name, value)
@@ -46,9 +47,7 @@ def found(facts: StackFacts) -> dict[str, str | None]:
     return {name: getattr(facts, name) for name in CHOICES}
 
 
-def probed(
-    profile: Profile, folder: str | None = HOME, pace: Pace = PACE, *, ranges: bool = False
-) -> Outcome:
+def probed(profile: Profile, folder: str | None = HOME, *, ranges: bool = False) -> Outcome:
     """The outcome of a probe that has taken everything away again."""
     stranger = connect_as_stranger(profile)
     with closing(connect(profile, 60)) as calls:
@@ -105,10 +104,10 @@ def test_small_pages_are_measured(host, rows) -> None:
 
 
 def test_lag_of_replicas_is_measured_and_waited_for(host) -> None:
-    outcome = probed(host.start({"read_lag_s": "0.4", "page_max": "9"}).profile())
+    outcome = probed(host.start({"read_lag_s": "0.25", "page_max": "9"}).profile())
     assert found(outcome.facts) == expected({})
     assert outcome.facts.read_lag_s is not None
-    assert 0.3 <= outcome.facts.read_lag_s < 5
+    assert 0.2 <= outcome.facts.read_lag_s < 5
 
 
 @pytest.mark.parametrize("seed", range(12))
