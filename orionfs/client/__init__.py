@@ -11,23 +11,46 @@ from __future__ import annotations
 
 from . import errors, types
 from .http import CONNECTION_FAILED, get_session, user_agent
+from .links import OrionLink, RecordLink, ShardLink
+from .place import in_orion
 from .profiles import SessionConfig, get_profile_config
-from .session import OrionSession
-from .types import File, Folder, OrionUser, Project, UserProfile
+from .session import APISession, OrionSession
+from .types import (
+    CurrentBalance,
+    Dataset,
+    File,
+    Folder,
+    OrionUser,
+    Project,
+    Shard,
+    ShardCollection,
+    UserProfile,
+    WorkFloeSpec,
+)
 
 __version__ = user_agent().partition("/")[2]
 
 __all__ = [
     "CONNECTION_FAILED",
+    "APISession",
+    "CurrentBalance",
+    "Dataset",
     "File",
     "Folder",
+    "OrionLink",
     "OrionSession",
     "OrionUser",
     "Project",
+    "RecordLink",
     "SessionConfig",
+    "Shard",
+    "ShardCollection",
+    "ShardLink",
     "UserProfile",
+    "WorkFloeSpec",
     "errors",
     "get_profile_config",
     "get_session",
+    "in_orion",
     "types",
 ]

@@ -1,6 +1,6 @@
 """Where contents can be fetched from: signed addresses, remembered until they expire.
 
-Used by `transfer`. At most `LIMIT` addresses are kept, the longest unused ones go first. Threads that
+Used by `download`. At most `LIMIT` addresses are kept, the longest unused ones go first. Threads that
 need the same one at the same time share a single question. Must not know HTTP.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
@@ -35,13 +35,13 @@ class Addresses:
         self._clock = clock
         self._limit = limit
         self._lock = threading.Lock()
-        self._known: OrderedDict[int, _Address] = OrderedDict()
-        self._asked: dict[int, Future[str]] = {}
+        self._known: OrderedDict[Hashable, _Address] = OrderedDict()
+        self._asked: dict[Hashable, Future[str]] = {}
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, key: int, ask: Callable[[], str], expires_key: str) -> str:
+    def get(self, key: Hashable, ask: Callable[[], str], expires_key: str) -> str:
         """The address of `key`: remembered, or from `ask()`, which one thread calls for all waiting.
 
         `expires_key` names the query parameter with the end of validity in seconds since the epoch.
@@ -70,14 +70,14 @@ class Addresses:
         mine.set_result(url)
         return url
 
-    def forget(self, key: int, url: str) -> None:
+    def forget(self, key: Hashable, url: str) -> None:
         """Do not use this address again; a newer one of the same key stays."""
         with self._lock:
             known = self._known.get(key)
             if known is not None and known.url == url:
                 del self._known[key]
 
-    def _remember(self, key: int, address: _Address) -> None:
+    def _remember(self, key: Hashable, address: _Address) -> None:
         self._known[key] = address
         self._known.move_to_end(key)
         while len(self._known) > self._limit:

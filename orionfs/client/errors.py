@@ -47,14 +47,22 @@ def explain(response: Response) -> str:
 
 
 def _sentence(response: Response) -> str:
+    detail = _said(response, "detail")
+    return "".join(c if c.isprintable() else "?" for c in detail[:_DETAIL_MAX])
+
+
+def code_of(response: Response) -> str:
+    """The word by which the server tells one refusal from another; empty without one."""
+    return _said(response, "code")
+
+
+def _said(response: Response, key: str) -> str:
     try:
         answer = json.loads(response.content)
     except (ValueError, RecursionError):
         return ""
-    detail = answer.get("detail") if isinstance(answer, dict) else None
-    if not isinstance(detail, str):
-        return ""
-    return "".join(c if c.isprintable() else "?" for c in detail[:_DETAIL_MAX])
+    found = answer.get(key) if isinstance(answer, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 class OrionError(Exception):
@@ -98,7 +106,7 @@ class RateLimitedResponse(_ResponseError):
 
 
 class InvalidAPIVersion(_ResponseError):
-    """The stack does not offer the API version that the call needs."""
+    """The stack does not offer the API version that the call needs (406, or code `api_version`)."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response)
@@ -121,7 +129,7 @@ class OrionTimeout(OrionError):
 
 
 class OrionLinkError(OrionError):
-    """A link that is not valid."""
+    """A link that is not valid: garbage, or of another stack."""
 
 
 class NotEnoughDiskError(OrionError):
@@ -129,4 +137,4 @@ class NotEnoughDiskError(OrionError):
 
 
 class DatasetDimensionsTooLargeError(OrionError):
-    """A dataset too large for what was asked of it."""
+    """More records of a dataset than the server gives at once (413): ask for a range of them."""

@@ -40,7 +40,8 @@ CONNECTION_FAILED = 0
 
 DEFAULT_RETRIES: Mapping[int, int] = {CONNECTION_FAILED: 3, 429: 5, 502: 3, 503: 5, 504: 3}
 DEFAULT_BACKOFF = (1, 30)
-_POOL_SIZE = 64
+# Connections are made when they are needed; one that finds no place afterwards would be closed.
+_POOL_SIZE = 1024
 # A second time does the same as the first: may be sent again although an answer got lost.
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT"})
 _TELLING_HEADERS = ("X-Request-Id", "X-Amz-Request-Id", "X-Amz-Id-2", "X-Amz-Cf-Id", "X-Amzn-Trace-Id")

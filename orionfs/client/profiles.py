@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .errors import OrionError
 
@@ -19,13 +20,15 @@ class SessionConfig:
     """A server and an account on it.
 
     `url` is the server's address with scheme; `project` the id of the project to work in (None: the
-    user's default project); `username` is for display only.
+    user's default project); `username` is for display only; `wire` is a file with another table of routes
+    and keys (None: this project's dialect).
     """
 
     url: str
     token: str = field(repr=False)
     project: int | None = None
     username: str | None = None
+    wire: Path | None = None
 
 
 def get_profile_config(profile: str | None = None) -> SessionConfig:

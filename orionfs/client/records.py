@@ -8,6 +8,7 @@ Used by `transport`, `types` and `session`; must not know routes or connections.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -19,17 +20,29 @@ if TYPE_CHECKING:
     import requests
 
 __all__ = [
+    "BalanceRecord",
+    "CollectionRecord",
+    "DatasetRecord",
     "FileRecord",
     "FolderRecord",
+    "LinkRecord",
     "PartRecord",
     "ProfileRecord",
     "ProjectRecord",
     "ServerRecord",
+    "ShardRecord",
+    "StateRecord",
     "UploadRecord",
     "UserRecord",
+    "WorkFloeRecord",
     "decode",
+    "documented",
+    "part_records",
     "read",
     "rows",
+    "server_record",
+    "to_struct",
+    "upload_record",
 ]
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -52,20 +65,62 @@ class ServerRecord(msgspec.Struct, frozen=True):
     version: str = ""
 
 
-class FileRecord(msgspec.Struct, frozen=True):
-    """A File as a row; listings may leave out all but id and name."""
+class ItemRecord(msgspec.Struct, frozen=True):
+    """What the items of the folder tree have in common; listings may leave out all but id and name."""
 
     id: int
     name: str
     path: str | None = None
     description: str = ""
-    size: int | None = None
     created: str = ""
     owner: int | None = None
     project: int | None = None
     state: str = ""
     tags: tuple[str, ...] = ()
+    systemtags: tuple[str, ...] = ()
+
+
+class FileRecord(ItemRecord, frozen=True):
+    """A File as a row."""
+
+    size: int | None = None
     deleted: str | None = None
+
+
+class DatasetRecord(ItemRecord, frozen=True):
+    """A Dataset as a row."""
+
+    count: int = 0
+    dirty: bool = False
+    deleted: str = ""
+
+
+class CollectionRecord(ItemRecord, frozen=True):
+    """A ShardCollection as a row."""
+
+    metadata: dict[str, Any] = {}
+    deleted: str | None = None
+
+
+class ShardRecord(msgspec.Struct, frozen=True):
+    """A shard as a row; `collection` is the id of the one it is in."""
+
+    id: int
+    name: str = ""
+    collection: int | None = None
+    size: int | None = None
+    created: str = ""
+    owner: int | None = None
+    project: int | None = None
+    state: str = ""
+    metadata: dict[str, Any] = {}
+
+
+class StateRecord(msgspec.Struct, frozen=True):
+    """How far an item is, of whatever type."""
+
+    id: int
+    state: str = ""
 
 
 class FolderRecord(msgspec.Struct, frozen=True):
@@ -99,15 +154,47 @@ class UserRecord(msgspec.Struct, frozen=True):
     last_name: str = ""
 
 
-class ProfileRecord(msgspec.Struct, frozen=True):
+class ProfileRecord(UserRecord, frozen=True):
     """The user whose token the session holds."""
 
-    id: int
-    username: str
-    email: str = ""
-    first_name: str = ""
-    last_name: str = ""
     default_project: int | None = None
+
+
+class BalanceRecord(msgspec.Struct, frozen=True):
+    """What an organization has left to spend."""
+
+    balance: Decimal
+    currency: str = ""
+    as_of: str = ""
+
+
+class WorkFloeRecord(msgspec.Struct, frozen=True):
+    """A workfloe; its specification comes with the single object only."""
+
+    id: int
+    uuid: str = ""
+    name: str = ""
+    title: str = ""
+    description: str = ""
+    state: str = ""
+    owner: int | None = None
+    project: int | None = None
+    created: str = ""
+    tags: tuple[str, ...] = ()
+    specification: dict[str, Any] = {}
+
+
+class LinkRecord(msgspec.Struct, frozen=True):
+    """A link as it is kept in records. `id_str` is right where a JSON reader has rounded `id`."""
+
+    link: str
+    version: int
+    stack: str
+    resource_type: str
+    id: int | None = None
+    id_str: str | None = None
+    collection: int | None = None
+    dataset: int | None = None
 
 
 class PartRecord(msgspec.Struct, frozen=True):
@@ -134,12 +221,18 @@ def decode(response: requests.Response) -> Any:
 
 def read(kind: type[T], record: str, value: object, wire: Wire, response: requests.Response) -> T:
     """One decoded object as a record. Raises BadResponse when a key is missing or of another type."""
-    if not isinstance(value, dict):
-        raise BadResponse(response, f"{_what(response)}: {record} is not an object")
     try:
-        return msgspec.convert(_renamed(value, wire.records[record]), kind)
+        return to_struct(kind, value, wire.records[record])
     except msgspec.ValidationError as exc:
         raise BadResponse(response, f"{_what(response)}: {record}: {exc}") from exc
+
+
+def to_struct(kind: type[T], value: object, keys: Mapping[str, str]) -> T:
+    """A decoded object as a record; null is as good as missing. Raises msgspec.ValidationError."""
+    if not isinstance(value, dict):
+        raise msgspec.ValidationError("not an object")
+    found = {name: value[key] for name, key in keys.items() if value.get(key) is not None}
+    return msgspec.convert(found, kind)
 
 
 def server_record(value: object, wire: Wire, response: requests.Response) -> ServerRecord:
@@ -183,8 +276,24 @@ def rows(value: object, wire: Wire, response: requests.Response) -> list[dict[st
     return found
 
 
-def _renamed(value: dict[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
-    return {name: value[key] for name, key in keys.items() if key in value}
+_PATH_NAMES = ("results", "next", "count", "resource_type", "id", "path", "name")
+
+
+def documented(answer: dict[str, Any], wire: Wire) -> dict[str, Any]:
+    """An answer about paths with the documented names in place of the wire's.
+
+    In the object itself and in the rows of its lists; what the wire does not name stays as it came.
+    """
+    names = {getattr(wire.keys, name): name for name in _PATH_NAMES}
+    found = {}
+    for key, value in answer.items():
+        is_list = isinstance(value, list)
+        found[names.get(key, key)] = [_renamed(row, names) for row in value] if is_list else value
+    return found
+
+
+def _renamed(row: object, names: Mapping[str, str]) -> object:
+    return {names.get(key, key): value for key, value in row.items()} if isinstance(row, dict) else row
 
 
 def _what(response: requests.Response) -> str:

@@ -1,50 +1,59 @@
 """`OrionSession`: the documented calls on an Orion stack, blocking, for use by many threads.
 
 Names, parameters and meaning are the documented ones; what goes beyond is called an extension where it
-stands. Errors are those of `errors`. The session itself holds no state besides its transport. Must not
-hold routes or keys (`wire`), nor know how bytes move (`transfer`).
+stands. Errors are those of `errors`. The session itself holds no state besides its transport. Here are
+the calls about resources and about who one is; `path_calls` and `sharing_calls` are the others. Must not
+hold routes or keys (`wire`), nor know how bytes move (`upload`, `download`).
 """
 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from . import records
-from .errors import (
-    AuthorizationRequired,
-    BadResponse,
-    InvalidCredentials,
-    ValidationError,
-)
+from . import links, records
+from .errors import AuthorizationRequired, BadResponse, InvalidCredentials, OrionTimeout, ValidationError
 from .http import TotalTimeout, get_session
+from .links import OrionLink, RecordLink, ShardLink
+from .offers import offered, routes_of, type_name
+from .path_calls import PathCalls
+from .place import in_orion
 from .profiles import SessionConfig, get_profile_config
-from .transport import Transport, check_done
-from .types import File, Project, Resource, UserProfile, checked_filters, project_id, tag_body
-from .wire import ResourceRoutes, Route
+from .resource import Resource, as_id, checked_filters, id_of, sent_params
+from .sharing_calls import SharingCalls
+from .transport import Transport
+from .types import CurrentBalance, Dataset, File, Project, UserProfile
+from .wire import DIALECT, Route
+from .wire_file import load_wire
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["OrionSession", "SessionConfig", "get_profile_config", "get_session"]
+__all__ = ["APISession", "OrionSession", "SessionConfig", "get_profile_config", "get_session", "in_orion"]
 
 R = TypeVar("R", bound=Resource)
 
 _FIRST_PAGE = 100
 
 
-class OrionSession:
+class OrionSession(PathCalls, SharingCalls):
     """A session with one server, as one user.
 
     `config` says where (default: `get_profile_config()`), `requests_session` how (default:
     `get_session()`); the requests session belongs to this session from then on. `orion_versions` is
-    accepted and not used: this dialect has one version.
+    accepted and not used: this dialect has one version. Raises OrionError for a config's wire that can't
+    be read.
     """
 
     direct_resources = True
     """Extension: a resource made from `id` and `session` alone is as good as one that was asked for."""
+
+    config: SessionConfig
+    orion_versions: object
 
     def __init__(
         self,
@@ -54,10 +63,11 @@ class OrionSession:
     ) -> None:
         self.config = config or get_profile_config()
         self.orion_versions = orion_versions
-        self.transport = Transport(self.config, requests_session or get_session())
+        wire = DIALECT if self.config.wire is None else load_wire(self.config.wire)
+        self.transport = Transport(self.config, requests_session or get_session(), wire)
 
     def __repr__(self) -> str:
-        return f"OrionSession({self.config!r})"
+        return f"{type(self).__name__}({self.config!r})"
 
     def __enter__(self) -> OrionSession:
         return self
@@ -99,143 +109,139 @@ class OrionSession:
         """The project that the session is configured with, else the user's default project."""
         return self._one(Project, self.transport.wire.routes.current_project)
 
-    # ------------------------------------------------------------------ paths
+    def get_current_balance(self) -> CurrentBalance:
+        """What the organization has left. BadResponse without the capability to see that."""
+        return self._one(CurrentBalance, self.transport.wire.routes.current_balance)
 
-    def ls_path(self, path: str, query_params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One page of a folder's contents, as the server sent it.
-
-        `query_params` filter, order and page it. Raises NotFoundResponse; ValidationError when `path`
-        is no folder.
-        """
-        wire = self.transport.wire
-        params = {**checked_filters(query_params), wire.keys.path: _text(path)}
-        response = self.transport.request(wire.routes.ls_path, params=params)
-        answer = records.decode(response)
-        for row in records.rows(answer, wire, response):
-            _require(row, (wire.keys.resource_type,), response)
-        return _object(answer, response)
-
-    def stat_path(self, path: str) -> dict[str, Any]:
-        """What is at a path: its id, resource_type and path at least. Raises NotFoundResponse."""
-        wire = self.transport.wire
-        response = self.transport.request(wire.routes.stat_path, params={wire.keys.path: _text(path)})
-        answer = _object(records.decode(response), response)
-        _require(answer, (wire.keys.resource_type, wire.keys.id, wire.keys.path), response)
-        return answer
-
-    def create_paths(self, *paths: str) -> None:
-        """Make folders."""
-        if paths:
-            routes, keys = self.transport.wire.routes, self.transport.wire.keys
-            self.transport.order(routes.create_paths, json={keys.paths: [_text(path) for path in paths]})
-
-    def remove_paths(self, *paths: str) -> None:
-        """Remove what is at these paths."""
-        if paths:
-            routes, keys = self.transport.wire.routes, self.transport.wire.keys
-            self.transport.order(routes.remove_paths, json={keys.paths: [_text(path) for path in paths]})
-
-    def assign_paths(self, *assignments: Mapping[str, Any]) -> None:
-        """Put items into folders: each needs resource_type, id and path (a folder); name renames it."""
-        if assignments:
-            routes, keys = self.transport.wire.routes, self.transport.wire.keys
-            checked = [self._assignment(each) for each in assignments]
-            self.transport.order(routes.assign_paths, json={keys.assignments: checked})
-
-    def get_paths(self, *items: Resource) -> dict[str, Any]:
-        """The paths of items, as the server sent them."""
-        wire = self.transport.wire
-        subjects = [
-            {wire.keys.id: _id_of(item), wire.keys.resource_type: item.resource_type} for item in items
-        ]
-        response = self.transport.request(wire.routes.get_paths, json={wire.keys.items: subjects})
-        answer = records.decode(response)
-        for row in records.rows(answer, wire, response):
-            _require(row, (wire.keys.resource_type,), response)
-        return _object(answer, response)
-
-    def _assignment(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def retrieve_token(self, username: str, password: str) -> str:
+        """A new token of a user; needs none. Raises InvalidCredentials."""
         keys = self.transport.wire.keys
-        if not isinstance(given, Mapping):
-            raise ValidationError(f"an assignment is a dict, not {type(given).__name__}")
-        missing = {keys.resource_type, keys.id, keys.path} - set(given)
-        if missing:
-            raise ValidationError(f"an assignment lacks {', '.join(sorted(missing))}")
-        return dict(given)
+        body = {keys.username: _login(username), keys.password: _login(password)}
+        response = self.transport.ask_as_stranger(self.transport.wire.routes.retrieve_token, body)
+        answer = records.decode(response)
+        token = answer.get(keys.token) if isinstance(answer, dict) else None
+        if not isinstance(token, str) or not token:
+            raise BadResponse(response, "the answer holds no token")
+        return token
 
     # ------------------------------------------------------------------ resources
 
+    def get_link(self, link_dict: Mapping[str, Any]) -> OrionLink | RecordLink | ShardLink:
+        """The object of a link's dict; its `get()` fetches what is linked to. Raises OrionLinkError."""
+        return links.parsed(link_dict, self)
+
     def create_resource(
         self,
-        resource_type: type[R],
+        resource_type: type[R] | R,
         params: Mapping[str, Any] | None = None,
         files: Mapping[str, str | os.PathLike[str]] | None = None,
     ) -> R:
         """Make a resource from the parameters of its REST call.
 
-        `files` (one local path, for a File) uploads contents as `File.upload` does, `params` holding
-        name, project and folder_path.
+        `files` (one local path, for a File or a Dataset) uploads contents as their `upload` does,
+        `params` holding name, project and folder_path.
         """
-        given = dict(params or {})
         if files:
-            if not issubclass(resource_type, File) or len(files) != 1:
-                raise ValidationError("contents can be given for a File only, and once")
-            made = resource_type.upload(self, path=next(iter(files.values())), **_upload_arguments(given))
-            return cast("R", made)
-        route = _offered(self._routes(resource_type).create, resource_type, "create")
-        return self._one(resource_type, route, json=given)
+            return self._uploaded(resource_type, dict(params or {}), files)
+        route = offered(routes_of(self.transport, resource_type).create, resource_type, "create")
+        return self._one(resource_type, route, json=self._params(resource_type, params or {}))
 
-    def get_resource(self, resource_type: type[R], resource_id: int, timeout: float | None = None) -> R:
-        """An existing resource by its id. `timeout` bounds the call in seconds, retries included."""
-        route = _offered(self._routes(resource_type).get, resource_type, "get")
+    def get_resource(self, resource_type: type[R] | R, resource_id: int, timeout: float | None = None) -> R:
+        """An existing resource by its id; a shard by `Shard(collection=...)` for a type.
+
+        `timeout` bounds the call in seconds, retries included.
+        """
+        route = offered(routes_of(self.transport, resource_type).get, resource_type, "get")
         limit = None if timeout is None else TotalTimeout(timeout)
-        return self._one(resource_type, route, fill={"id": _id(resource_id)}, timeout=limit)
+        return self._one(resource_type, route, fill={"id": as_id(resource_id)}, timeout=limit)
 
-    def list_resources(self, resource: type[R], filters: Mapping[str, Any] | None = None) -> Iterator[R]:
+    def list_resources(self, resource: type[R] | R, filters: Mapping[str, Any] | None = None) -> Iterator[R]:
         """All resources of a type, asked for page by page as they are taken.
 
-        `filters` are query parameters. Objects may be incomplete: `refresh_resource` completes them.
+        `filters` are query parameters; a list of values is sent as several. Objects may be incomplete:
+        `refresh_resource` completes them.
         """
-        route = _offered(self._routes(resource).list, resource, "list")
-        return self._pages(resource, route, checked_filters(filters))
+        route = offered(routes_of(self.transport, resource).list, resource, "list")
+        new = _new(resource)
+        return self._pages(new, route, new.place(), checked_filters(filters, self.transport.wire.filters))
 
     def refresh_resource(self, resource: Resource) -> None:
         """Set a resource's attributes anew from the server."""
-        route = _offered(self._routes(type(resource)).get, type(resource), "refresh")
-        response = self.transport.request(route, fill={"id": _id_of(resource)})
-        resource.take(records.decode(response), self, response)
+        self._refresh(resource, None)
+
+    def refresh_resource_until(
+        self,
+        resource: Resource,
+        attribute: str,
+        until_value: Any,
+        timeout: float = 60,
+        sleep_time: float = 1,
+    ) -> None:
+        """Refresh a resource until an attribute has a value, every `sleep_time` seconds.
+
+        Raises OrionTimeout when it has another one after `timeout` seconds.
+        """
+        if not hasattr(resource, attribute):
+            raise ValidationError(f"a {type_name(resource)} has no attribute {attribute!r}")
+        deadline = time.monotonic() + timeout
+        while True:
+            self._refresh(resource, max(0.001, deadline - time.monotonic()))
+            value = getattr(resource, attribute)
+            if value == until_value:
+                return
+            if time.monotonic() + sleep_time > deadline:
+                told = f"{attribute} is {value!r} after {timeout} s, not {until_value!r}"
+                raise OrionTimeout(f"{type_name(resource)} {getattr(resource, 'id', '')}: {told}")
+            time.sleep(sleep_time)
 
     def update_resource(self, resource: Resource, params: Mapping[str, Any]) -> None:
         """Change attributes on the server, then here. Not for paths: `assign_paths`."""
-        route = _offered(self._routes(type(resource)).update, type(resource), "update")
-        response = self.transport.request(route, fill={"id": _id_of(resource)}, json=dict(params))
+        route = offered(routes_of(self.transport, resource).update, resource, "update")
+        response = self.transport.request(route, fill=_fill_of(resource), json=self._params(resource, params))
         resource.take(records.decode(response), self, response)
 
     def delete_resource(self, resource: Resource, immediate: bool = False) -> bool:
         """Delete a resource; `immediate` for good. True when it is done; raises when it is not."""
-        route = _offered(self._routes(type(resource)).delete, type(resource), "delete")
+        route = offered(routes_of(self.transport, resource).delete, resource, "delete")
         params = {self.transport.wire.keys.immediate: "true"} if immediate else None
-        self.transport.order(route, fill={"id": _id_of(resource)}, params=params)
+        self.transport.order(route, fill=_fill_of(resource), params=params)
         return True
 
-    def _one(self, kind: type[R], route: Route, **request: Any) -> R:
-        response = self.transport.request(route, **request)
-        made = kind()
+    def _one(
+        self, kind: type[R] | R, route: Route, fill: Mapping[str, int] | None = None, **request: Any
+    ) -> R:
+        made = _new(kind)
+        response = self.transport.request(route, fill={**made.place(), **(fill or {})}, **request)
         made.take(records.decode(response), self, response)
         return made
 
-    def _pages(self, kind: type[R], route: Route, filters: dict[str, Any]) -> Iterator[R]:
+    def _refresh(self, resource: Resource, limit_s: float | None) -> None:
+        routes = self.transport.wire.routes
+        timeout = None if limit_s is None else TotalTimeout(limit_s)
+        fill: Mapping[str, int] = {}
+        if isinstance(resource, UserProfile):
+            route = routes.user_profile
+        elif isinstance(resource, CurrentBalance):
+            route = routes.current_balance
+        else:
+            route = offered(routes_of(self.transport, resource).get, resource, "refresh")
+            fill = _fill_of(resource)
+        response = self.transport.request(route, fill=fill, timeout=timeout)
+        resource.take(records.decode(response), self, response)
+
+    def _pages(self, kind: R, route: Route, fill: Mapping[str, int], filters: dict[str, Any]) -> Iterator[R]:
         wire = self.transport.wire
-        offset = int(filters.pop(wire.keys.offset, 0))
-        limit = filters.pop(wire.keys.limit, None)
-        size = int(limit) if limit is not None else _FIRST_PAGE
+        limit_key, offset_key = wire.filters["limit"], wire.filters["offset"]
+        offset = as_id(filters.pop(offset_key, None) or 0)
+        limit = filters.pop(limit_key, None)
+        size = as_id(limit) if limit is not None else _FIRST_PAGE
         while True:
-            params = {**filters, wire.keys.limit: size, wire.keys.offset: offset}
-            response = self.transport.request(route, params=params)
+            params = {**filters, limit_key: size, offset_key: offset}
+            response = self.transport.request(route, fill=fill, params=params)
             answer = records.decode(response)
             rows = records.rows(answer, wire, response)
             for row in rows:
-                made = kind()
+                made = kind.like()
                 made.take(row, self, response)
                 yield made
             offset += len(rows)
@@ -244,91 +250,64 @@ class OrionSession:
             if limit is None:
                 size = max(_FIRST_PAGE, self.transport.server().limits.page_max)
 
-    def _routes(self, resource_type: type[Resource]) -> ResourceRoutes:
-        word = getattr(resource_type, "resource_type", None)
-        found = self.transport.wire.resources.get(word) if isinstance(word, str) else None
-        if found is None:
-            raise ValidationError(f"{_type_name(resource_type)} can't be asked for in this dialect")
-        return found
+    def _params(self, resource: Resource | type[Resource], params: Mapping[str, Any]) -> dict[str, Any]:
+        wire = self.transport.wire
+        names = {**wire.records[resource.resource_type], "folder_path": wire.keys.folder_path}
+        return sent_params(params, names, metadata_key=names.get("metadata", wire.keys.metadata))
 
-    # ------------------------------------------------------------------ tags
-
-    def list_tags(self, resource: Resource) -> Iterator[dict[str, Any]]:
-        """The tags of a resource, each a dict as the server sent it."""
-        response = self._tags(self.transport.wire.routes.list_tags, resource)
-        return iter(records.rows(records.decode(response), self.transport.wire, response))
-
-    def tag_resource(self, resource: Resource, *tags: str, project: Project | int | None = None) -> None:
-        """Add tags. `project` is the project they belong to (default: the session's)."""
-        keys = self.transport.wire.keys
-        body = tag_body(tags, keys.tags)
-        if project is not None:
-            body[keys.project] = project_id(project)
-        if tags:
-            check_done(self._tags(self.transport.wire.routes.add_tags, resource, json=body))
-
-    def untag_resource(self, resource: Resource, *tags: str, project: Project | int | None = None) -> None:
-        """Remove tags; those that are not there are ignored. `project` is checked and not used."""
-        if project is not None:
-            project_id(project)
-        body = tag_body(tags, self.transport.wire.keys.tags)
-        if tags:
-            check_done(self._tags(self.transport.wire.routes.remove_tags, resource, json=body))
-
-    def _tags(self, route: Route, resource: Resource, **request: Any) -> requests.Response:
-        routes = self._routes(type(resource))
-        if not routes.is_taggable:
-            raise ValidationError(f"{_type_name(type(resource))} can't be tagged")
-        fill: dict[str, int | str] = {"plural": routes.plural, "id": _id_of(resource)}
-        return self.transport.request(route, fill=fill, **request)
+    def _uploaded(
+        self,
+        resource_type: type[R] | R,
+        params: dict[str, Any],
+        files: Mapping[str, str | os.PathLike[str]],
+    ) -> R:
+        if not isinstance(resource_type, type) or not issubclass(resource_type, File | Dataset):
+            raise ValidationError("contents can be given for a File or a Dataset only")
+        unknown = set(params) - {"name", "project", "folder_path"}
+        if len(files) != 1 or unknown or "name" not in params:
+            raise ValidationError("an upload takes one file, name, and project and folder_path if need be")
+        made = resource_type.upload(self, params.pop("name"), next(iter(files.values())), **params)
+        return cast("R", made)
 
 
-def _offered(route: Route | None, resource_type: type[Resource], verb: str) -> Route:
-    if route is None:
-        raise ValidationError(f"this dialect has no way to {verb} a {_type_name(resource_type)}")
-    return route
+def _new(kind: type[R] | R) -> R:
+    if isinstance(kind, Resource):
+        return kind.like()
+    return kind()
 
 
-def _type_name(resource_type: object) -> str:
-    return resource_type.__name__ if isinstance(resource_type, type) else repr(resource_type)
+def _fill_of(resource: Resource) -> dict[str, int]:
+    return {**resource.place(), "id": id_of(resource)}
 
 
-def _text(path: object) -> str:
-    if not isinstance(path, str) or not path:
-        raise ValidationError(f"a path is a text that is not empty, not {path!r}")
-    return path
+def _login(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValidationError("a token is given for a username and a password, both texts")
+    return value
 
 
-def _id(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValidationError(f"not an id: {value!r}")
-    try:
-        return int(value)
-    except ValueError as exc:
-        raise ValidationError(f"not an id: {value!r}") from exc
+class _LazySession(OrionSession):
+    """A session that is made of the default profile by the first thread that uses it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("config", "orion_versions", "transport"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        with self._lock:
+            if name not in self.__dict__:
+                OrionSession.__init__(self)
+        return self.__dict__[name]
+
+    def __repr__(self) -> str:
+        return "APISession"
+
+    def close(self) -> None:
+        """Close the connections, if it has been used."""
+        if "transport" in self.__dict__:
+            super().close()
 
 
-def _id_of(resource: object) -> int:
-    found = getattr(resource, "id", None)
-    if not isinstance(resource, Resource) or found is None:
-        raise ValidationError(f"not a resource with an id: {resource!r}")
-    return _id(found)
-
-
-def _object(answer: object, response: requests.Response) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        raise BadResponse(response, "the answer is not an object")
-    return answer
-
-
-def _require(row: Mapping[str, Any], keys: tuple[str, ...], response: requests.Response) -> None:
-    missing = [key for key in keys if key not in row]
-    if missing:
-        raise BadResponse(response, f"the answer lacks {', '.join(missing)}")
-
-
-def _upload_arguments(params: dict[str, Any]) -> dict[str, Any]:
-    unknown = set(params) - {"name", "project", "folder_path"}
-    if unknown or "name" not in params:
-        raise ValidationError("an upload takes name, and project and folder_path if need be")
-    return params
+APISession: OrionSession = _LazySession()
+"""A session with the default profile, or the one that ORION_PROFILE names; made when it is first used."""

@@ -1,9 +1,9 @@
 """One server and one account: calls a route, maps every failure to a documented exception.
 
-Used by `session`, `types` and `transfer`; shared by all threads of a session, so what changes (the
-checked server, remembered download addresses) is behind a lock. Owns the rule that a token goes only
-to a host which has said, asked without one, that it speaks this dialect. Must not know what the
-routes mean.
+Used by the session, the types, `upload` and `download`; shared by all threads of a session, so what
+changes (the checked server, remembered download addresses) is behind a lock. Owns the rule that a token
+goes only to a host which has said, asked without one, that it speaks this dialect, or for which a wire
+from a file says that it is not to be asked. Must not know what the routes mean.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import requests
 from . import errors, records
 from .addresses import Addresses
 from .http import TokenAuth, add_nothing, is_nothing_sent, without_credentials
+from .place import job_id
 from .profiles import SessionConfig
 from .wire import DIALECT, Route, Wire
 
@@ -41,6 +42,9 @@ def raise_for_status(response: requests.Response) -> None:
     status = response.status_code
     if 200 <= status < 300:
         return
+    code = errors.code_of(response)
+    if status == 406 or code == "api_version":
+        raise errors.InvalidAPIVersion(response)
     if status == 401:
         raise errors.InvalidCredentials(errors.explain(response), response)
     if status == 403:
@@ -49,6 +53,8 @@ def raise_for_status(response: requests.Response) -> None:
         raise errors.NotFoundResponse(response)
     if status == 429:
         raise errors.RateLimitedResponse(response)
+    if status == 413 and code == "dimensions_too_large":
+        raise errors.DatasetDimensionsTooLargeError(errors.explain(response), response)
     if status in (400, 416, 422):
         raise errors.ValidationError(errors.explain(response), response)
     if status >= 500:
@@ -142,6 +148,11 @@ class Transport:
                 self._server = self._ask_server()
             return self._server
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether the server is asked what it is; a wire from a file may say that it is not."""
+        return self.wire.routes.server_info is not None
+
     def forget_server(self) -> None:
         """Check the server again before the next request."""
         with self._lock:
@@ -149,6 +160,9 @@ class Transport:
 
     def _ask_server(self) -> records.ServerRecord:
         route = self.wire.routes.server_info
+        if route is None:
+            limits = records.LimitsRecord(self.wire.limits.page_max, self.wire.limits.part_bytes)
+            return records.ServerRecord(self.wire.keys.server_name, self.base_url, limits)
         url = self.base_url + route.path
         with documented_errors(url):
             response = self._plain.request(route.method, url, allow_redirects=False)
@@ -191,23 +205,21 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         follows_by_hand: bool = False,
+        stream: bool = False,
     ) -> requests.Response:
         """Call a route with the token. Raises the documented exception of anything but a success.
 
-        `json` is encoded, `body` streamed as it is. A redirect is an error unless the caller
-        `follows_by_hand`.
+        `json` is encoded, `body` streamed as it is; with `stream` the answer's body is left to the
+        caller. A redirect is an error unless the caller `follows_by_hand`.
         """
         self._check_token()
         self.server()
+        sent_headers = {**self._standing_headers(), **(headers or {})}
+        data: Any = body
+        if json is not None:
+            data, sent_headers["Content-Type"] = _encoded(json), "application/json"
         url = self.base_url + route.fill(**(fill or {}))
-        sent_headers = dict(headers or {})
-        if self.config.project is not None:
-            sent_headers[self.wire.keys.project_header] = str(self.config.project)
         with documented_errors(url):
-            data: Any = body
-            if json is not None:
-                data = _encoded(json)
-                sent_headers["Content-Type"] = "application/json"
             response = self._authenticated.request(
                 route.method,
                 url,
@@ -217,10 +229,19 @@ class Transport:
                 timeout=timeout,
                 allow_redirects=False,
                 auth=self._auth,
+                stream=stream,
             )
+            if not response.ok:
+                _ = response.content
         if not (follows_by_hand and response.is_redirect):
             raise_for_status(response)
         return response
+
+    def _standing_headers(self) -> dict[str, str]:
+        """What every call says of where it comes from: the project, and the job it is made in."""
+        keys, job = self.wire.keys, job_id()
+        said = {keys.project_header: self.config.project, keys.job_header: job}
+        return {name: str(value) for name, value in said.items() if value is not None}
 
     def _check_token(self) -> None:
         token = self.config.token
@@ -228,6 +249,18 @@ class Transport:
             raise errors.InvalidCredentials("the token is empty or holds characters that no token has")
 
     # ------------------------------------------------------------------ without the token
+
+    def ask_as_stranger(self, route: Route, json: object) -> requests.Response:
+        """Call a route of this server without the token. Raises as `request` does."""
+        self.server()
+        response = self.plain(
+            route.method,
+            self.base_url + route.path,
+            headers={"Content-Type": "application/json"},
+            body=_encoded(json),
+        )
+        raise_for_status(response)
+        return response
 
     def plain(
         self,
@@ -255,5 +288,5 @@ def _auth_of(config: SessionConfig, wire: Wire) -> Any:
 def _encoded(value: object) -> bytes:
     try:
         return msgspec.json.encode(value)
-    except (TypeError, OverflowError) as exc:
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise errors.ValidationError(f"can't be sent as JSON: {exc}") from exc

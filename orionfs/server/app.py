@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 
 from orionfs.server import (
+    accounts_routes,
     collections_routes,
     datasets_routes,
     files_routes,
     organization_routes,
     paths_routes,
+    sharing_routes,
     workfloes_routes,
 )
 from orionfs.server.exchange import AccessLogFile, ExchangeLayer
@@ -27,12 +29,15 @@ if TYPE_CHECKING:
 def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile | None) -> ASGIApp:
     """The application: access log outside, then latency and faults, a renamed dialect, the routes."""
     modules = (
+        accounts_routes,
         organization_routes,
         paths_routes,
         files_routes,
         datasets_routes,
         collections_routes,
+        sharing_routes,
         workfloes_routes,
+        sharing_routes,
     )
     routes = [route for module in modules for route in module.ROUTES]
     app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)

@@ -19,6 +19,7 @@ from orionfs.server.problems import conflict
 from orionfs.server.signing import sync_directory
 
 _IOV_MAX = 512
+_BUFFER_BYTES = 1024 * 1024
 
 
 class BlobWriter:
@@ -56,6 +57,16 @@ class BlobWriter:
             if self._seal.is_sealed:
                 raise conflict("this upload is complete", "complete")
             self._write(chunks)
+
+    def write_all(self, pieces: Iterable[bytes]) -> None:
+        """Write pieces as they come, however small: about a MiB of them at a time."""
+        pending = bytearray()
+        for piece in pieces:
+            pending += piece
+            if len(pending) >= _BUFFER_BYTES:
+                self.write([bytes(pending)])
+                pending.clear()
+        self.write([bytes(pending)])
 
     def commit(self) -> None:
         """Everything written is on disk when this returns."""

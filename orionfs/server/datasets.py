@@ -89,20 +89,18 @@ def append_frames(writer: BlobWriter, records: Iterable[Fields], before: Content
     """
     size, count = before.size_bytes, before.count
     marks: list[Mark] = []
-    pending: list[bytes] = []
-    pending_bytes = 0
-    for position, fields in enumerate(records, start=1):
-        count += 1
-        if count % MARK_EVERY == 1:
-            marks.append((count, size))
-        frame = encode_frame(count, fields, position)
-        size += len(frame)
-        pending.append(frame)
-        pending_bytes += len(frame)
-        if pending_bytes >= _CHUNK_BYTES:
-            writer.write(pending)
-            pending, pending_bytes = [], 0
-    writer.write(pending)
+
+    def frames() -> Iterator[bytes]:
+        nonlocal size, count
+        for position, fields in enumerate(records, start=1):
+            count += 1
+            if count % MARK_EVERY == 1:
+                marks.append((count, size))
+            frame = encode_frame(count, fields, position)
+            size += len(frame)
+            yield frame
+
+    writer.write_all(frames())
     writer.commit()
     return Contents(before.key, size, count, tuple(marks))
 

@@ -152,15 +152,7 @@ def _written(
     key, path = site.blobs.new_key(), site.blobs.path(contents.key)
     try:
         with site.blobs.create(key, is_synced=False) as writer:
-            pending: list[bytes] = []
-            pending_bytes = 0
-            for piece in write_records(lambda: datasets.read_numbers(path, contents, ids), form, names):
-                pending.append(piece)
-                pending_bytes += len(piece)
-                if pending_bytes >= _BUFFER_BYTES:
-                    writer.write(pending)
-                    pending, pending_bytes = [], 0
-            writer.write(pending)
+            writer.write_all(write_records(lambda: datasets.read_numbers(path, contents, ids), form, names))
             return os.open(site.blobs.path(key), os.O_RDONLY | os.O_CLOEXEC), writer.size
     finally:
         site.blobs.remove([key])

@@ -147,7 +147,7 @@ def project_of_realm(realm: str) -> int | None:
 
 
 def caller_for(user: User, project_id: int, workspaces: Iterable[tuple[int, int]]) -> Caller:
-    """What `user` may read and write; `workspaces` are (project id, workspace id) of all projects."""
+    """What `user` may read and write; `workspaces` are (project id, workspace id) of those open to it."""
     writable = {ORGANIZATION_REALM}
     for member_of in user.project_ids:
         writable |= {team_realm(member_of), user_realm(member_of, user.name)}

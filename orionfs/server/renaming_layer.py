@@ -125,6 +125,8 @@ def _renamed(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 def _translated(body: bytes, rename: Callable[[Any], Any]) -> bytes:
     """A JSON body with other names; what is no JSON stays as it is, for others to refuse."""
     try:
-        return json.dumps(rename(json.loads(body)), separators=(",", ":")).encode()
+        text = json.dumps(rename(json.loads(body)), separators=(",", ":"), ensure_ascii=False)
+        # Half a surrogate pair is no Unicode, and it is for the routes to say so.
+        return text.encode("utf-8", "surrogatepass")
     except (ValueError, RecursionError):
         return body

@@ -17,7 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from orionfs.server.accounts import FIRST_USER
 from orionfs.server.files import NewFile, insert_item
 from orionfs.server.paths import (
     Caller,
@@ -35,6 +34,7 @@ from orionfs.server.site import Site
 from orionfs.server.store import Connection, get_setting, iso_time, put_setting
 from orionfs.server.tags import add_tags
 from orionfs.server.tree import Place, make_folder, walk
+from orionfs.server.users_file import FIRST_USER
 
 _BATCH = 500
 _HOME = ("project", "1", "user", FIRST_USER)

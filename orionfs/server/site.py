@@ -6,6 +6,7 @@ keeps a second server out of it.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 from collections.abc import Iterator
@@ -15,23 +16,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from orionfs import __version__
-from orionfs.server.accounts import (
-    FIRST_USER,
-    Accounts,
-    UsersFile,
-    issue_tokens,
-    load_accounts,
-    read_users_file,
-    set_up,
-)
+from orionfs.server.accounts import Accounts, forget_expired, issue_tokens, load_accounts
 from orionfs.server.blobs import Blobs, Seals
 from orionfs.server.files import purge
+from orionfs.server.founding import set_up
 from orionfs.server.habits import BusyTries
 from orionfs.server.problems import ServeError
 from orionfs.server.signing import Signer, load_key
 from orionfs.server.store import Clock, Connection, Database, get_setting
 from orionfs.server.switches import Switches
 from orionfs.server.tree import Rules, forget_past
+from orionfs.server.users_file import FIRST_USER, UsersFile, read_users_file
 
 _UNFINISHED_KEPT = timedelta(days=1)
 
@@ -49,6 +44,8 @@ class Site:
     instance: str
     version: str
     busy: BusyTries = field(default_factory=BusyTries)
+    # Hashing a password is slow and takes 16 MiB: two cores' worth at once.
+    password_checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
 @contextmanager
@@ -57,15 +54,19 @@ def open_site(data: Path, token_file: Path, users: Path | None, switches: Switch
     with _locked(data):
         rules = Rules(switches, Clock())
         signer = Signer(load_key(data / "secret.key"), switches.url_lifetime_s)
+        lifetime_s = switches.token_lifetime_s
         users_file = read_users_file(users) if users is not None else UsersFile()
-        token_files = {entry.name: entry.token_file.absolute() for entry in users_file.users}
+        token_files = {
+            entry.name: entry.token_file.absolute() for entry in users_file.users if entry.token_file
+        }
         token_files.setdefault(FIRST_USER, token_file.absolute())
         with closing(Database(data / "metadata.sqlite3")) as database:
             blobs = Blobs(data / "blobs")
             database.write(lambda connection: set_up(connection, users_file, rules))
             database.write(lambda connection: issue_tokens(connection, token_files, signer))
+            database.write(lambda connection: forget_expired(connection, lifetime_s))
             _clean(database, blobs, rules)
-            accounts = database.read(lambda connection: load_accounts(connection, signer))
+            accounts = database.read(lambda connection: load_accounts(connection, signer, lifetime_s))
             instance = database.read(lambda connection: str(get_setting(connection, "instance")))
             yield Site(database, blobs, Seals(), rules, signer, accounts, instance, __version__)
 

@@ -41,7 +41,7 @@ CREATE TABLE setting (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE account (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, default_project INTEGER NOT NULL,
     email TEXT NOT NULL DEFAULT '', first_name TEXT NOT NULL DEFAULT '',
-    last_name TEXT NOT NULL DEFAULT '', capabilities TEXT NOT NULL DEFAULT '[]', password BLOB);
+    last_name TEXT NOT NULL DEFAULT '', capabilities TEXT NOT NULL DEFAULT '[]', password TEXT);
 -- Keyed hashes of tokens. One that a token file holds does not expire.
 CREATE TABLE token (
     hash BLOB PRIMARY KEY, account INTEGER NOT NULL, created_s REAL NOT NULL,
@@ -116,7 +116,7 @@ ALTER TABLE account ADD COLUMN email TEXT NOT NULL DEFAULT '';
 ALTER TABLE account ADD COLUMN first_name TEXT NOT NULL DEFAULT '';
 ALTER TABLE account ADD COLUMN last_name TEXT NOT NULL DEFAULT '';
 ALTER TABLE account ADD COLUMN capabilities TEXT NOT NULL DEFAULT '[]';
-ALTER TABLE account ADD COLUMN password BLOB;
+ALTER TABLE account ADD COLUMN password TEXT;
 CREATE TABLE token (
     hash BLOB PRIMARY KEY, account INTEGER NOT NULL, created_s REAL NOT NULL,
     is_in_file INTEGER NOT NULL) WITHOUT ROWID;
@@ -142,6 +142,7 @@ CREATE TABLE share (
 CREATE INDEX share_of_holder ON share (holder_kind, holder, resource);
 ALTER TABLE resource ADD COLUMN count INTEGER;
 ALTER TABLE resource ADD COLUMN metadata TEXT;
+UPDATE resource SET state = 'temporary' WHERE kind = 'shard' AND state = 'open' AND blob IS NOT NULL;
 CREATE TABLE record_mark (
     dataset INTEGER NOT NULL, record INTEGER NOT NULL, offset INTEGER NOT NULL,
     PRIMARY KEY (dataset, record)) WITHOUT ROWID;

@@ -77,6 +77,7 @@ class Switches:
     dataset_records_max: int = _setting(1_000_000, 1, means="most records of a dataset in one download")
     balance: float = _setting(1000.0, 0, means="balance of the organization, in USD")
     url_lifetime_s: float = _setting(3600.0, 0, means="how long signed URLs hold, in seconds")
+    token_lifetime_s: float = _setting(0.0, 0, means="how long tokens got for a password hold, 0: for ever")
 
     def is_on(self, name: str) -> bool:
         """Whether the switch `name` says yes (allowed, accepted, honoured)."""

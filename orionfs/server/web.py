@@ -76,13 +76,13 @@ async def write(site: Site, work: Callable[[Connection], _T]) -> _T:
     return await run_in_threadpool(site.database.write, work)
 
 
-async def json_body(request: Request) -> Json:
+async def json_body(request: Request, limit_bytes: int = JSON_BODY_MAX_BYTES) -> Json:
     """The body as a JSON object. Refusal 400, 413."""
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
-        if len(content) > JSON_BODY_MAX_BYTES:
-            raise too_large(f"a JSON body has at most {JSON_BODY_MAX_BYTES} bytes")
+        if len(content) > limit_bytes:
+            raise too_large(f"a JSON body has at most {limit_bytes} bytes here")
     try:
         body = json.loads(content)
     except (ValueError, RecursionError) as error:

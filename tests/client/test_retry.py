@@ -200,7 +200,7 @@ def test_get_session_has_the_documented_parameters_and_one_large_pool() -> None:
     assert adapter is session.get_adapter("http://example.invalid/")
     assert (adapter.retry_dict, adapter.request_timeout, adapter.retry_timeout) == ({500: 1}, 7, 8)
     assert adapter.backoff_dict == {500: (1, 2)}
-    assert (vars(adapter)["_pool_maxsize"], vars(adapter)["_pool_block"]) == (64, False)
+    assert (vars(adapter)["_pool_maxsize"], vars(adapter)["_pool_block"]) == (1024, False)
     session.close()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orionfs.client import File, OrionSession, errors, transfer
+from orionfs.client import File, OrionSession, errors, upload
 from tests.client.fake import INFO, INFO_PATH, Fake, Reply, Seen
 
 FILES = "/api/v3/storage/files"
@@ -21,7 +21,7 @@ ROW = {"id": 7, "name": "a", "path": "/p/a", "size": len(CONTENTS), "state": "re
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_RETRY_WAIT_S", 0.0)
+    monkeypatch.setattr(upload, "_RETRY_WAIT_S", 0.0)
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from orionfs.cli.main import cli
 from orionfs.config import KNOWN_OPTIONS, PROFILE_KEYS, MountConfig, load_profile
 from orionfs.errors import ExitStatus
 from orionfs.failures import _BY_STATUS
-from orionfs.server.accounts import read_users_file
 from orionfs.server.faults import parse_plan
 from orionfs.server.switches import Switches
+from orionfs.server.users_file import WorkspaceEntry, read_users_file
 from tests.docs import readme
 from tests.docs.readme import REPOSITORY
 from tests.mount.server import Direct, Server
@@ -203,7 +203,10 @@ def test_users_file_and_fault_plan_can_be_read(tmp_path) -> None:
     (tmp_path / "users.toml").write_text(users)
     found = read_users_file(tmp_path / "users.toml")
     assert [user.name for user in found.users] == ["ada"]
-    assert found.projects[0].workspaces == ((None, "External partners"), (12, "Review"))
+    assert found.projects[0].workspaces == (
+        WorkspaceEntry("External partners"),
+        WorkspaceEntry("Review", 12),
+    )
     (plan,) = (block.text for block in readme.blocks("json"))
     rules = parse_plan(plan)
     assert [rule.action for rule in rules] == ["status", "delay"]

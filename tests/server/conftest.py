@@ -36,6 +36,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
         [[users]]
         name = "alice"
         token_file = "alice.token"
+        capabilities = ["cost_accounting"]
 
         [[users]]
         name = "bob"
@@ -76,4 +77,72 @@ def alice(shared_server: RunningServer) -> Iterator[Api]:
 def bob(shared_server: RunningServer) -> Iterator[Api]:
     """The shared server as somebody who is in no project with demo."""
     with shared_server.api(shared_server.folder / "bob.token") as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with people: ann and ben share project 7, cyd is in project 9 alone."""
+    folder = tmp_path_factory.mktemp("people")
+    users = folder / "users.toml"
+    for name in ("ann", "cyd"):
+        (folder / f"{name}.password").write_text(f"{name}'s secret\n")
+        (folder / f"{name}.password").chmod(0o600)
+    users.write_text(
+        """
+        [[users]]
+        name = "ann"
+        token_file = "ann.token"
+        password_file = "ann.password"
+        email = "ann@example.org"
+        first_name = "Ann"
+        last_name = "Lee"
+        capabilities = ["cost_accounting"]
+
+        [[users]]
+        name = "ben"
+        token_file = "ben.token"
+
+        [[users]]
+        name = "cyd"
+        token_file = "cyd.token"
+        password_file = "cyd.password"
+
+        [[projects]]
+        name = "Kinases"
+        id = 7
+        members = ["ann", "ben", "demo"]
+        workspaces = ["open", { id = 3, name = "closed", members = ["ann"] }]
+
+        [[projects]]
+        name = "Elsewhere"
+        id = 9
+        members = ["cyd"]
+        """
+    )
+    with start_server(folder, users=users, switches={"part_bytes": "1000"}) as server:
+        yield server
+
+
+@pytest.fixture
+def ann(people: RunningServer) -> Iterator[Api]:
+    """The server of people as ann."""
+    with people.api(people.folder / "ann.token") as api:
+        api.folder = "/project/7/user/ann"
+        yield api
+
+
+@pytest.fixture
+def ben(people: RunningServer) -> Iterator[Api]:
+    """The server of people as ben."""
+    with people.api(people.folder / "ben.token") as api:
+        api.folder = "/project/7/user/ben"
+        yield api
+
+
+@pytest.fixture
+def cyd(people: RunningServer) -> Iterator[Api]:
+    """The server of people as cyd."""
+    with people.api(people.folder / "cyd.token") as api:
+        api.folder = "/project/9/user/cyd"
         yield api

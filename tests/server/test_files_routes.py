@@ -1,4 +1,4 @@
-"""Files over HTTP: uploads, states, downloads with ranges, changes, tags, collections."""
+"""Files over HTTP: uploads, states, downloads with ranges, changes, tags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.server.process import COLLECTIONS, FILES, HOME, Api, wait_until
+from tests.server.process import FILES, HOME, Api, wait_until
 from tests.server.test_paths_routes import refused
 
 CONTENT = bytes(range(256)) * 10
@@ -343,27 +343,3 @@ def test_tags_of_folders_and_collections_work_and_of_strangers_do_not(api):
     assert refused(api.get("/api/v1/storage/datasets/1/tags"), 404)
     for body in ({}, {"tags": "x"}, {"tags": [""]}, {"tags": [5]}, {"tags": ["x"], "project": 99}):
         assert refused(api.post(f"/api/v1/storage/folders/{number}/tags", body), 422)
-
-
-def test_collection_and_its_shards(api):
-    row = api.post(COLLECTIONS, {"name": "poses", "folder_path": api.folder}).json()
-    assert (row["resource_type"], row["state"]) == ("collection", "open")
-    assert api.stat(f"{api.folder}/poses").json()["id"] == row["id"]
-    route = f"{COLLECTIONS}/{row['id']}"
-    assert api.get(route).json() == row
-    shard = api.post(f"{route}/shards", {"name": "part-1"}).json()
-    one = f"{route}/shards/{shard['id']}"
-    assert refused(api.post(f"{one}/close"), 409)
-    assert refused(api.get(f"{one}/download/"), 409)
-    assert api.request("PUT", f"{one}/data", data=b"first").status_code == 204
-    assert api.request("PUT", f"{one}/data", data=b"second!").status_code == 204
-    assert api.post(f"{one}/close").json()["state"] == "ready"
-    assert refused(api.request("PUT", f"{one}/data", data=b"third"), 409, "closed")
-    listed = api.get(f"{route}/shards").json()
-    assert (listed["count"], listed["results"][0]["size"]) == (1, 7)
-    assert api.get(f"{one}/download/", follow=True).content == b"second!"
-    assert api.get(one).json() == {**listed["results"][0], "metadata": {}}
-    assert refused(api.get(f"{route}/shards/1/download/"), 404)
-    assert refused(api.post(COLLECTIONS, {"folder_path": api.folder}), 422)
-    assert api.request("DELETE", route).status_code == 204
-    assert refused(api.get(one), 404)

@@ -252,7 +252,7 @@ def test_users_file_can_grow_between_starts(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[[users]]\nname = 'x'\n", "'token_file' is missing"),
+        ("[[users]]\nname = 'x'\n", "neither token_file nor password_file"),
         ("[[users]]\nname = 'a/b'\ntoken_file = 't'\n", "can't be the name of a user"),
         ("[[users]]\nname = 'x'\ntoken_file = 't'\n", "is in no project"),
         ("[[users]]\nname = 'x'\ntoken_file = 't'\nprojects = [9]\n", "project 9 that it does not"),

@@ -1,0 +1,290 @@
+"""Bytes down: whole, in ranges, as a stream, or into a file that appears when it is complete.
+
+Used by the types that have contents. Memory is bounded by a chunk, whatever the size; lengths are always
+checked; what breaks off goes on where it stopped, a few times. Contents at a signed address are fetched
+without the token, and without following a redirect blindly. Must not know the types: what is fetched is a
+`Source` here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from . import errors
+from .transport import Transport, documented_errors, raise_for_status
+from .wire import Route
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Answered", "Signed", "Source", "read_into", "stream", "to_file"]
+
+CHUNK_BYTES = 1 << 20
+_ATTEMPTS = 3
+_HOPS_MAX = 5
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_AS_IS = {"Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Contents that a route redirects to; `fill` says whose. The address is remembered."""
+
+    transport: Transport
+    route: Route
+    fill: Mapping[str, int]
+    has_ranges = True
+
+    def open(self, byte_range: str | None = None) -> requests.Response:
+        """The answer with the contents, body not yet read. An address that is refused is renewed once."""
+        headers = {**_AS_IS, **({} if byte_range is None else {"Range": f"bytes={byte_range}"})}
+        for is_renewed in (False, True):
+            url = self._address()
+            response = _follow(self.transport, url, headers)
+            if response.status_code == 403 and not is_renewed:
+                self._forget(url)
+                response.close()
+                continue
+            break
+        return _checked(response, url)
+
+    def _address(self) -> str:
+        return self.transport.addresses.get(self._path(), self._ask, self.transport.wire.keys.expires)
+
+    def _forget(self, url: str) -> None:
+        self.transport.addresses.forget(self._path(), url)
+
+    def _path(self) -> str:
+        return self.route.fill(**self.fill)
+
+    def _ask(self) -> str:
+        response = self.transport.request(self.route, fill=self.fill, follows_by_hand=True)
+        location = response.headers.get("Location")
+        if not location:
+            raise errors.BadResponse(response, f"GET {self._path()}: no redirect to the contents")
+        return urljoin(response.url, location)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Contents that a route answers with; they come whole only. A redirect is followed as well."""
+
+    transport: Transport
+    route: Route
+    fill: Mapping[str, int]
+    params: Mapping[str, Any]
+    has_ranges = False
+
+    def open(self, byte_range: str | None = None) -> requests.Response:
+        """The answer with the contents, body not yet read."""
+        assert byte_range is None
+        response = self.transport.request(
+            self.route,
+            fill=self.fill,
+            params=self.params,
+            headers=_AS_IS,
+            follows_by_hand=True,
+            stream=True,
+        )
+        if response.is_redirect:
+            url = urljoin(response.url, response.headers["Location"])
+            response.close()
+            response = _follow(self.transport, url, _AS_IS)
+        return _checked(response, response.url)
+
+
+Source = Signed | Answered
+
+
+def _checked(response: requests.Response, url: str) -> requests.Response:
+    if not response.ok:
+        with documented_errors(url):
+            _ = response.content
+        raise_for_status(response)
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        response.close()
+        raise errors.OrionServiceError("contents came in an encoding that was not asked for", response)
+    return response
+
+
+def _follow(transport: Transport, url: str, headers: Mapping[str, str]) -> requests.Response:
+    for _ in range(_HOPS_MAX):
+        response = transport.plain("GET", url, headers=headers, stream=True)
+        if not response.is_redirect:
+            return response
+        url = urljoin(url, response.headers["Location"])
+        response.close()
+    raise errors.BadResponse(response, f"{urlsplit(url).path}: too many redirects")
+
+
+def _whole(response: requests.Response, size: int | None) -> int:
+    """The length of an answer that is the whole file; `size` is what is known of it."""
+    promised = _promised(response)
+    if response.status_code == 200 and size in (None, promised):
+        return promised
+    response.close()
+    told = f"contents came with status {response.status_code} and {promised} bytes, not {size}"
+    raise errors.OrionServiceError(told, response)
+
+
+def _promised(response: requests.Response) -> int:
+    """The body's length by its header. Raises OrionServiceError without one."""
+    value = response.headers.get("Content-Length", "")
+    if not (value.isascii() and value.isdigit()):
+        response.close()
+        raise errors.OrionServiceError("contents came without a length", response)
+    return int(value)
+
+
+def _check_range(response: requests.Response, offset: int, length: int) -> None:
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    asked = (offset, offset + length - 1)
+    is_asked = response.status_code == 206 and found and (int(found[1]), int(found[2])) == asked
+    if is_asked and _promised(response) == length:
+        return
+    response.close()
+    got = response.headers.get("Content-Range", "no range")
+    raise errors.OrionServiceError(f"asked for bytes {asked[0]}-{asked[1]}, got {got}", response)
+
+
+def _chunks(response: requests.Response, length: int) -> Iterator[bytes]:
+    """The body in chunks. Raises OrionServiceError when it breaks off before `length` bytes, or after."""
+    done = 0
+    try:
+        with documented_errors(response.url):
+            for chunk in response.iter_content(CHUNK_BYTES):
+                done += len(chunk)
+                yield chunk
+    except errors.OrionConnectionError as exc:
+        told = f"contents broke off after {done} of {length} bytes"
+        raise errors.OrionServiceError(told, response) from exc
+    finally:
+        response.close()
+    if done != length:
+        raise errors.OrionServiceError(f"{done} bytes came where {length} were due", response)
+
+
+def stream(
+    source: Source, size: int | None = None, announce: Callable[[int], None] | None = None
+) -> Generator[bytes, None, None]:
+    """All contents in order, in chunks; other than `size` bytes are an OrionServiceError.
+
+    What breaks off goes on where it was, a few times; contents without ranges do not. The length is
+    announced before the first chunk.
+    """
+    response = source.open()
+    length = _whole(response, size)
+    if announce is not None:
+        try:
+            announce(length)
+        except BaseException:
+            response.close()
+            raise
+    done, attempt = 0, 1
+    while True:
+        start = done
+        try:
+            for chunk in _chunks(response, length - start):
+                done += len(chunk)
+                yield chunk
+            return
+        except (errors.OrionServiceError, errors.OrionTimeout):
+            if attempt == _ATTEMPTS or done >= length or not source.has_ranges:
+                raise
+        attempt += 1
+        response = source.open(f"{done}-{length - 1}")
+        _check_range(response, done, length - done)
+
+
+def pwrite_all(fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def read_into(source: Signed, offset: int, length: int, fd: int, fd_offset: int) -> int:
+    """Fetch bytes [offset, offset + length) and write them at `fd_offset` of a descriptor.
+
+    Returns `length`. Raises OrionServiceError for any other number of bytes, ValidationError for a
+    range that lies outside the contents, OSError for the descriptor.
+    """
+    if offset < 0 or length < 0:
+        raise errors.ValidationError("offset and length can't be negative")
+    if length == 0:
+        return 0
+    response = source.open(f"{offset}-{offset + length - 1}")
+    _check_range(response, offset, length)
+    at = fd_offset
+    for chunk in _chunks(response, length):
+        pwrite_all(fd, chunk, at)
+        at += len(chunk)
+    return length
+
+
+def to_file(source: Source, path: str | os.PathLike[str], size: int | None = None) -> None:
+    """Fetch all contents to a local path; other than `size` bytes are an OrionServiceError.
+
+    The file appears under its name only when it is complete; a device or pipe is written to directly.
+    Raises NotEnoughDiskError, other OSErrors as they are.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with open(target, "wb", buffering=0) as sink, closing(stream(source, size)) as chunks:
+            for chunk in chunks:
+                _write_all(sink.fileno(), chunk)
+        return
+    beside = target.with_name(f".orionfs-{secrets.token_hex(8)}.part")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            _fetch_whole(source, fd, size)
+        finally:
+            os.close(fd)
+        os.replace(beside, target)
+    except BaseException as exc:
+        beside.unlink(missing_ok=True)
+        if isinstance(exc, OSError) and exc.errno in _NO_ROOM:
+            raise errors.NotEnoughDiskError(f"no room for the download: {target}") from exc
+        raise
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _fetch_whole(source: Source, fd: int, size: int | None) -> None:
+    """Fetch into a new file; contents without ranges begin again after they broke off."""
+    attempt = 1
+    while True:
+        at = 0
+        try:
+            with closing(stream(source, size, lambda length: _check_room(fd, length))) as chunks:
+                for chunk in chunks:
+                    pwrite_all(fd, chunk, at)
+                    at += len(chunk)
+            return
+        except (errors.OrionServiceError, errors.OrionTimeout):
+            if attempt == _ATTEMPTS or source.has_ranges or at == 0:
+                raise
+        attempt += 1
+        os.ftruncate(fd, 0)
+
+
+def _check_room(fd: int, size: int) -> None:
+    disk = os.fstatvfs(fd)
+    if size > disk.f_bavail * disk.f_frsize:
+        raise errors.NotEnoughDiskError(f"{size} bytes to download, the disk has room for less")
