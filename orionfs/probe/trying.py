@@ -91,9 +91,7 @@ class Trial:
     def open(self) -> None:
         """Make the scratch folder and wait until it is seen. Raises OrionFsError."""
         self._scratch.make(self._scratch.path)
-        is_seen = self._desk.look(
-            lambda: self._desk.stat(self._scratch.path) is not None, self._desk.pace.lag_max_s
-        )
+        is_seen = self._desk.look(self._scratch.is_there, self._desk.pace.lag_max_s)
         why = "the longest that a change took to be seen" if is_seen else _NEVER_SEEN
         self._note("read_lag_s", 0.0 if is_seen else None, why)
 

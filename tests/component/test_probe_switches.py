@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 
 import pytest
 
-from orionfs.config import Profile
 from orionfs.facts import CHOICES, StackFacts
-from orionfs.probe import QUESTIONS, Outcome, Pace, Plan, Probe
+from orionfs.probe import QUESTIONS
 from orionfs.server.switches import Switches
-from orionfs.sessions import connect, connect_as_stranger, stack_name
 from tests.component.probe_host import Host, Hosted, hosted_servers
+from tests.component.probing import SMALL_PACE, probed
 
-HOME = "/project/1/user/demo"
 DEFAULTS: dict[str, str] = {name: getattr(Switches(), name) for name in CHOICES}
-PACE = Pace(absence_s=0.1, rows=1_010, sleep=lambda pause_s: time.sleep(pause_s / 10))
 
 OTHER_VALUES = [
     (name, value)
@@ -47,17 +42,8 @@ def found(facts: StackFacts) -> dict[str, str | None]:
     return {name: getattr(facts, name) for name in CHOICES}
 
 
-def probed(profile: Profile, folder: str | None = HOME, *, ranges: bool = False) -> Outcome:
-    """The outcome of a probe that has taken everything away again."""
-    stranger = connect_as_stranger(profile)
-    with closing(connect(profile, 60)) as calls:
-        probe = Probe(calls, stranger, Plan(stack_name(profile), folder, ranges, PACE), lambda _: None)
-        outcome = probe.run("0")
-        assert probe.left() == []
-        assert calls.ls_path(HOME) == calls.ls_path(HOME, {"limit": 1})
-    if stranger is not None:
-        stranger.close()
-    return outcome
+def drawn_switches(drawn: random.Random) -> dict[str, str]:
+    return {name: drawn.choice([v for v in values if v != "other"]) for name, values in CHOICES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +99,17 @@ def test_lag_of_replicas_is_measured_and_waited_for(host) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_values_are_found_in_any_combination(host, seed) -> None:
     drawn = random.Random(seed)
-    switches = {name: drawn.choice([v for v in values if v != "other"]) for name, values in CHOICES.items()}
+    switches = drawn_switches(drawn)
     outcome = probed(host.start({**switches, "page_max": "9"}).profile())
     assert found(outcome.facts) == expected(switches)
+
+
+@pytest.mark.parametrize("seed", [None, 3, 10])
+def test_values_are_found_through_the_documented_calls_alone(host, seed) -> None:
+    """The session of the test draws the form of its answers itself, so that is not compared here."""
+    drawn = random.Random(seed)
+    switches = {} if seed is None else drawn_switches(drawn)
+    outcome = probed(host.start({**switches, "page_max": "9"}).documented(), pace=SMALL_PACE)
+    form = dict.fromkeys(("envelope", "keys", "literals"))
+    assert {**found(outcome.facts), **form} == {**expected(switches), **form, "auth_status": None}
+    assert outcome.facts.page_max == (9 if outcome.facts.paging == "pages" else None)
