@@ -13,8 +13,8 @@ from orionfs.probe import Outcome, Pace, Plan, Probe
 from orionfs.sessions import connect, connect_as_stranger, stack_name
 
 HOME = "/project/1/user/demo"
-PACE = Pace(absence_s=0.1, rows=1_010, sleep=lambda pause_s: time.sleep(pause_s / 10))
-SMALL_PACE = Pace(absence_s=0.1, rows=130, sleep=lambda pause_s: time.sleep(pause_s / 10))
+PACE = Pace(absence_s=0.1, rows=1_010, sleep=lambda pause_s: time.sleep(pause_s / 50))
+SMALL_PACE = Pace(absence_s=0.1, rows=130, sleep=lambda pause_s: time.sleep(pause_s / 50))
 
 
 def probed(
