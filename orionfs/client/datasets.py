@@ -100,11 +100,11 @@ class Dataset(Resource):
         local = os.path.basename(os.fspath(filename))
         params = {keys.name: name, keys.filename: local, **place_params(session, project, folder_path)}
         with upload.opened(filename) as source:
-            row, response = upload.send_whole(
+            response = upload.send_whole(
                 transport, transport.wire.routes.upload_dataset, source, params=params
             )
         made = cls()
-        made.take(row, session, response)
+        made.take(upload.row_of(response), session, response)
         return made
 
     def download(

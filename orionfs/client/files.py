@@ -70,7 +70,8 @@ class File(Resource):
         params = {keys.name: name, **place_params(session, project, folder_path)}
         with upload.opened(path) as source:
             if source.size <= transport.server().limits.part_bytes:
-                row, response = upload.send_whole(transport, routes.upload_small, source, params=params)
+                response = upload.send_whole(transport, routes.upload_small, source, params=params)
+                row = upload.row_of(response)
             else:
                 row, response = _upload_in_parts(transport, source, params)
         made = cls()

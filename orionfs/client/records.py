@@ -40,6 +40,7 @@ __all__ = [
     "part_records",
     "read",
     "rows",
+    "rows_of_any",
     "server_record",
     "to_struct",
     "upload_record",
@@ -103,11 +104,10 @@ class CollectionRecord(ItemRecord, frozen=True):
 
 
 class ShardRecord(msgspec.Struct, frozen=True):
-    """A shard as a row; `collection` is the id of the one it is in."""
+    """A shard as a row; in which collection it is, is known of how it was asked for."""
 
     id: int
     name: str = ""
-    collection: int | None = None
     size: int | None = None
     created: str = ""
     owner: int | None = None
@@ -274,6 +274,21 @@ def rows(value: object, wire: Wire, response: requests.Response) -> list[dict[st
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise BadResponse(response, f"{_what(response)}: the answer holds no list of results")
     return found
+
+
+def rows_of_any(value: object, wire: Wire, response: requests.Response) -> list[dict[str, Any]]:
+    """The rows of an answer in whatever envelope: bare, under any key, or in an object under one.
+
+    Raises BadResponse when there is no list of objects.
+    """
+    inner = [each for each in value.values() if isinstance(each, dict)] if isinstance(value, dict) else []
+    objects = [each for each in (value, *inner) if isinstance(each, dict)]
+    lists = [value, *(each.get(wire.keys.results) for each in objects)]
+    lists += [entry for each in objects for entry in each.values()]
+    for found in lists:
+        if isinstance(found, list) and all(isinstance(row, dict) for row in found):
+            return found
+    raise BadResponse(response, f"{_what(response)}: the answer holds no list of objects")
 
 
 _PATH_NAMES = ("results", "next", "count", "resource_type", "id", "path", "name")

@@ -17,6 +17,7 @@ from .errors import ValidationError
 from .files import place_params
 from .people import Project
 from .resource import Resource, as_id, checked_name, id_of
+from .transport import check_done
 
 if TYPE_CHECKING:
     import msgspec
@@ -153,12 +154,11 @@ class Shard(Resource):
         fill = {**self.place(), "id": own_id}
         with upload.opened(path) as source:
             if source.size <= transport.server().limits.part_bytes:
-                row, response = upload.send_whole(
-                    transport, transport.wire.routes.shard_data, source, fill=fill
-                )
+                route = transport.wire.routes.shard_data
+                check_done(upload.send_whole(transport, route, source, fill=fill))
             else:
-                row, response = _upload_in_parts(session, source, fill)
-        self.take(row, session, response)
+                _upload_in_parts(session, source, fill)
+        self.state, self.size = transport.wire.keys.state_temporary, source.size
 
     def download_to_file(self, path: str | os.PathLike[str]) -> None:
         """Download the contents to a local path; it appears under its name once it is complete.
@@ -187,9 +187,7 @@ class Shard(Resource):
         return self.size if self.state == session.transport.wire.keys.state_ready else None
 
 
-def _upload_in_parts(
-    session: OrionSession, source: upload.LocalFile, fill: Mapping[str, int]
-) -> upload.RowAndAnswer:
+def _upload_in_parts(session: OrionSession, source: upload.LocalFile, fill: Mapping[str, int]) -> None:
     """Send contents in parts. Nothing proves that a completion whose answer was lost has happened.
 
     (The same state, even the same size, may be that of earlier contents.) It is asked for again.
@@ -199,4 +197,4 @@ def _upload_in_parts(
     to = upload.Destination("shard", fill, parts=routes.shard_parts, complete=routes.shard_complete)
     answer = transport.request(routes.shard_parts, fill=fill, json={keys.size: source.size})
     plan = upload.plan_of(upload.row_of(answer), source.size, transport, answer)
-    return upload.send_parts(transport, source, to, plan)
+    upload.send_parts(transport, source, to, plan)

@@ -36,7 +36,7 @@ class SharingCalls:
     def list_tags(self, resource: Resource) -> Iterator[dict[str, Any]]:
         """The tags of a resource, each a dict as the server sent it."""
         response = self._tags(self.transport.wire.routes.list_tags, resource)
-        return iter(records.rows(records.decode(response), self.transport.wire, response))
+        return iter(records.rows_of_any(records.decode(response), self.transport.wire, response))
 
     def tag_resource(self, resource: Resource, *tags: str, project: Project | int | None = None) -> None:
         """Add tags. `project` is the project they belong to (default: the session's)."""
@@ -97,7 +97,7 @@ class SharingCalls:
     def create_link(self, resource: Resource, record: int | None = None) -> dict[str, Any]:
         """A link to a File, Dataset, ShardCollection or Shard, as a dict that can be kept in a record.
 
-        `record` (an extension) links to a record of a Dataset instead, by its place, counted from 0.
+        `record` (an extension) links to a record of a Dataset instead, by its id: 1, 2 and so on.
         """
         wire = self.transport.wire
         keys = wire.keys

@@ -110,15 +110,14 @@ def opened(path: str | os.PathLike[str]) -> Iterator[LocalFile]:
             raise exc.args[0] from exc
 
 
-def send_whole(transport: Transport, route: Route, source: LocalFile, **request: Any) -> RowAndAnswer:
-    """Send a file as the body of one request."""
-    response = transport.request(
+def send_whole(transport: Transport, route: Route, source: LocalFile, **request: Any) -> requests.Response:
+    """Send a file as the body of one request; the answer."""
+    return transport.request(
         route,
         body=_Slice(source.fd, 0, source.size, threading.Event()) if source.size else b"",
         headers={"Content-Type": "application/octet-stream"},
         **request,
     )
-    return row_of(response), response
 
 
 def send_parts(

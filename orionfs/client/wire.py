@@ -231,7 +231,7 @@ _RECORDS = {
     "file": _same(*_ITEM, "deleted", "size"),
     "dataset": _same(*_ITEM, "deleted", "count", "dirty"),
     "collection": _same(*_ITEM, "deleted", "metadata"),
-    "shard": _same("id", "name", "collection", "size", "created", "owner", "project", "state", "metadata"),
+    "shard": _same("id", "name", "size", "created", "owner", "project", "state", "metadata"),
     "folder": _same("id", "name", "path", "created", "owner", "project", "tags"),
     "project": _same("id", "name", "owner", "created"),
     "user": _same(*_PERSON),

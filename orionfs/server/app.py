@@ -37,7 +37,6 @@ def make_app(site: Site, plan: FaultPlan, latency_s: float, log: AccessLogFile |
         collections_routes,
         sharing_routes,
         workfloes_routes,
-        sharing_routes,
     )
     routes = [route for module in modules for route in module.ROUTES]
     app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)

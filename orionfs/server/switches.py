@@ -57,7 +57,7 @@ class Switches:
     filters: str = _choice("honoured", "ignored", means="do listings heed filters and order_by")
     busy: str = _choice("no", "yes", means="is the first try of create, remove and assign answered 'busy'")
     auth_status: str = _choice("401", "403", means="status of an answer to a request without a valid token")
-    removed_downloads: str = _choice("yes", "no", means="do contents of removed files still download by id")
+    removed_downloads: str = _choice("no", "yes", means="do contents of removed files still download by id")
     upload_ready: str = _choice(
         "at_once", "later", means="is a file usable at once, or after 1 s of processing"
     )

@@ -57,10 +57,13 @@ def test_token_lies_in_the_data_folder_unless_told_otherwise(monkeypatch, tmp_pa
     assert seen[0].token_file == tmp_path / "token"
 
 
-def test_switches_are_listed_in_the_help() -> None:
+def test_switches_and_settings_are_listed_in_the_help() -> None:
     output = CliRunner().invoke(cli, ["serve", "--help"]).output
+    switches, settings = output.split("Settings of --set")
     for line in server.describe_switches():
-        assert line.split()[0] in output
+        assert line.split()[0] in switches
+    for line in server.describe_settings():
+        assert line.split()[0] in settings
 
 
 def test_what_keeps_the_server_from_starting_is_one_line(orionfs, tmp_path) -> None:

@@ -7,6 +7,8 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from orionfs.client.wire_file import dump_wire
+
 from orionfs.client.wire import DIALECT, ResourceRoutes, Route, Wire
 from orionfs.server.renaming import (
     own_json,
@@ -55,12 +57,18 @@ def _own_reader(answer: requests.Response) -> Any:
     return lambda: read() if answer.status_code >= 400 else own_json(read())
 
 
+def renamed_wire_toml() -> str:
+    """The table of the renamed dialect as a file that the client reads."""
+    return dump_wire(renamed_wire())
+
+
 def renamed_wire(wire: Wire = DIALECT) -> Wire:
     """The table of the renamed dialect."""
     return dataclasses.replace(
         wire,
         routes=dataclasses.replace(wire.routes, **_renamed_routes(wire.routes)),
         keys=dataclasses.replace(wire.keys, **_renamed_keys(wire)),
+        filters=MappingProxyType({name: renamed_key(key) for name, key in wire.filters.items()}),
         resources=MappingProxyType({kind: _renamed_resource(it) for kind, it in wire.resources.items()}),
         records=MappingProxyType(
             {
