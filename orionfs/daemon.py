@@ -24,9 +24,10 @@ from orionfs.beliefs import Freshness
 from orionfs.carry import UploadState
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
-from orionfs.errors import AccessDenied, ExitStatus, OrionFsError, StartupError, TimedOut
+from orionfs.errors import ExitStatus, StartupError
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
+from orionfs.login import in_words
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
 from orionfs.models import Account
@@ -98,17 +99,9 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
 
 async def _log_in(config: MountConfig, remote: Remote) -> tuple[Account, list[Top]]:
     """Who we are, and what of the tree this account may see. Errors in words for a terminal."""
-    try:
+    with in_words(config.profile):
         account = await remote.whoami(stack_name(config.profile))
         return account, await find_tops(remote, account, config.root)
-    except AccessDenied as error:
-        raise StartupError(
-            f"Orion does not accept the credentials: {error}", ExitStatus.CREDENTIALS
-        ) from error
-    except TimedOut as error:
-        raise StartupError(f"Orion can't be reached: {error}", ExitStatus.UNREACHABLE) from error
-    except OrionFsError as error:
-        raise StartupError(f"Orion does not answer as it should: {error}", ExitStatus.FAILED) from error
 
 
 def _build(

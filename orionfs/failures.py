@@ -31,6 +31,8 @@ from orionfs.errors import (
 _FORBIDDEN_PAUSE_S = 1.0  # a 403 can be transient on Orion, so it is tried once more
 _BACKOFF_CAP_S = 8.0
 
+_NOT_DONE = frozenset({405, 501, 503})  # of the failures: nothing was begun
+
 _BY_STATUS: Mapping[int, type[OrionFsError]] = {
     400: InvalidCall,
     401: AccessDenied,
@@ -69,8 +71,16 @@ def failure_of(verb: str, args: Sequence[Any], info: Mapping[str, Any]) -> Orion
     subject = f"{verb} {subject_of(args)}".rstrip()
     error = kind(f"{subject}: {info.get('detail') or info.get('error')}{request_id}")
     error.status = status if isinstance(status, int) else None
+    error.is_unclear = _is_unclear(error, info)
     error.retry_after_s = parse_retry_after_s(info.get("retry_after"))
     return error
+
+
+def _is_unclear(error: OrionFsError, info: Mapping[str, Any]) -> bool:
+    """A request that may have arrived got no answer, or one of something between Orion and us."""
+    if info.get("nothing_sent") or isinstance(error, Throttled) or error.status in _NOT_DONE:
+        return False
+    return isinstance(error, TimedOut | RemoteFailure)
 
 
 def parse_retry_after_s(value: Any) -> float | None:

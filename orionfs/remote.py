@@ -2,8 +2,9 @@
 
 One attempt runs in a worker thread; waiting and retrying happen here, in trio. Every failure of a
 session becomes one of our errors (`failures`). All changes but an upload are repeated after
-an unclear answer, since repeating them leaves the same result; an upload is looked for by its mark
-first, which is `sync`'s work. Knows paths, items and keys; must not know inodes or names shown to users.
+an unclear answer, since repeating them leaves the same result; what is unclear even then is `unclear`'s,
+and an upload is looked for by its mark first, which is `sync`'s work. Knows paths, items and keys; must
+not know inodes or names shown to users.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import trio
 
-from orionfs.bridge import CallFailed, SessionCalls
+from orionfs.bridge import CallFailed, CallHandle, SessionCalls
 from orionfs.errors import NoSuchName, OrionFsError, RemoteFailure, Throttled, TimedOut, Unreachable
 from orionfs.failures import failure_of, pause_before_retry_s, subject_of
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.shapes import Page, read_account, read_item, read_page, read_tags
+from orionfs.unclear import UnclearChanges
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class Remote:
         self._contents = trio.CapacityLimiter(self._limits.contents_in_flight)
         self._sizes: dict[Key, int] = {}  # version -> bytes: never changes, so asked for once
         self._silent_calls = 0
+        self._unclear = UnclearChanges(self._read)
         self.health = Health.ONLINE
         self._went_offline = trio.Event()
         self._came_back = trio.Event()
@@ -225,16 +228,18 @@ class Remote:
         return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
 
     async def _change(self, verb: str, *args: Any) -> Any:
-        return await self._retrying(self._metadata, self._limits.change_deadline_s, verb, *args)
+        async with self._unclear.watched(verb, args):
+            return await self._retrying(self._metadata, self._limits.change_deadline_s, verb, *args)
 
     async def _retrying(self, limiter: trio.CapacityLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
         ends_at = trio.current_time() + deadline_s
-        attempt = 0
+        attempt, is_unclear = 0, False
         while True:
             try:
                 return await self._attempt(limiter, ends_at - trio.current_time(), verb, *args)
             except OrionFsError as error:
                 attempt += 1
+                is_unclear = error.is_unclear = is_unclear or error.is_unclear
                 error.is_repeated = attempt > 1
                 pause_s = pause_before_retry_s(error, attempt)
                 if (
@@ -245,6 +250,9 @@ class Remote:
                     raise
                 log.debug("%s: %s; attempt %d follows in %.1f s", verb, error, attempt + 1, pause_s)
             await trio.sleep(pause_s)
+            # Its path may mean another item by now.
+            if verb == "remove_paths" and is_unclear and await self._unclear.has_happened(verb, args):
+                return None
 
     async def _attempt(self, limiter: trio.CapacityLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
         if self.health is Health.OFFLINE:
@@ -255,7 +263,8 @@ class Remote:
 
     async def _call(self, limiter: trio.CapacityLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
         sent = [_OwnDescriptor(arg.fd) if isinstance(arg, _Borrowed) else arg for arg in args]
-        call = partial(_invoke, getattr(self._calls, verb), sent)
+        handle = CallHandle()
+        call = partial(handle.carry, partial(_invoke, getattr(self._calls, verb), sent))
         with trio.move_on_after(deadline_s):
             try:
                 answer = await trio.to_thread.run_sync(
@@ -266,12 +275,14 @@ class Remote:
                 self._note(error, is_refused=bool(failed.info.get("refused")))
                 raise error from failed
             finally:
+                handle.give_up()  # one that nobody waits for ends with its worker
                 for arg in sent:
                     if isinstance(arg, _OwnDescriptor):
                         arg.give_up()
             self._silent_calls = 0
             return answer
         timed_out = TimedOut(f"{verb} {subject_of(args)}: no answer within {deadline_s:.0f} s")
+        timed_out.is_unclear = True
         self._note(timed_out, is_refused=False)
         raise timed_out
 

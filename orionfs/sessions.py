@@ -1,21 +1,29 @@
 """The session that a profile means, behind the calls that `remote` makes.
 
-`own`: our client in this process. `module:factory`: any session object that offers the documented
-methods, in worker processes under its own interpreter. One door from the mount to `orionfs.client`.
+`own`: our client in this process, begun anew with the token of the profile's file when the old one is
+refused. `vendor`: OpenEye's client in worker processes under the interpreter that has it.
+`module:factory`: any session object that offers the documented methods, in such processes as well. One
+door from the mount to `orionfs.client`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from orionfs import __version__
-from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls
+from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls, describe, find_client
 from orionfs.client import OrionSession, SessionConfig, get_session, types
-from orionfs.config import OWN_CLIENT, Profile, Token
+from orionfs.client.errors import OrionError
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.failures import failure_of
+from orionfs.profiles import OWN_CLIENT, VENDOR_CLIENT, Profile, Token, read_token_file
+
+log = logging.getLogger(__name__)
 
 _REQUEST_TIMEOUT_S = 60  # Orion's load balancer cuts at 60 s; deadlines of calls are `remote`'s
 _UPLOAD_TIMEOUT_S = 3600.0
@@ -26,14 +34,20 @@ def connect(profile: Profile, change_deadline_s: float) -> SessionCalls:
 
     No single request of our own client waits longer for an answer than `change_deadline_s`.
     """
-    if profile.client != OWN_CLIENT:
-        return _in_workers(profile)
-    if profile.url is None or profile.token is None:
-        raise StartupError(f"profile {profile.name} has no url and token", ExitStatus.CONFIG)
-    timeout_s = min(_REQUEST_TIMEOUT_S, change_deadline_s)
-    requests_session = get_session({}, request_timeout=timeout_s, agent=f"orionfs/{__version__}")
-    config = SessionConfig(url=profile.url, token=profile.token.value, project=profile.project)
-    return InProcess(Calls(OrionSession(config=config, requests_session=requests_session), types))
+    if profile.client == OWN_CLIENT:
+        return _in_process(profile, min(_REQUEST_TIMEOUT_S, change_deadline_s))
+    if profile.client == VENDOR_CLIENT:
+        return _of_vendor(profile)
+    return _in_workers(profile)
+
+
+def new_token(profile: Profile, password: str) -> Token:
+    """A new token of the profile's user from its own server, by password. Raises OrionFsError."""
+    with _own_session(profile, Token(""), _REQUEST_TIMEOUT_S) as session:
+        try:
+            return Token(session.retrieve_token(profile.username or "", password))
+        except Exception as exc:  # as in the bridge: a session may raise anything
+            raise failure_of("retrieve_token", (), describe(exc)) from exc
 
 
 def connect_as_stranger(profile: Profile) -> SessionCalls | None:
@@ -49,7 +63,79 @@ def connect_as_stranger(profile: Profile) -> SessionCalls | None:
 
 def stack_name(profile: Profile) -> str:
     """What tells one stack from another where its session does not say."""
+    if profile.client == VENDOR_CLIENT:
+        return f"{profile.client} {profile.orion_profile or 'default'}"
     return f"{profile.client} {profile.url or profile.name}"
+
+
+# Our own client
+
+
+def _in_process(profile: Profile, timeout_s: float) -> SessionCalls:
+    if profile.url is None or profile.token is None:
+        raise StartupError(f"profile {profile.name} has no url and token", ExitStatus.CONFIG)
+    newest = _NewestToken(profile.token, profile.token_file)
+
+    def make(token: Token) -> Calls:
+        return Calls(_own_session(profile, token, timeout_s), types)
+
+    def renew() -> Calls | None:
+        token = newest.read_again()
+        return None if token is None else make(token)
+
+    return InProcess(make(profile.token), renew, lambda calls: calls.close())
+
+
+def _own_session(profile: Profile, token: Token, timeout_s: float) -> OrionSession:
+    requests_session = get_session({}, request_timeout=timeout_s, agent=f"orionfs/{__version__}")
+    config = SessionConfig(profile.url or "", token.value, profile.project, profile.username, profile.wire)
+    try:
+        return OrionSession(config=config, requests_session=requests_session)
+    except OrionError as error:  # of the wire file: nothing has been sent yet
+        raise StartupError(f"profile {profile.name}: {error}", ExitStatus.CONFIG) from error
+
+
+class _NewestToken:
+    """A token, and the file that may hold a newer one."""
+
+    def __init__(self, token: Token, file: Path | None) -> None:
+        self._token = token
+        self._file = file
+
+    def read_again(self) -> Token | None:
+        """The token of the file, if it is another one than before."""
+        if self._file is None:
+            return None
+        try:
+            token = read_token_file(self._file)
+        except StartupError as error:
+            log.info("Orion refused the token, and there is no other: %s", error)
+            return None
+        if token == self._token:
+            return None
+        log.info("Orion refused the token: the one that %s holds now is used", self._file)
+        self._token = token
+        return token
+
+
+# Sessions in worker processes
+
+
+def _of_vendor(profile: Profile) -> SessionCalls:
+    discovery = find_client(profile.client_python)
+    found = discovery.found
+    if found is None or found.python is None:
+        raise StartupError(f"OpenEye's client can't be used: {discovery.problem}", ExitStatus.CONFIG)
+    log.info("OpenEye's client %s under %s", found.client_version or "(of no told version)", found.python)
+    ours = ("ORIONFS_URL", "ORIONFS_TOKEN")  # the vendor's profile knows where and who
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    return BridgePool(
+        found.python,
+        None,
+        vendor_profile=profile.orion_profile,
+        contents_timeout_s=_UPLOAD_TIMEOUT_S,
+        env=environment,
+    )
 
 
 def _in_workers(profile: Profile) -> SessionCalls:

@@ -1,7 +1,8 @@
 """The seam between the mount and any session: `SessionCalls`.
 
 `remote` knows this package's verbs and nothing of a session. Behind them stands our own session in this
-process (`InProcess`), or any other one in worker processes under its own interpreter (`BridgePool`).
+process (`InProcess`), or any other one in worker processes under its own interpreter (`BridgePool`);
+`find_client` says which interpreter has the vendor's.
 """
 
 from __future__ import annotations
@@ -9,10 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from .pool import BridgePool, CallTimeout, InProcess
+from .discovery import Candidate, Discovery, find_client
+from .handle import CallHandle
+from .inprocess import InProcess
+from .pool import BridgePool
+from .process import CallTimeout
 from .worker import CallFailed, Calls, describe
 
-__all__ = ["BridgePool", "CallFailed", "CallTimeout", "Calls", "InProcess", "SessionCalls", "describe"]
+__all__ = [
+    "BridgePool",
+    "CallFailed",
+    "CallHandle",
+    "CallTimeout",
+    "Calls",
+    "Candidate",
+    "Discovery",
+    "InProcess",
+    "SessionCalls",
+    "describe",
+    "find_client",
+]
 
 
 class SessionCalls(Protocol):

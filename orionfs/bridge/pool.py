@@ -1,9 +1,9 @@
-"""Sessions behind one set of verbs: in this process, or in a pool of worker processes.
+"""A pool of worker processes behind the verbs of a session.
 
-Used by `remote` from its worker threads; blocking, safe for many threads. `InProcess` serves a session
-that is itself safe for threads. `BridgePool` gives each call a process to itself: metadata and contents
-apart, started when needed, ended when idle; a call that takes too long ends with its process. Every
-failure is a `CallFailed`. Must not know trio or the mount.
+Used by `remote` from its worker threads; blocking, safe for many threads. Each call has a process to
+itself: metadata and contents apart, started when needed, ended when idle; a call that takes too long,
+or is given up, ends with its process. Credentials that are refused are read again by workers started
+anew. Every failure is a `CallFailed`. Must not know trio or the mount.
 """
 
 from __future__ import annotations
@@ -12,122 +12,30 @@ import contextlib
 import logging
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from .handle import CallHandle, current
 from .process import CallTimeout, Worker, failed
-from .worker import CallFailed, Calls, describe
+from .renewal import Renewal
+from .verbs import Verbs
+from .worker import CallFailed
 
-__all__ = ["BridgePool", "CallTimeout", "InProcess"]
+__all__ = ["BridgePool"]
 
 log = logging.getLogger(__name__)
 
 _IDLE_S = 60.0
 _END_S = 2.0
+_RENEWAL_PAUSE_S = 10.0  # a start costs seconds: an account that is locked must not cost one a call
 _CONTENTS = frozenset({"upload", "download", "read_into"})
 
 
-class _Verbs(ABC):
-    """The verbs of `Calls`, each handed to `call`; their meaning stands there."""
-
-    ranged: bool
-
-    @abstractmethod
-    def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
-        """Carry out one verb. Raises CallFailed."""
-
-    def whoami(self) -> dict[str, Any]:
-        """See `Calls.whoami`."""
-        answer: dict[str, Any] = self.call("whoami")
-        return answer
-
-    def ls_path(self, path: str, query_params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """See `Calls.ls_path`."""
-        answer: dict[str, Any] = self.call("ls_path", path, query_params)
-        return answer
-
-    def stat_path(self, path: str) -> dict[str, Any]:
-        """See `Calls.stat_path`."""
-        answer: dict[str, Any] = self.call("stat_path", path)
-        return answer
-
-    def create_paths(self, paths: list[str]) -> None:
-        """See `Calls.create_paths`."""
-        self.call("create_paths", paths)
-
-    def remove_paths(self, paths: list[str]) -> None:
-        """See `Calls.remove_paths`."""
-        self.call("remove_paths", paths)
-
-    def assign_paths(self, assignments: list[dict[str, Any]]) -> None:
-        """See `Calls.assign_paths`."""
-        self.call("assign_paths", assignments)
-
-    def get(self, kind: str, id: int) -> dict[str, Any]:
-        """See `Calls.get`."""
-        answer: dict[str, Any] = self.call("get", kind, id)
-        return answer
-
-    def find(self, kind: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """See `Calls.find`."""
-        answer: list[dict[str, Any]] = self.call("find", kind, filters)
-        return answer
-
-    def delete(self, kind: str, id: int) -> None:
-        """See `Calls.delete`."""
-        self.call("delete", kind, id)
-
-    def upload(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]:
-        """See `Calls.upload`; `timeout_s` is how long a worker may take."""
-        answer: dict[str, Any] = self.call("upload", name, path, timeout_s=timeout_s)
-        return answer
-
-    def download(self, kind: str, id: int, path: str, timeout_s: float | None = None) -> None:
-        """See `Calls.download`; `timeout_s` is how long a worker may take."""
-        self.call("download", kind, id, path, timeout_s=timeout_s)
-
-    def list_tags(self, kind: str, id: int) -> list[dict[str, Any]]:
-        """See `Calls.list_tags`."""
-        answer: list[dict[str, Any]] = self.call("list_tags", kind, id)
-        return answer
-
-    def tag(self, kind: str, id: int, tags: list[str]) -> None:
-        """See `Calls.tag`."""
-        self.call("tag", kind, id, tags)
-
-    def untag(self, kind: str, id: int, tags: list[str]) -> None:
-        """See `Calls.untag`."""
-        self.call("untag", kind, id, tags)
-
-    def read_into(self, kind: str, id: int, offset: int, length: int, fd: int, fd_offset: int) -> int:
-        """See `Calls.read_into`; only if `ranged`."""
-        answer: int = self.call("read_into", kind, id, offset, length, fd, fd_offset)
-        return answer
-
-
-class InProcess(_Verbs):
-    """A session of this process, which must be safe for threads."""
-
-    def __init__(self, calls: Calls) -> None:
-        self._calls = calls
-        self.ranged = calls.ranged
-
-    def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:  # noqa: ARG002
-        """Carry out one verb; a limit in time is the session's own matter."""
-        try:
-            return getattr(self._calls, verb)(*args)
-        except Exception as exc:  # a session may raise anything: that is what CallFailed is for
-            raise CallFailed(describe(exc)) from exc
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-
-class BridgePool(_Verbs):
+class BridgePool(Verbs):
     """Worker processes under the interpreter `python`, each with the session that `factory` names.
 
+    Without a factory it is the vendor's own, made of its profile `vendor_profile` (None: its default).
     `call_timeout_s` limits metadata calls, `contents_timeout_s` uploads and downloads (None: not at
     all); becoming ready has a limit of its own. `env` replaces the environment of the workers, who
     find `factory` by their own PYTHONPATH and installed packages.
@@ -138,8 +46,9 @@ class BridgePool(_Verbs):
     def __init__(
         self,
         python: str,
-        factory: str,
+        factory: str | None,
         *,
+        vendor_profile: str | None = None,
         metadata_workers: int = 8,
         content_workers: int = 4,
         call_timeout_s: float | None = 75.0,
@@ -148,10 +57,12 @@ class BridgePool(_Verbs):
         idle_s: float = _IDLE_S,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        start = partial(Worker, python, factory, env)
+        source = ["--vendor", vendor_profile or ""] if factory is None else ["--factory", factory]
+        start = partial(Worker, python, source, env)
         self._call_timeout_s, self._contents_timeout_s = call_timeout_s, contents_timeout_s
         self._metadata = _Group(start, start_timeout_s, metadata_workers, idle_s)
         self._contents = _Group(start, start_timeout_s, content_workers, idle_s)
+        self._renewal = Renewal(self._start_anew, _RENEWAL_PAUSE_S)
 
     def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
         """Carry out one verb in a worker; `timeout_s` replaces the pool's limit for it."""
@@ -160,12 +71,17 @@ class BridgePool(_Verbs):
         limit_s = timeout_s
         if limit_s is None:
             limit_s = self._contents_timeout_s if is_contents else self._call_timeout_s
-        with group.worker(limit_s) as worker:
-            return worker.call(verb, args, limit_s)
+        return self._renewal.call(partial(group.call, verb, args, limit_s))
 
     def worker_pids(self) -> list[int]:
         """Process ids of all workers that run."""
         return sorted(self._metadata.pids() + self._contents.pids())
+
+    def _start_anew(self) -> bool:
+        log.info("Orion refused the credentials: they are read again, by sessions made anew")
+        self._metadata.retire()
+        self._contents.retire()
+        return True
 
     def close(self) -> None:
         """End all workers; calls under way fail, later ones too. May be called again."""
@@ -184,24 +100,43 @@ class _Group:
     """Workers of one purpose: some in a call, some idle, `limit` at most."""
 
     def __init__(
-        self, start: Callable[[], Worker], start_timeout_s: float, limit: int, idle_s: float
+        self, start: Callable[[int], Worker], start_timeout_s: float, limit: int, idle_s: float
     ) -> None:
         self._start, self._start_timeout_s, self._idle_s = start, start_timeout_s, idle_s
         self._changed = threading.Condition()
         self._free = limit
         self._idle: list[tuple[float, Worker]] = []  # since when; the last one used is the last
         self._busy: set[Worker] = set()
+        self._generation = 0  # of the sessions; workers of an earlier one serve no further call
         self._is_shut = False
         self._reaper: threading.Thread | None = None
 
+    def call(self, verb: str, args: tuple[object, ...], limit_s: float | None) -> Any:
+        """One call by one worker; the time to find it a worker comes on top of `limit_s`."""
+        handle = current()
+        with self._worker(limit_s, handle) as worker, handle.ended_by(worker.kill_process) as may_begin:
+            if not may_begin:
+                raise CallFailed(_given_up())
+            return worker.call(verb, args, limit_s)
+
     @contextlib.contextmanager
-    def worker(self, timeout_s: float | None) -> Iterator[Worker]:
+    def _worker(self, timeout_s: float | None, handle: CallHandle) -> Iterator[Worker]:
         """A worker for one call. Raises CallTimeout when none becomes free in time."""
-        worker = self._take(timeout_s)
+        with handle.ended_by(self._look_again):
+            worker, generation = self._take(timeout_s, handle)
+        worker = worker or self._start_one(generation)
         try:
             yield worker
         finally:
             self._give_back(worker)
+
+    def retire(self) -> None:
+        """No worker that was started before this serves another call."""
+        with self._changed:
+            self._generation += 1
+            old, self._idle = [worker for _, worker in self._idle], []
+        for worker in old:
+            worker.kill()
 
     def pids(self) -> list[int]:
         """Process ids of the workers."""
@@ -232,26 +167,34 @@ class _Group:
         if self._reaper is not None:
             self._reaper.join()
 
-    def _take(self, timeout_s: float | None) -> Worker:
+    def _look_again(self) -> None:
         with self._changed:
-            has_slot = self._changed.wait_for(lambda: self._free > 0 or self._is_shut, timeout_s)
+            self._changed.notify_all()
+
+    def _take(self, timeout_s: float | None, handle: CallHandle) -> tuple[Worker | None, int]:
+        """A slot with an idle worker, or without one (None): that is to be started, of this generation."""
+        with self._changed:
+            has_slot = self._changed.wait_for(
+                lambda: self._free > 0 or self._is_shut or handle.is_given_up, timeout_s
+            )
             if self._is_shut:
                 raise CallFailed(failed("WorkerDied", "the pool is closed", nothing_sent=True))
+            if handle.is_given_up:
+                raise CallFailed(_given_up())
             if not has_slot:
                 raise CallTimeout(failed("CallTimeout", "all workers were busy", nothing_sent=True))
             self._free -= 1
             worker = self._idle.pop()[1] if self._idle else None
-            if worker is not None and worker.is_alive():
-                self._busy.add(worker)
-                return worker
-        return self._replace(worker)
+            if worker is None or worker.is_alive():
+                self._busy.update([worker] if worker else [])
+                return worker, self._generation
+        worker.kill()
+        return None, self._generation
 
-    def _replace(self, dead: Worker | None) -> Worker:
+    def _start_one(self, generation: int) -> Worker:
         """A new worker for a slot that is taken already."""
         try:
-            if dead is not None:
-                dead.kill()
-            worker = self._start()
+            worker = self._start(generation)
         except BaseException:
             self._free_slot()
             raise
@@ -270,7 +213,7 @@ class _Group:
     def _give_back(self, worker: Worker) -> None:
         is_alive = worker.is_alive()
         with self._changed:
-            if is_alive and not self._is_shut:
+            if is_alive and not self._is_shut and worker.generation == self._generation:
                 self._idle.append((time.monotonic(), worker))
                 self._busy.discard(worker)
                 self._reap_from_now_on()
@@ -310,3 +253,7 @@ class _Group:
             for worker in old:
                 log.debug("worker %d was idle", worker.pid)
                 worker.close(_END_S)
+
+
+def _given_up() -> dict[str, Any]:
+    return failed("CallTimeout", "nobody waits for it any longer", nothing_sent=True)

@@ -1,30 +1,38 @@
 """One worker process, seen from the daemon: start it, call it, end it.
 
-Used by `pool` only. Owns the descriptors and the threads that belong to a worker; after `close` none
-of them is left. One call at a time; the pool sees to that. Must not know what the calls mean.
+Used by `pool` only. Owns the descriptors, the thread and the process group that belong to a worker;
+after `close` none of them is left. One call at a time; the pool sees to that. Must not know what the
+calls mean.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO, Any
+from math import inf
+from pathlib import Path
+from typing import Any
 
-from . import worker
-from .worker import CallFailed, read_message, write_message
+from .worker import CallFailed, describe, read_message, write_message
 
 __all__ = ["CallTimeout", "Worker", "failed"]
 
 log = logging.getLogger(__name__)
 
+_PROGRAM = Path(__file__).with_name("program.py")
 _LOG_LINE_MAX = 4096
 _DRAIN_S = 2.0
 _END_S = 0.5
+_SEND_S = 60.0  # where a call has no limit: a worker that listens takes a request at once
+_LOOK_EVERY_S = 0.5  # a child of the worker may keep the connection open: its end is looked for as well
+_NAP_MAX_S = 0.05
 
 
 class CallTimeout(CallFailed):
@@ -33,34 +41,45 @@ class CallTimeout(CallFailed):
 
 def failed(error: str, detail: str, **more: Any) -> dict[str, Any]:
     """An `info` like `describe` makes, for failures of our own."""
-    return {**worker.describe(Exception(detail)), "error": error, **more}
+    return {**describe(Exception(detail)), "error": error, **more}
 
 
 class Worker:
-    """A process with one session. Raises CallFailed when it can't be started."""
+    """A process with one session. Raises CallFailed when it can't be started.
 
-    def __init__(self, python: str, factory: str, env: Mapping[str, str] | None) -> None:
+    `source` are the arguments of the worker's program that say which session.
+    """
+
+    def __init__(
+        self, python: str, source: Sequence[str], env: Mapping[str, str] | None, generation: int = 0
+    ) -> None:
+        self.generation = generation
         self._ids = 0
         self._is_between_calls = True
+        self._reaping = threading.Lock()
         self._connection, theirs = socket.socketpair()
-        command = [python, worker.__file__, "--factory", factory, "--fd", str(theirs.fileno())]
+        self._output, their_output = socket.socketpair()
+        command = [python, str(_PROGRAM), *source, "--fd", str(theirs.fileno())]
         try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stdout=their_output.fileno(),
+                stderr=their_output.fileno(),
                 pass_fds=[theirs.fileno()],
                 env=dict(env) if env is not None else None,
+                start_new_session=True,  # what the session starts ends with the worker
             )
         except OSError as exc:
             self._connection.close()
+            self._output.close()
             detail = f"can't start {python}: {exc.strerror or exc}"
             raise CallFailed(failed("WorkerDied", detail, errno=exc.errno, nothing_sent=True)) from exc
         finally:
             theirs.close()
+            their_output.close()
         self._listener = threading.Thread(
-            target=_log_lines, args=(self._process.stderr, self._process.pid), daemon=True
+            target=_log_lines, args=(self._output, self._process.pid), daemon=True
         )
         self._listener.start()
 
@@ -71,7 +90,7 @@ class Worker:
 
     def is_alive(self) -> bool:
         """Whether the process still runs and waits for the next call."""
-        return self._is_between_calls and self._process.poll() is None
+        return self._is_between_calls and not self._has_ended()
 
     def await_ready(self, timeout_s: float) -> None:
         """Wait until the session is made; before any call. Raises CallFailed when it can't be."""
@@ -94,37 +113,59 @@ class Worker:
 
     def terminate(self) -> None:
         """Ask the process to end."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        self._signal(signal.SIGTERM)
 
     def close(self, timeout_s: float = 0.0) -> None:
         """Wait for the end for so long, then force it; free everything."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        self._await_end(timeout_s)
+        self._signal(signal.SIGKILL)
+        self._await_end(None)
+        with self._reaping:
             self._process.wait()
         self._connection.close()
-        # Something the session has started may hold the pipe open: then its listener stays with it.
-        self._listener.join(_DRAIN_S)
+        # What was said is read to its end; what goes on holding the other side is not waited for.
+        with contextlib.suppress(OSError):
+            self._output.shutdown(socket.SHUT_RD)
+        self._listener.join()
 
     def kill(self) -> None:
         """End the process at once; free everything. May be called again."""
-        self.kill_process()
         self.close()
 
     def kill_process(self) -> None:
         """End the process at once; a call under way in another thread fails and frees the rest."""
-        self._process.kill()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal the worker and what it has started, unless it was reaped: then its id may mean another."""
+        with self._reaping:
+            if self._process.returncode is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, number)
+
+    def _await_end(self, timeout_s: float | None) -> None:
+        deadline, nap_s = inf if timeout_s is None else time.monotonic() + timeout_s, 0.001
+        while not self._has_ended() and time.monotonic() < deadline:
+            time.sleep(nap_s)
+            nap_s = min(2 * nap_s, _NAP_MAX_S)
+
+    def _has_ended(self) -> bool:
+        """Whether the process has ended; it is left unreaped, so that its group can still be signalled."""
+        if self._process.returncode is not None:
+            return True
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
 
     def _exchange(self, request: Any, timeout_s: float | None, too_slow: str) -> dict[str, Any]:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._is_between_calls = False
         try:
             if request is not None:
-                self._limit(deadline)
+                self._connection.settimeout(_SEND_S if timeout_s is None else max(timeout_s, 0.001))
                 write_message(self._connection, request)
             answer = read_message(lambda count: self._receive(count, deadline))
         except TimeoutError as exc:
@@ -135,33 +176,37 @@ class Worker:
             raise CallFailed(failed("WorkerDied", f"the worker babbles: {exc}")) from exc
         except OSError:
             answer = None  # with something unread at the other side its end is a reset
-        if not isinstance(answer, dict):
+        if answer is None:
             self.close(_END_S)
             detail = f"the worker ended with status {self._process.returncode}"
             raise CallFailed(failed("WorkerDied", detail))
+        if not isinstance(answer, dict):
+            self.kill()
+            raise CallFailed(failed("WorkerDied", "the worker babbles: no answer has this form"))
         self._is_between_calls = True
         return answer
 
     def _receive(self, count: int, deadline: float | None) -> bytes:
-        self._limit(deadline)
-        return self._connection.recv(count)
+        while True:
+            left_s = _LOOK_EVERY_S if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            has_ended = self._has_ended()
+            # What it said before its end is there already.
+            self._connection.settimeout(0.001 if has_ended else min(left_s, _LOOK_EVERY_S))
+            try:
+                return self._connection.recv(count)
+            except TimeoutError:
+                if has_ended:
+                    return b""
 
-    def _limit(self, deadline: float | None) -> None:
-        if deadline is None:
-            self._connection.settimeout(None)
-            return
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        self._connection.settimeout(left_s)
 
-
-def _log_lines(stream: IO[bytes] | None, pid: int) -> None:
-    """Pass on what the session's code prints, line by line, and close the pipe at its end."""
-    if stream is None:
-        return
-    with stream:
+def _log_lines(output: socket.socket, pid: int) -> None:
+    """Pass on what the session's code prints, line by line; the rest of an endless line is dropped."""
+    with output, output.makefile("rb") as stream:
+        is_cut = False
         while line := stream.readline(_LOG_LINE_MAX):
             text = line.decode("utf-8", "replace").rstrip()
-            if text:
+            if text and not is_cut:
                 log.info("worker %d: %s", pid, "".join(c if c.isprintable() else "?" for c in text))
+            is_cut = not line.endswith(b"\n")

@@ -1,24 +1,19 @@
 """One session behind plain calls: plain data in, plain data out, one attempt each.
 
-`Calls` is used in the daemon over our own session, and in worker processes over any other one; this
-file is the whole program of such a process, run by path under the session's own interpreter. So:
-standard library only, syntax of Python 3.8, nothing of orionfs imported, only documented members of
-the session touched (extensions are looked for first). Must not know the mount.
+`Calls` is used in the daemon over our own session, and in worker processes (`program`) over any other
+one, under the session's own interpreter. So: standard library only, syntax of Python 3.8, nothing of
+orionfs imported, only documented members of the session touched (extensions are looked for first).
+Must not know the mount.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import json
 import os
 import re
-import select
 import socket
 import struct
-import sys
 import threading
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -210,7 +205,9 @@ class Calls:
         return _attributes(self._types.File.upload(self._session, name, path))
 
     def download(self, kind: str, id: int, path: str) -> None:
-        """Download a resource to a local file."""
+        """Download a resource to a local file, always a new one: an earlier call may be dying in the old."""
+        if os.path.lexists(path):
+            os.unlink(path)
         self._resource(kind, id).download_to_file(path)
 
     def list_tags(self, kind: str, id: int) -> list[dict[str, Any]]:
@@ -232,6 +229,12 @@ class Calls:
             detail = f"{count} of {length} bytes of {kind} {id}"
             raise CallFailed(_own_failure("OrionServiceError", detail))
         return count
+
+    def close(self) -> None:
+        """Free what the session holds, where it offers that (our extension)."""
+        close = getattr(self._session, "close", None)
+        if close is not None:
+            close()
 
     def _class(self, kind: str) -> Any:
         found = getattr(self._types, CLASSES.get(kind, ""), None)
@@ -300,7 +303,7 @@ def _simple(value: Any) -> tuple[bool, Any]:
     return False, None
 
 
-# ---------------------------------------------------------------------- the process
+# ---------------------------------------------------------------------- messages
 
 
 def write_message(connection: socket.socket, message: Any) -> None:
@@ -329,81 +332,3 @@ def _exactly(receive: Callable[[int], bytes], count: int) -> bytes | None:
             return None
         parts += part
     return bytes(parts)
-
-
-def load(factory: str) -> tuple[Any, Any]:
-    """The session and its types from `module:attribute`; a callable that is no session is called."""
-    module_name, _, attribute = factory.partition(":")
-    found: Any = importlib.import_module(module_name)
-    for name in attribute.split("."):
-        found = getattr(found, name)
-    is_session = not isinstance(found, type) and hasattr(found, "ls_path")
-    session = found if is_session or not callable(found) else found()
-    types = getattr(found, "types", None)
-    if types is None:
-        package = type(session).__module__.rpartition(".")[0]
-        types = importlib.import_module(package + ".types")
-    return session, types
-
-
-def serve(connection: socket.socket, factory: str) -> None:
-    """Load the session, say so, answer requests one by one until the other side is gone."""
-    try:
-        calls = Calls(*load(factory))
-    except Exception as exc:  # anything can happen in foreign code; the pool hears what it was
-        traceback.print_exc()
-        write_message(connection, {"failed": describe(exc)})
-        return
-    write_message(connection, {"ready": True, "ranged": calls.ranged})
-    while True:
-        request = read_message(connection.recv)
-        if request is None:
-            return
-        answer = _answer(calls, request)
-        try:
-            write_message(connection, answer)
-        except (TypeError, ValueError) as exc:  # no plain data; nothing of it was sent yet
-            write_message(connection, {"id": request["id"], "failed": describe(exc)})
-
-
-def _answer(calls: Calls, request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        verb = request["verb"]
-        if verb.startswith("_"):
-            raise AttributeError(f"no such verb: {verb}")
-        return {"id": request["id"], "ok": getattr(calls, verb)(*request["args"])}
-    except Exception as exc:  # the call failed, not the worker
-        info = describe(exc)
-        if info["error"] not in DOCUMENTED_ERRORS and not isinstance(exc, OSError):
-            traceback.print_exc()
-        return {"id": request.get("id"), "failed": info}
-
-
-def _end_with_the_other_side(connection: socket.socket) -> None:
-    """End even in the middle of a call when nobody is left to hear its answer."""
-    watched = select.poll()
-    watched.register(connection, 0)
-    watched.poll()
-    os._exit(0)
-
-
-def main() -> None:
-    """Entry of the process: `python worker.py --factory module:attribute --fd N`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--factory", required=True)
-    parser.add_argument("--fd", required=True, type=int)
-    options = parser.parse_args()
-    # What the session prints goes where it can be read.
-    os.dup2(2, 1)
-    # The folder of this file would hide modules of the session's interpreter.
-    own = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]
-    connection = socket.socket(fileno=options.fd)
-    connection.set_inheritable(False)
-    watcher = threading.Thread(target=_end_with_the_other_side, args=(connection,), daemon=True)
-    watcher.start()
-    serve(connection, options.factory)
-
-
-if __name__ == "__main__":
-    main()

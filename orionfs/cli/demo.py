@@ -20,8 +20,9 @@ from orionfs.cli import background
 from orionfs.cli.mount import mount_behind
 from orionfs.cli.mounts import prepare_mount_point, resolve
 from orionfs.cli.terminal import own_command, printable, shell_word, waiting
-from orionfs.config import data_folder, load_mount_config, state_folder, write_profile
+from orionfs.config import data_folder, load_mount_config, state_folder
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.profiles import write_profile
 
 PROFILE = "demo"
 ASK_TIMEOUT_S = 5.0

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from orionfs import __version__
+from orionfs.cli.config import config
 from orionfs.cli.demo import demo
 from orionfs.cli.mount import mount
 from orionfs.cli.probe import probe
@@ -45,7 +46,7 @@ class Boundary(click.Group):
             # A name in the line may hold anything.
             click.echo(f"orionfs: {printable(str(error))}", err=True)
             ctx.exit(int(error.exit_status))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):  # the latter at a prompt
             ctx.exit(INTERRUPTED)
         ctx.exit(int(status or 0))
 
@@ -58,8 +59,9 @@ def cli() -> None:
     \b
     To try it without an Orion of your own:
         orionfs demo ~/orion
-    With a profile in the config file:
-        mkdir -p ~/orion && orionfs mount ~/orion --profile work
+    With an account:
+        orionfs config profile default
+        mkdir -p ~/orion && orionfs mount ~/orion
     When done:
         orionfs umount ~/orion
 
@@ -67,7 +69,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, demo, serve, probe):
+for command in (mount, umount, demo, serve, config, probe):
     cli.add_command(command)
 
 

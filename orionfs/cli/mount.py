@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
 
 @click.command(short_help="Mount Orion on an empty directory.")
 @click.argument("mountpoint")
-@click.option("-p", "--profile", help="Profile in the config file. Default: $ORION_PROFILE, else 'default'.")
+@click.option("-p", "--profile", help="Profile; see 'orionfs config --help'.")
 @click.option("--root", metavar="PATH", help="Show this Orion path alone, such as /project/1/team.")
 @click.option("--read-only", is_flag=True, help="Refuse every change.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in this terminal; the log goes to stderr.")
@@ -58,8 +58,8 @@ def mount(mountpoint: str, foreground: bool, ready_fd: int | None, keep_fd: int 
         orionfs mount ~/orion --profile work --read-only
         orionfs mount ~/orion -o umask=077,metadata_ttl_s=5
 
-    ORIONFS_URL and ORIONFS_TOKEN in the environment stand for a profile, if none is named. The log of a
-    mount lies in ~/.local/state/orionfs/log.
+    Which account it is says the profile: 'orionfs config profile NAME' makes one. The log of a mount
+    lies in ~/.local/state/orionfs/log.
 
     \b
     Exit statuses: 0 mounted, 3 wrong configuration, 4 wrong credentials,
@@ -159,12 +159,20 @@ def _run_here(point: Path, report: background.Report, keep_fd: int | None, how: 
         _log_to_stderr(config.log_level)
         # A daemon must not keep the directory it was started in from being unmounted.
         os.chdir("/")
-        from orionfs import daemon
-
-        return daemon.run(config, lambda what: report.ready(_where(what, point), what=what))
+        return _serve(config, lambda what: report.ready(_where(what, point), what=what))
     except StartupError as error:
         report.failed(error)
         raise
+
+
+def _serve(config: MountConfig, ready: Callable[[str], None]) -> int:
+    from orionfs import daemon
+    from orionfs.login import explained
+
+    try:
+        return daemon.run(config, ready)
+    except StartupError as error:
+        raise explained(error, config.profile) from error
 
 
 def _log_to_stderr(level: str) -> None:

@@ -22,8 +22,13 @@ def calls(session: factories.Session) -> InProcess:
 
 
 @pytest.fixture
-def direct() -> InProcess:
-    return InProcess(Calls(factories.DirectSession(), factories.DirectTypes))
+def direct_session() -> factories.DirectSession:
+    return factories.DirectSession()
+
+
+@pytest.fixture
+def direct(direct_session: factories.DirectSession) -> InProcess:
+    return InProcess(Calls(direct_session, factories.DirectTypes))
 
 
 def test_whoami_gives_simple_attributes_however_they_are_kept(calls: InProcess, direct: InProcess) -> None:
@@ -98,11 +103,10 @@ def test_delete_that_says_false_has_failed(calls: InProcess) -> None:
         calls.delete("file", 13)
 
 
-def test_direct_resources_cost_no_request(direct: InProcess) -> None:
-    session = direct._calls._session
+def test_direct_resources_cost_no_request(direct: InProcess, direct_session: factories.DirectSession) -> None:
     direct.list_tags("file", 7)
     direct.delete("file", 7)
-    assert session.asked == []
+    assert direct_session.asked == []
 
 
 def test_ranged_is_found_by_looking(calls: InProcess, direct: InProcess) -> None:

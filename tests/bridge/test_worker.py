@@ -12,33 +12,39 @@ from pathlib import Path
 
 import pytest
 
-from orionfs.bridge import worker
-from orionfs.bridge.worker import load, read_message, write_message
+from orionfs.bridge import program, worker
+from orionfs.bridge.program import load
+from orionfs.bridge.worker import read_message, write_message
 from tests.bridge import factories
 from tests.bridge.conftest import MakePool
 from tests.client import embedded
 
-SOURCE = Path(worker.__file__)
+SOURCES = [Path(worker.__file__), Path(program.__file__)]
 
 
 def old_interpreters() -> list[str]:
     """Pythons that are older than ours and can be started."""
     found = []
     for name in ("python3.8", "python3.9", "python3.10"):
-        path = shutil.which(name)
-        command = [str(path), "-c", "import sys; print(sys.executable)"]
-        if (
-            path is not None
-            and (done := subprocess.run(command, capture_output=True, text=True)).returncode == 0
-        ):
-            found.append(done.stdout.strip())
+        on_path = shutil.which(name)
+        if on_path is None:
+            continue
+        # What pyenv puts on PATH works in some folders only; the real ones lie beside it.
+        real = Path(on_path).parents[1].glob(f"versions/*/bin/{name}")
+        for path in [on_path, *map(str, real)]:
+            command = [path, "-c", "import sys; print(sys.executable)"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            found += [done.stdout.strip()] if done.returncode == 0 else []
     return found
 
 
-def test_worker_is_written_for_python_3_8_and_the_standard_library() -> None:
-    tree = ast.parse(SOURCE.read_text(), feature_version=(3, 8))
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_worker_is_written_for_python_3_8_and_the_standard_library(source: Path) -> None:
+    tree = ast.parse(source.read_text(), feature_version=(3, 8))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {
+        str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 0
+    }
     assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
     evaluated = [
         node

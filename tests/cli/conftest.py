@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orionfs import config
+from orionfs import profiles
 from orionfs.mountinfo import mount_at, read_mountinfo
 from tests.cli.processes import PLAIN_UID
 
@@ -81,7 +81,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # The path of a socket has 107 bytes at most.
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "r"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    config.write_profile("default", {"url": "http://127.0.0.1:9", "token": "the-secret"})
+    profiles.write_profile("default", {"url": "http://127.0.0.1:9", "token": "the-secret"})
     return tmp_path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orionfs import config
+from orionfs import config, profiles
 from tests.cli.processes import daemons_of, wait_for
 from tests.cli.test_serve import info_at
 
@@ -48,13 +48,13 @@ def test_mount_and_profile_are_there_and_commands_to_try_are_printed(demo, point
     commands = [shlex.split(line) for line in demo.stdout.splitlines() if line.startswith("  ")]
     assert [words[0] for words in commands] == ["ls", "cp", "setfattr", "getfattr", "mv", "ls", "orionfs"]
     assert commands[-1] == ["orionfs", "umount", str(point)]
-    profile = config.load_profile("demo")
+    profile = profiles.load_profile("demo")
     assert profile.url is not None
     assert info_at(profile.url)["server"] == "orionfs"
     assert profile.token is not None
     assert profile.token.value not in demo.stdout
     # What was there is still there.
-    assert config.load_profile("default").token == config.Token("the-secret")
+    assert profiles.load_profile("default").token == profiles.Token("the-secret")
 
 
 def test_sample_data_are_there(demo, data) -> None:
@@ -72,11 +72,11 @@ def test_server_ends_with_the_mount_even_when_that_is_killed(demo, point, data) 
 
 
 def test_second_demo_shares_the_server_which_lives_as_long_as_either(faked, demo, point, home, data) -> None:
-    url = config.load_profile("demo").url
+    url = profiles.load_profile("demo").url
     other = home / "new" / "folder"
     done = faked("demo", other)
     assert done.returncode == 0, done.stderr
-    assert config.load_profile("demo").url == url
+    assert profiles.load_profile("demo").url == url
     assert faked("umount", point).returncode == 0
     wait_for(lambda: daemons_of(point) == [])
     assert url is not None
@@ -117,8 +117,8 @@ def test_server_that_does_not_start_is_told(faked, point, data, is_mounted) -> N
 
 
 def test_profile_that_was_changed_is_written_again(faked, demo, home, data) -> None:
-    url = config.load_profile("demo").url
-    config.write_profile("demo", {"url": "http://127.0.0.1:9", "token": "x"})
+    url = profiles.load_profile("demo").url
+    profiles.write_profile("demo", {"url": "http://127.0.0.1:9", "token": "x"})
     assert faked("demo", home / "other").returncode == 0
-    assert config.load_profile("demo").url == url
+    assert profiles.load_profile("demo").url == url
     assert faked("umount", home / "other").returncode == 0

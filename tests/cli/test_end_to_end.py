@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orionfs import config
+from orionfs import config, profiles
 from tests.cli.processes import daemons_of, wait_for
 
 pytestmark = pytest.mark.needs_fuse
@@ -25,7 +25,7 @@ def demo(orionfs, point):
 
 
 def secret() -> bytes:
-    token = config.load_profile("demo").token
+    token = profiles.load_profile("demo").token
     assert token is not None
     return token.value.encode()
 
@@ -85,9 +85,9 @@ def test_token_is_in_no_process_log_or_file_but_the_private_ones(orionfs, demo, 
 
 
 def test_wrong_token_is_one_line_with_its_status(orionfs, demo, home) -> None:
-    url = config.load_profile("demo").url
+    url = profiles.load_profile("demo").url
     assert url is not None
-    config.write_profile("wrong", {"url": url, "token": "not-the-token"})
+    profiles.write_profile("wrong", {"url": url, "token": "not-the-token"})
     other = home / "other"
     other.mkdir()
     done = orionfs("mount", other, "--profile", "wrong")

@@ -36,7 +36,7 @@ def test_module_and_console_script_are_the_same_program() -> None:
 
 def test_help_names_every_command_and_every_exit_status() -> None:
     output = CliRunner().invoke(cli, ["--help"]).output
-    assert COMMANDS == ["demo", "mount", "serve", "umount"]
+    assert COMMANDS == ["config", "demo", "mount", "serve", "umount"]
     for name in COMMANDS:
         assert f"\n  {name} " in output
     for status in ExitStatus:
@@ -54,9 +54,19 @@ def test_help_of_a_command_shows_an_example_and_its_exit_statuses(name) -> None:
     assert max(map(len, output.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def all_commands() -> dict[str, click.Command]:
+    """By what one types for each: the commands, and those of a group."""
+    found: dict[str, click.Command] = {}
+    for name, command in cli.commands.items():
+        found[name] = command
+        if isinstance(command, click.Group):
+            found |= {f"{name} {part}": each for part, each in command.commands.items()}
+    return found
+
+
+@pytest.mark.parametrize("name", all_commands())
 def test_every_option_is_explained(name) -> None:
-    options = [parameter for parameter in cli.commands[name].params if isinstance(parameter, click.Option)]
+    options = [each for each in all_commands()[name].params if isinstance(each, click.Option)]
     assert [option.name for option in options if not option.help and not option.hidden] == []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from orionfs.client import File, OrionSession, SessionConfig, errors, get_profile_config, get_session
+from orionfs.client import File, OrionSession, errors, get_session
 from orionfs.client.http import TokenAuth
 from tests.client.conftest import Connect
 from tests.client.fake import INFO, INFO_PATH, Fake, Reply, running_fake
@@ -177,20 +177,6 @@ def test_token_that_can_t_be_one_is_refused_without_being_shown(
         connect(fake.url, token).get_user_profile()
     assert "s3cr3t" not in str(raised.value)
     assert fake.requests == []
-
-
-def test_config_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ORIONFS_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("ORIONFS_TOKEN", "abc\n")
-    assert get_profile_config() == SessionConfig(url="http://127.0.0.1:9", token="abc")
-    with pytest.raises(errors.OrionError, match="no profile"):
-        get_profile_config("other")
-
-
-def test_config_that_is_nowhere_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ORIONFS_URL", raising=False)
-    with pytest.raises(errors.OrionError, match="ORIONFS_URL"):
-        get_profile_config()
 
 
 @pytest.mark.parametrize("url", ["localhost:80", "", "http://", "http://a:port", "ftp://x", "http://[::1"])

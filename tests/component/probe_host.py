@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orionfs.config import OWN_CLIENT, Profile, Token
+from orionfs.profiles import OWN_CLIENT, Profile, Token
 from tests.client.embedded import REPOSITORY
 
 # A line of JSON with options in, a line with the URL out; the end of stdin ends all of them.

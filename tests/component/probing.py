@@ -8,8 +8,8 @@ from contextlib import closing
 from typing import Any
 
 from orionfs.bridge import SessionCalls
-from orionfs.config import Profile
 from orionfs.probe import Outcome, Pace, Plan, Probe
+from orionfs.profiles import Profile
 from orionfs.sessions import connect, connect_as_stranger, stack_name
 
 HOME = "/project/1/user/demo"

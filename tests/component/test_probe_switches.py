@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
+from orionfs.client.wire_file import dump_wire
 from orionfs.facts import CHOICES, StackFacts
 from orionfs.probe import QUESTIONS
 from orionfs.server.switches import Switches
 from tests.component.probe_host import Host, Hosted, hosted_servers
 from tests.component.probing import SMALL_PACE, probed
+from tests.server.renamed import renamed_wire
 
 DEFAULTS: dict[str, str] = {name: getattr(Switches(), name) for name in CHOICES}
 
@@ -113,3 +116,14 @@ def test_values_are_found_through_the_documented_calls_alone(host, seed) -> None
     form = dict.fromkeys(("envelope", "keys", "literals"))
     assert {**found(outcome.facts), **form} == {**expected(switches), **form, "auth_status": None}
     assert outcome.facts.page_max == (9 if outcome.facts.paging == "pages" else None)
+
+
+def test_values_are_found_in_another_dialect_throughout(host, tmp_path) -> None:
+    """What a site says of the routes and keys of its stack serves the probe as well."""
+    wire = tmp_path / "wire.toml"
+    wire.write_text(dump_wire(renamed_wire()))
+    server = host.start({"wire": "renamed", "assign_path": "full", "page_max": "9"})
+    outcome = probed(replace(server.profile(), wire=wire), pace=SMALL_PACE, ranges=True)
+    values = found(outcome.facts)
+    assert {**values, "keys": None} == {**expected({"assign_path": "full"}), "keys": None}
+    assert (outcome.facts.page_max, outcome.facts.ranged_reads) == (9, True)

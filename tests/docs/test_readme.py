@@ -17,9 +17,10 @@ import click
 import pytest
 
 from orionfs.cli.main import cli
-from orionfs.config import KNOWN_OPTIONS, PROFILE_KEYS, MountConfig, load_profile
+from orionfs.config import KNOWN_OPTIONS, MountConfig
 from orionfs.errors import ExitStatus
 from orionfs.failures import _BY_STATUS
+from orionfs.profiles import PROFILE_KEYS, load_profile
 from orionfs.server.faults import parse_plan
 from orionfs.server.switches import Switches
 from orionfs.server.users_file import WorkspaceEntry, read_users_file
@@ -37,24 +38,31 @@ MODULES = (
 
 
 def parameters() -> list[tuple[str, click.Parameter]]:
-    """Every command with each of its parameters that people may see."""
+    """Every command, those of groups too, with each of its parameters that people may see."""
     return [
         (name, parameter)
-        for name, command in cli.commands.items()
+        for name, command in commands(cli)
         for parameter in command.params
         if not getattr(parameter, "hidden", False)
     ]
 
 
+def commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """What one types after the group's name, and what it runs."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {part}", each) for part, each in commands(command))
+        else:
+            yield name, command
+
+
 # -- names and numbers ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
+@pytest.mark.parametrize("name", sorted(name for name, _ in commands(cli)))
 def test_every_command_is_in_the_table_of_commands(name) -> None:
-    commands = {
-        row.split()[1] for row in readme.table_rows(readme.chapter("Configuration")) if "orionfs " in row
-    }
-    assert name in commands
+    rows = readme.table_rows(readme.chapter("Configuration"))
+    assert any(f"{row} ".startswith(f"orionfs {name} ") for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -327,6 +335,34 @@ def test_umount_counts_what_is_left_once(own_stand, server) -> None:
     own_stand.mount()
     own_stand.drain()
     assert server.direct.content(f"{Direct.home}/late.txt") == b"late\n"
+
+
+# -- profiles ------------------------------------------------------------------------------------
+
+
+def test_making_a_profile_says_what_the_readme_says(server, tmp_path) -> None:
+    (block,) = (block for block in readme.blocks("text") if "orionfs config profile" in block.text)
+    (step,) = readme.steps(block)
+    assert step.command.startswith("orionfs config profile lab ")
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text(server.token)
+    done = subprocess.run(
+        [sys.executable, "-m", *as_here(step.command, server, tmp_path).split()],
+        env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [as_here(line, server, tmp_path) for line in step.output]
+
+
+def as_here(line: str, server: Server, folder: Path) -> str:
+    """A line of the README with this test's server and folders in it."""
+    line = line.replace("http://127.0.0.1:8470", server.url).replace("~/lab/token", f"{folder}/token")
+    return line.replace("/home/you/.config", str(folder))
 
 
 # -- the library ---------------------------------------------------------------------------------

@@ -7,9 +7,8 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from orionfs.client.wire_file import dump_wire
-
 from orionfs.client.wire import DIALECT, ResourceRoutes, Route, Wire
+from orionfs.client.wire_file import dump_wire
 from orionfs.server.renaming import (
     own_json,
     renamed_header,

@@ -111,6 +111,28 @@ def test_subject_is_a_path_or_a_kind_and_an_id(args: tuple[Any, ...], subject: s
     assert subject_of(args) == subject
 
 
+# -- unclear ---
+
+
+@pytest.mark.parametrize(
+    ("info", "is_unclear"),
+    [
+        ({"error": "OrionConnectionError"}, True),
+        ({"error": "CallTimeout"}, True),
+        ({"error": "WorkerDied"}, True),
+        ({"error": "OrionServiceError", "status": 502}, True),
+        ({"error": "OrionServiceError", "status": 460}, True),
+        ({"error": "OrionServiceError", "status": 503}, False),
+        ({"error": "RateLimitedResponse", "status": 429}, False),
+        ({"error": "BadResponse", "status": 409}, False),
+        ({"error": "OrionConnectionError", "nothing_sent": True}, False),
+        ({"error": "CallTimeout", "nothing_sent": True}, False),
+    ],
+)
+def test_failure_without_an_answer_of_orion_is_unclear(info: dict[str, Any], is_unclear: bool) -> None:
+    assert failed(**info).is_unclear is is_unclear
+
+
 # -- Retry-After ---------------------------------------------------------------------------------
 
 

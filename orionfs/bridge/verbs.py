@@ -1,0 +1,91 @@
+"""The verbs of a session, whoever carries them out.
+
+Base of `InProcess` and `BridgePool`; what the verbs mean stands at `worker.Calls`. Must not know how
+a call is made.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Verbs"]
+
+
+class Verbs(ABC):
+    """The verbs of `Calls`, each handed to `call`; their meaning stands there."""
+
+    ranged: bool
+
+    @abstractmethod
+    def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
+        """Carry out one verb. Raises CallFailed."""
+
+    def whoami(self) -> dict[str, Any]:
+        """See `Calls.whoami`."""
+        answer: dict[str, Any] = self.call("whoami")
+        return answer
+
+    def ls_path(self, path: str, query_params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """See `Calls.ls_path`."""
+        answer: dict[str, Any] = self.call("ls_path", path, query_params)
+        return answer
+
+    def stat_path(self, path: str) -> dict[str, Any]:
+        """See `Calls.stat_path`."""
+        answer: dict[str, Any] = self.call("stat_path", path)
+        return answer
+
+    def create_paths(self, paths: list[str]) -> None:
+        """See `Calls.create_paths`."""
+        self.call("create_paths", paths)
+
+    def remove_paths(self, paths: list[str]) -> None:
+        """See `Calls.remove_paths`."""
+        self.call("remove_paths", paths)
+
+    def assign_paths(self, assignments: list[dict[str, Any]]) -> None:
+        """See `Calls.assign_paths`."""
+        self.call("assign_paths", assignments)
+
+    def get(self, kind: str, id: int) -> dict[str, Any]:
+        """See `Calls.get`."""
+        answer: dict[str, Any] = self.call("get", kind, id)
+        return answer
+
+    def find(self, kind: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """See `Calls.find`."""
+        answer: list[dict[str, Any]] = self.call("find", kind, filters)
+        return answer
+
+    def delete(self, kind: str, id: int) -> None:
+        """See `Calls.delete`."""
+        self.call("delete", kind, id)
+
+    def upload(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]:
+        """See `Calls.upload`; `timeout_s` is how long a worker may take."""
+        answer: dict[str, Any] = self.call("upload", name, path, timeout_s=timeout_s)
+        return answer
+
+    def download(self, kind: str, id: int, path: str, timeout_s: float | None = None) -> None:
+        """See `Calls.download`; `timeout_s` is how long a worker may take."""
+        self.call("download", kind, id, path, timeout_s=timeout_s)
+
+    def list_tags(self, kind: str, id: int) -> list[dict[str, Any]]:
+        """See `Calls.list_tags`."""
+        answer: list[dict[str, Any]] = self.call("list_tags", kind, id)
+        return answer
+
+    def tag(self, kind: str, id: int, tags: list[str]) -> None:
+        """See `Calls.tag`."""
+        self.call("tag", kind, id, tags)
+
+    def untag(self, kind: str, id: int, tags: list[str]) -> None:
+        """See `Calls.untag`."""
+        self.call("untag", kind, id, tags)
+
+    def read_into(self, kind: str, id: int, offset: int, length: int, fd: int, fd_offset: int) -> int:
+        """See `Calls.read_into`; only if `ranged`."""
+        answer: int = self.call("read_into", kind, id, offset, length, fd, fd_offset)
+        return answer

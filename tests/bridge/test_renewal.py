@@ -1,0 +1,216 @@
+"""Refused credentials: read again once for all calls that wait, by a new session; the old one ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orionfs import sessions
+from orionfs.bridge import CallFailed, Calls, InProcess
+from orionfs.bridge.renewal import Renewal
+from orionfs.profiles import OWN_CLIENT, Profile, Token
+from orionfs.sessions import connect
+from tests.bridge.conftest import MakePool, wait_until
+from tests.client.embedded import REPOSITORY, Embedded
+
+REFUSED = CallFailed({"error": "InvalidCredentials", "status": 401, "detail": "no"})
+
+
+class Account:
+    """Credentials of which one generation is good."""
+
+    def __init__(self, good: int) -> None:
+        self.good = good
+        self.now = 0
+        self.renewed = 0
+
+    def renew(self) -> bool:
+        self.renewed += 1
+        self.now += 1
+        return True
+
+    def call(self) -> int:
+        if self.now != self.good:
+            raise REFUSED
+        return self.now
+
+
+def test_refused_call_is_made_once_more_on_new_credentials() -> None:
+    account = Account(good=1)
+    assert Renewal(account.renew).call(account.call) == 1
+    assert account.renewed == 1
+
+
+def test_calls_that_were_refused_together_renew_once() -> None:
+    account, barrier, made = Account(good=1), threading.Barrier(8), threading.local()
+    renewal = Renewal(account.renew)
+
+    def attempt() -> int:
+        is_first, made.before = not hasattr(made, "before"), True
+        try:
+            return account.call()
+        finally:
+            if is_first:
+                barrier.wait(5)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda _: renewal.call(attempt), range(8))) == [1] * 8
+    assert account.renewed == 1
+
+
+def test_account_that_stays_locked_is_not_renewed_by_each_call() -> None:
+    account = Account(good=-1)
+    renewal = Renewal(account.renew, pause_s=60)
+    for _ in range(5):
+        with pytest.raises(CallFailed, match="InvalidCredentials"):
+            renewal.call(account.call)
+    assert account.renewed == 1
+
+
+@pytest.mark.parametrize(
+    ("info", "is_renewed"),
+    [
+        ({"error": "InvalidCredentials", "status": None}, True),
+        ({"error": "BadResponse", "status": 401}, True),
+        ({"error": "AuthorizationRequired", "status": 403, "code": "token_expired"}, True),
+        ({"error": "AuthorizationRequired", "status": 403, "code": "permission_denied"}, False),
+        ({"error": "NotFoundResponse", "status": 404}, False),
+    ],
+)
+def test_only_refused_credentials_are_renewed(info: dict[str, Any], is_renewed: bool) -> None:
+    account = Account(good=0)
+
+    def attempt() -> None:
+        raise CallFailed({"detail": "", **info})
+
+    with pytest.raises(CallFailed):
+        Renewal(account.renew).call(attempt)
+    assert account.renewed == int(is_renewed)
+
+
+def test_workers_start_anew_with_credentials_read_again(
+    make_pool: MakePool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (tmp_path / "token").write_text("old")
+    pool = make_pool(
+        "tests.bridge.wild:token_bearer",
+        metadata_workers=3,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TOKEN_FILE": str(tmp_path / "token")},
+    )
+    with ThreadPoolExecutor(3) as threads:
+        old = set(threads.map(lambda _: pool.stat_path("/slow")["pid"], range(3)))
+    (tmp_path / "token").write_text("new")
+    (tmp_path / "good").write_text("new")
+    with ThreadPoolExecutor(3) as threads:
+        new = {answer["pid"] for answer in threads.map(lambda _: pool.stat_path("/slow"), range(6))}
+    assert not old & new
+    assert not old & set(pool.worker_pids())
+    assert caplog.text.count("read again") == 1
+
+
+class Session:
+    """A session of one token."""
+
+    def __init__(self, token: str, good: list[str]) -> None:
+        self.token, self.good = token, good
+        self.is_closed = False
+        self.gates = {"/slow": threading.Event(), "/p": threading.Event()}
+
+    def stat_path(self, path: str) -> dict[str, Any]:
+        self.gates[path].wait(5)
+        assert not self.is_closed
+        if self.token not in self.good:
+            raise REFUSED
+        return {"token": self.token}
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_old_session_is_closed_when_its_last_call_has_ended() -> None:
+    good = ["old"]
+    old, new = Session("old", good), Session("new", good)
+    calls = InProcess(Calls(old, None), lambda: Calls(new, None), lambda calls: calls.close())
+    new.gates["/p"].set()
+    with ThreadPoolExecutor(2) as threads:
+        slow = [threads.submit(calls.stat_path, path) for path in ("/slow", "/p")]
+        wait_until(lambda: calls._session.calls_under_way == 2, "two calls are under way")
+        good[:] = ["new"]
+        old.gates["/p"].set()
+        assert slow[1].result(5) == {"token": "new"}
+        assert not old.is_closed
+        good[:] = ["new", "old"]
+        old.gates["/slow"].set()
+        assert slow[0].result(5) == {"token": "old"}
+    assert old.is_closed
+    assert not new.is_closed
+    calls.close()
+    assert new.is_closed
+
+
+# -- our own client ------------------------------------------------------------------------------
+
+
+def profile(embedded: Embedded, file: Path, token: str) -> Profile:
+    file.touch(mode=0o600)
+    file.write_text(token)
+    return Profile("p", embedded.url, Token(token), None, OWN_CLIENT, None, token_file=file)
+
+
+def test_changed_token_file_is_taken_when_the_old_token_is_refused(
+    embedded: Embedded, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    file = tmp_path / "token"
+    calls = connect(profile(embedded, file, "expired-token"), 75)
+    file.write_text(embedded.token)
+    with ThreadPoolExecutor(4) as threads:
+        names = [told["profile"]["username"] for told in threads.map(lambda _: calls.whoami(), range(4))]
+    assert names == ["demo"] * 4
+    assert caplog.text.count("the one that") == 1
+    assert embedded.token not in caplog.text
+    calls.close()
+
+
+@pytest.mark.parametrize("state", ["same", "gone", "open", "empty"])
+def test_token_file_without_another_token_leaves_the_error(
+    embedded: Embedded, tmp_path: Path, state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    file = tmp_path / "token"
+    calls = connect(profile(embedded, file, "expired-token"), 75)
+    if state == "gone":
+        file.unlink()
+    elif state == "open":
+        file.write_text(embedded.token)
+        file.chmod(0o644)
+    elif state == "empty":
+        file.write_text("")
+    with pytest.raises(CallFailed) as failed:
+        calls.whoami()
+    assert failed.value.info["error"] == "InvalidCredentials"
+    assert embedded.token not in caplog.text
+    calls.close()
+
+
+def test_token_without_a_file_is_final(embedded: Embedded) -> None:
+    calls = connect(Profile("p", embedded.url, Token("expired-token"), None, OWN_CLIENT, None), 75)
+    with pytest.raises(CallFailed) as failed:
+        calls.whoami()
+    assert failed.value.info["status"] == 401
+    calls.close()
+
+
+def test_stacks_of_the_vendor_are_told_apart_by_its_profiles() -> None:
+    one = Profile("a", None, None, None, "vendor", None, orion_profile="x")
+    other = Profile("b", None, None, None, "vendor", None, orion_profile="x")
+    third = Profile("a", None, None, None, "vendor", None)
+    names = [sessions.stack_name(each) for each in (one, other, third)]
+    assert names == ["vendor x", "vendor x", "vendor default"]
