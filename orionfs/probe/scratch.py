@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orionfs.errors import AccessDenied, NoSuchName, OrionFsError, Unreachable
+from orionfs.errors import AccessDenied, NoSuchName, OrionFsError, RemoteFailure, Unreachable
 from orionfs.models import MARK_PREFIX, Kind
 from orionfs.probe.answers import Listing, id_of, kind_of, name_of
 from orionfs.probe.asking import Desk
@@ -97,6 +97,8 @@ class Scratch:
             file.write_bytes(content)
             attributes = self._desk.change("upload", made.mark, os.fspath(file))
         made.id = id_of(attributes)
+        if made.id is None:
+            raise RemoteFailure("the answer to an upload tells no id")
         made.state = str(attributes.get("state") or "")
         return made
 

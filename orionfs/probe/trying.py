@@ -20,7 +20,7 @@ from orionfs.probe.asking import REFUSALS, Desk
 from orionfs.probe.findings import OUT_OF_TIME, Evidence, Finding, Value
 from orionfs.probe.ranging import compare_ranges
 from orionfs.probe.scratch import Scratch, Upload
-from orionfs.probe.walking import ROWS_ASKED, ask_for_more, ask_for_pages
+from orionfs.probe.walking import ask_for_more, ask_for_pages
 
 _CONTENT_BYTES = 48
 _RANGED_BYTES = 20_000
@@ -309,7 +309,7 @@ class Trial:
         answers: list[Listing] = []
 
         def are_there() -> bool:
-            answers.append(self._desk.ls(path, {"limit": ROWS_ASKED}))
+            answers.append(self._desk.ls_most(path))
             return max(len(answers[-1].rows), answers[-1].total or 0) >= rows
 
         self._desk.look(are_there)
