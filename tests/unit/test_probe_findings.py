@@ -56,6 +56,8 @@ def seen(*listed: dict[str, Any], **more: Any) -> Evidence:
         ([FILE, FOLDER], None, 2, None),
         ({"files": [FILE], "folders": [FOLDER]}, None, 2, None),
         ({"answer": {"rows": [FILE]}, "count": 9}, None, 1, 9),
+        ({"results": {"7": FILE, "8": FOLDER}, "totalResults": 2}, None, 2, 2),
+        ({"Objects": [FILE], "hasMore": False}, None, 1, None),
         ({}, None, 0, None),
         (None, None, 0, None),
         ("garbage", None, 0, None),
@@ -79,6 +81,7 @@ def test_listing_that_tells_more_than_it_gives_is_cut() -> None:
     [
         (FILE, 7, "a.txt", 5, Kind.FILE),
         (BARE_FILE, 9, "b.txt", None, Kind.FILE),
+        ({"Resource-Type": "files", "Id": "5", "NAME": "y", "SIZE_BYTES": 3}, 5, "y", 3, Kind.FILE),
         ({"ID": "12", "Name": "x", "size_bytes": 0, "type": "SHARDCOLLECTION"}, 12, "x", 0, Kind.COLLECTION),
         ({"id": True, "name": "", "size": -1}, None, "", None, Kind.OTHER),
         ({"id": "seven", "sizeBytes": True, "resourceType": "Folder"}, None, "", None, Kind.FOLDER),
@@ -141,6 +144,7 @@ def test_literal_that_was_not_seen_follows_those_that_were() -> None:
         ("envelope", Evidence(listings=[listing_of(BARE), listing_of(PLAIN)]), None),
         ("keys", Evidence(stats=[FILE]), "plain"),
         ("keys", Evidence(stats=[BARE_FILE]), None),
+        ("stat_details", Evidence(stats=[{"ID": 1, "ResourceType": "File", "PATH": "/x"}]), "no"),
         ("literals", seen(FOLDER), "word"),
         ("literals", Evidence(), None),
         ("folder_ids", seen(FOLDER), "yes"),
@@ -214,6 +218,11 @@ def test_keys_that_may_be_data_are_replaced() -> None:
     text = json.dumps(report_of([], evidence, "0"))
     assert not any(word in text for word in ("project_x", "alice", "5512", "by id", "a.txt"))
     assert "owner_name" in text
+
+
+def test_envelope_by_ids_does_not_tell_the_ids() -> None:
+    evidence = Evidence(listings=[listing_of({"results": {"7": FILE, "8": FOLDER}})])
+    assert keys_of(evidence)["envelope"] == ["results", f"results.{REPLACED}"]
 
 
 def test_item_that_is_called_like_a_key_does_not_hide_the_key() -> None:
