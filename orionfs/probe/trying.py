@@ -265,8 +265,10 @@ class Trial:
         return self._note("duplicate_names", "allowed" if are_both else None, why)
 
     def _try_removing_equal_names(self) -> None:
-        if self._value("duplicate_names") != "allowed":
+        if self._value("duplicate_names") == "refused":
             return self._note("remove_equal", None, "does not arise (names are unique here)")
+        if self._value("duplicate_names") is None:
+            return self._note("remove_equal", None, "unknown (no two Files with one name could be had)")
         self._desk.change("remove_paths", [f"{self._scratch.path}/{self._file_name}"])
         self._desk.look(lambda: self._count_of_name() < 2)
         # Whether the other one goes as well shows only after as long as a change may take to show.
