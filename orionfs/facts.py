@@ -47,7 +47,7 @@ class StackFacts:
     filters: str | None = None  # honoured, ignored
     busy: str | None = None  # no, yes
     auth_status: str | None = None  # 401, 403
-    removed_downloads: str | None = None  # yes, no
+    removed_downloads: str | None = None  # no, yes
     upload_ready: str | None = None  # at_once, later
     page_max: int | None = None  # rows of the largest page that was seen to be cut
     read_lag_s: float | None = None  # how long a change was not seen, in seconds
@@ -80,7 +80,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "filters": ("honoured", "ignored"),
         "busy": ("no", "yes"),
         "auth_status": ("401", "403"),
-        "removed_downloads": ("yes", "no"),
+        "removed_downloads": ("no", "yes"),
         "upload_ready": ("at_once", "later"),
     }
 )

@@ -69,7 +69,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, demo, serve, probe, config):
+for command in (mount, umount, demo, serve, config, probe):
     cli.add_command(command)
 
 

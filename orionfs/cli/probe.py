@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import click
 
 from orionfs import __version__
 from orionfs.cli.terminal import printable, waiting
-from orionfs.errors import AccessDenied, ExitStatus, OrionFsError, StartupError, TimedOut
+from orionfs.errors import ExitStatus, StartupError
 
 if TYPE_CHECKING:
     from orionfs.probe import Leftover, Outcome, Probe
@@ -70,21 +70,26 @@ def _probed(name: str | None, folder: str | None, ranges: bool) -> tuple[Outcome
     """Carry a probe out and keep what it found."""
     from orionfs import facts
     from orionfs.config import state_folder
+    from orionfs.login import explained, in_words
     from orionfs.probe import Plan, Probe
     from orionfs.profiles import load_profile
     from orionfs.sessions import connect, connect_as_stranger, stack_name
 
     profile = load_profile(name)
     plan = Plan(stack_name(profile), folder, ranges)
-    calls, stranger = connect(profile, CALL_DEADLINE_S), connect_as_stranger(profile)
-    try:
-        with waiting("asking Orion") as say, _interrupted_by_signals():
+    with ExitStack() as stack:
+        try:
+            calls, stranger = connect(profile, CALL_DEADLINE_S), connect_as_stranger(profile)
+            stack.callback(calls.close)
+            if stranger is not None:
+                stack.callback(stranger.close)
+            say = stack.enter_context(waiting("asking Orion"))
+            stack.enter_context(_interrupted_by_signals())
             work = Probe(calls, stranger, plan, say)
-            outcome = _run(work)
-    finally:
-        for each in (calls, stranger):
-            if each is not None:
-                each.close()
+            with in_words(profile):
+                outcome = _run(work)
+        except StartupError as error:
+            raise explained(error, profile) from error
     known = facts.load_facts(state_folder(), outcome.account.stack)
     try:
         facts.save_facts(state_folder(), outcome.account.stack, facts.merged(known, outcome.facts))
@@ -94,23 +99,13 @@ def _probed(name: str | None, folder: str | None, ranges: bool) -> tuple[Outcome
 
 
 def _run(work: Probe) -> Outcome:
-    """Run a probe; its errors in words for a terminal, and what it leaves behind said in any case."""
+    """Run a probe; what it leaves behind is said in any case."""
     try:
         return work.run(__version__)
-    except BaseException as error:
+    except BaseException:
         for line in _left_lines(work.left()):
             click.echo(line, err=True)
-        if isinstance(error, OrionFsError):
-            raise _startup_error(error) from error
         raise
-
-
-def _startup_error(error: OrionFsError) -> StartupError:
-    if isinstance(error, AccessDenied):
-        return StartupError(f"Orion does not accept the credentials: {error}", ExitStatus.CREDENTIALS)
-    if isinstance(error, TimedOut):
-        return StartupError(f"Orion can't be reached: {error}", ExitStatus.UNREACHABLE)
-    return StartupError(f"Orion does not answer as it should: {error}", ExitStatus.FAILED)
 
 
 @contextmanager

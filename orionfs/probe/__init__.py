@@ -80,6 +80,11 @@ class Probe:
         """What of the probe's own is still on the stack, or may be."""
         return [] if self._scratch is None else self._scratch.left()
 
+    def clean(self) -> None:
+        """Try again to take away what is left. Raises Unreachable."""
+        if self._scratch is not None:
+            self._scratch.clean()
+
     def _look(self, account: Account) -> dict[str, Finding]:
         folder = self._plan.folder
         if folder is not None:
@@ -115,8 +120,17 @@ class Probe:
             trial.run()
         finally:
             self._tell(f"taking {scratch.path} away")
-            scratch.clean()
+            _clean(scratch)
         return trial.found
+
+
+def _clean(scratch: Scratch) -> None:
+    """Take everything away; an interrupt on the way ends that only when it comes again."""
+    try:
+        scratch.clean()
+    except KeyboardInterrupt:
+        scratch.clean()
+        raise
 
 
 def _refusal(stranger: Desk) -> dict[str, Finding]:

@@ -16,13 +16,19 @@ from orionfs.shapes import first_of, read_kind, read_time_ns
 
 Row = Mapping[str, Any]
 
-ID_KEYS = ("id", "ID", "Id")
-NAME_KEYS = ("name", "Name", "NAME")
-SIZE_KEYS = ("size", "size_bytes", "sizeBytes", "length")
-TIME_KEYS = ("created", "created_at", "createdAt", "date_created", "dateCreated")
-TAG_KEYS = ("tags", "Tags")
-LITERAL_KEYS = ("resource_type", "resourceType", "type", "kind")
-TOTAL_KEYS = ("count", "total", "total_count")
+# All in the form of `plain_key`.
+_ID_KEYS = ("id", "pk", "resourceid")
+_NAME_KEYS = ("name", "displayname", "filename")
+_PATH_KEYS = ("path", "fullpath")
+_SIZE_KEYS = ("size", "sizebytes", "sizeinbytes", "length")
+_TIME_KEYS = ("created", "createdat", "datecreated", "createdon", "creationdate")
+_TAG_KEYS = ("tags", "taglist")
+_LITERAL_KEYS = ("resourcetype", "type", "kind")
+_TOTAL_KEYS = ("count", "total", "totalcount", "totalresults", "totalitems")
+KNOWN_KEYS = frozenset(
+    {*_ID_KEYS, *_NAME_KEYS, *_PATH_KEYS, *_SIZE_KEYS, *_TIME_KEYS, *_TAG_KEYS, *_LITERAL_KEYS, *_TOTAL_KEYS}
+)
+"""Names of keys whose meaning is known here, in the form of `plain_key`."""
 
 # Keys that tell one spelling from the others.
 SPELLINGS: Mapping[str, frozenset[str]] = {
@@ -30,7 +36,7 @@ SPELLINGS: Mapping[str, frozenset[str]] = {
     "long": frozenset({"ID", "date_created", "size_bytes", "owner_id", "project_id"}),
     "camel": frozenset({"createdAt", "sizeBytes", "ownerId", "projectId"}),
 }
-STAT_PROMISED = frozenset({*ID_KEYS, *LITERAL_KEYS, "path"})
+_STAT_PROMISED = frozenset({*_ID_KEYS, *_LITERAL_KEYS, *_PATH_KEYS})
 
 _ENVELOPES: Mapping[str, tuple[str, ...]] = {
     "results": ("results",),
@@ -75,9 +81,14 @@ def listing_of(answer: Any) -> Listing:
     return Listing(_first_rows(answer), _total_of(answer), None, tuple(_key_names(answer)))
 
 
+def plain_key(key: str) -> str:
+    """A key without what only its spelling adds: `createdAt`, `Created-At` and `created_at` are one."""
+    return "".join(char for char in key.lower() if char not in "_- ")
+
+
 def id_of(row: Row) -> int | None:
     """The id of a row, sent as a number or as digits."""
-    value = first_of(row, ID_KEYS)
+    value = _told(row, _ID_KEYS)
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -85,7 +96,7 @@ def id_of(row: Row) -> int | None:
 
 def name_of(row: Row) -> str:
     """The name of a row, else the end of its path, else nothing."""
-    name, path = first_of(row, NAME_KEYS), row.get("path")
+    name, path = _told(row, _NAME_KEYS), _told(row, _PATH_KEYS)
     if isinstance(name, str) and name:
         return name
     return path.rstrip("/").rsplit("/", 1)[-1] if isinstance(path, str) else ""
@@ -93,7 +104,7 @@ def name_of(row: Row) -> str:
 
 def literal_of(row: Row) -> str:
     """The `resource_type` of a row as received."""
-    return str(first_of(row, LITERAL_KEYS) or "")
+    return str(_told(row, _LITERAL_KEYS) or "")
 
 
 def kind_of(row: Row) -> Kind:
@@ -103,18 +114,22 @@ def kind_of(row: Row) -> Kind:
 
 def size_of(row: Row) -> int | None:
     """The bytes of a row, where it tells them."""
-    value = first_of(row, SIZE_KEYS)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return _count_of(_told(row, _SIZE_KEYS))
 
 
 def has_time(row: Row) -> bool:
     """Whether a row tells when its item was made."""
-    return read_time_ns(first_of(row, TIME_KEYS)) > 0
+    return read_time_ns(_told(row, _TIME_KEYS)) > 0
 
 
 def has_tags(row: Row) -> bool:
     """Whether a row tells tags, be they none."""
-    return any(key in row for key in TAG_KEYS)
+    return _told(row, _TAG_KEYS) is not None
+
+
+def has_details(row: Row) -> bool:
+    """Whether an answer of stat tells more than it promises."""
+    return any(plain_key(key) not in _STAT_PROMISED for key in row)
 
 
 def spelling_of(rows: Sequence[Row]) -> str | None:
@@ -145,9 +160,21 @@ def _follow(answer: Any, way: Sequence[str]) -> Any:
     return answer
 
 
+def _told(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """What a mapping says under the first of these keys that it has, in whatever spelling."""
+    return first_of({plain_key(key): value for key, value in row.items()}, keys)
+
+
+def _count_of(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
 def _total_of(holder: Any) -> int | None:
-    total = first_of(holder, TOTAL_KEYS) if isinstance(holder, Mapping) else None
-    return total if isinstance(total, int) and not isinstance(total, bool) else None
+    return _count_of(_told(holder, _TOTAL_KEYS)) if isinstance(holder, Mapping) else None
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(_told(value, _LITERAL_KEYS), str)
 
 
 def _mappings(rows: Sequence[Any]) -> tuple[Row, ...]:
@@ -155,16 +182,19 @@ def _mappings(rows: Sequence[Any]) -> tuple[Row, ...]:
 
 
 def _first_rows(answer: Any, depth: int = 0) -> tuple[Row, ...]:
-    """Rows wherever they are: the lists of an envelope that nobody has described."""
+    """Rows wherever they are, in lists or by ids: for envelopes that nobody has described."""
     if isinstance(answer, list):
         return _mappings(answer)
+    if _is_row(answer):
+        return (answer,)
     if not isinstance(answer, Mapping) or depth == _DEPTH_MAX:
         return ()
     return tuple(row for value in answer.values() for row in _first_rows(value, depth + 1))
 
 
 def _key_names(answer: Any, before: str = "", depth: int = 0) -> Iterator[str]:
-    if not isinstance(answer, Mapping) or depth == _DEPTH_MAX:
+    """Keys of an envelope, not those of its rows."""
+    if not isinstance(answer, Mapping) or _is_row(answer) or depth == _DEPTH_MAX:
         return
     for key, value in answer.items():
         yield f"{before}{key}"

@@ -30,10 +30,12 @@ REFUSALS = (InvalidCall, Conflict, NoSuchName, AccessDenied, FileTooLarge)
 """Errors that are an answer: the stack was asked and said no."""
 
 _SERVICE_UNAVAILABLE = 503
+_FIRST_FAILURE = 300
 _LOOK_EVERY_S = 0.1
 _TRIES = 4
 _UNREACHABLE_TRIES = 2
 _PAGES_MAX = 100
+_ROWS_ASKED = (2_000, 1_000, 100)  # the first is more than any page is thought to hold
 
 _May = Callable[[OrionFsError, int], bool]
 
@@ -61,6 +63,7 @@ class Desk:
         self._calls = calls
         self.pace = pace
         self.has_ranges = calls.ranged
+        self.rows_asked = _ROWS_ASKED[0]
         self.lag_s = 0.0
         self.changes = 0
         self.busy = 0
@@ -79,6 +82,18 @@ class Desk:
     def ls(self, path: str, query: Mapping[str, Any] | None = None) -> Listing:
         """One listing."""
         return listing_of(self.ask("ls_path", path, query))
+
+    def ls_most(self, path: str, offset: int = 0) -> Listing:
+        """As much of a folder as one answer holds; a stack that refuses large pages is asked for less."""
+        before = self.rows_asked
+        for rows in (before, *(fewer for fewer in _ROWS_ASKED if fewer < before)):
+            self.rows_asked = rows
+            try:
+                return self.ls(path, {"limit": rows, "offset": offset} if offset else {"limit": rows})
+            except InvalidCall as error:
+                refusal = error
+        self.rows_asked = before  # it was not for the number
+        raise refusal
 
     def ls_whole(self, path: str) -> list[Listing]:
         """All pages of a small folder."""
@@ -157,6 +172,8 @@ class Desk:
 
 
 def _may_be_asked_again(error: OrionFsError, attempt: int) -> bool:
+    if error.status is not None and error.status < _FIRST_FAILURE:
+        return False  # an answer that this session can't read: it comes again
     return attempt <= (_UNREACHABLE_TRIES if isinstance(error, Unreachable) else _TRIES)
 
 

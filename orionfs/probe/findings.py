@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from orionfs.models import Kind
 from orionfs.probe.answers import (
-    STAT_PROMISED,
     Listing,
     Row,
+    has_details,
     has_tags,
     has_time,
     id_of,
@@ -148,7 +148,7 @@ def list_tags(seen: Evidence) -> Finding:
 
 def stat_details(seen: Evidence) -> Finding:
     """Whether stat tells more than it promises."""
-    answers = ["yes" if row.keys() - STAT_PROMISED else "no" for row in seen.stats]
+    answers = ["yes" if has_details(row) else "no" for row in seen.stats]
     return _some("stat_details", answers, "answer", "unknown (nothing could be asked for)")
 
 

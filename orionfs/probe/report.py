@@ -12,18 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from orionfs.models import Kind
-from orionfs.probe.answers import (
-    ID_KEYS,
-    LITERAL_KEYS,
-    NAME_KEYS,
-    SIZE_KEYS,
-    SPELLINGS,
-    TAG_KEYS,
-    TIME_KEYS,
-    TOTAL_KEYS,
-    Row,
-    kind_of,
-)
+from orionfs.probe.answers import KNOWN_KEYS, Row, kind_of, plain_key
 from orionfs.probe.findings import Evidence, Finding
 
 FORMAT = 1
@@ -31,12 +20,12 @@ REPLACED = "(data)"
 
 _KEY = re.compile(r"[A-Za-z_]{1,40}")
 _KEYS_MAX = 60
-# Names of keys, whatever else is called so too.
-_VOCABULARY = frozenset(
-    {*ID_KEYS, *NAME_KEYS, *SIZE_KEYS, *TIME_KEYS, *TAG_KEYS, *LITERAL_KEYS, *TOTAL_KEYS}
-    | {"path", "results", "items", "data", "contents", "objects", "resources", "next", "previous"}
+# Names of keys, whatever else is called so too; in the form of `plain_key`.
+_VOCABULARY = KNOWN_KEYS | frozenset(
+    {"results", "items", "data", "contents", "objects", "resources", "next", "previous", "hasmore"}
     | {"files", "datasets", "collections", "folders", "description", "state", "deleted", "metadata"}
-).union(*SPELLINGS.values())
+    | {"owner", "ownerid", "project", "projectid"}
+)
 
 
 def report_of(findings: Sequence[Finding], seen: Evidence, version: str) -> dict[str, Any]:
@@ -83,7 +72,7 @@ def _names(keys: Iterable[str], data: Iterable[str]) -> list[str]:
 
 def _clean(key: str, data: Iterable[str]) -> str:
     """A key that is a name of a key, for all that can be known."""
-    is_good = _KEY.fullmatch(key) is not None and (key in _VOCABULARY or key not in data)
+    is_good = _KEY.fullmatch(key) is not None and (plain_key(key) in _VOCABULARY or key not in data)
     return key if is_good else REPLACED
 
 

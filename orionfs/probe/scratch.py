@@ -7,15 +7,15 @@ at any time what is still there, or may be.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from orionfs.errors import NoSuchName, OrionFsError, Unreachable
+from orionfs.errors import AccessDenied, NoSuchName, OrionFsError, RemoteFailure, Unreachable
 from orionfs.models import MARK_PREFIX, Kind
 from orionfs.probe.answers import Listing, id_of, kind_of, name_of
 from orionfs.probe.asking import Desk
@@ -76,6 +76,13 @@ class Scratch:
             self._folders += batch
             self._desk.change("create_paths", list(batch))
 
+    def is_there(self) -> bool:
+        """Whether the scratch folder is seen. Raises OrionFsError."""
+        row = self._desk.stat(self.path)
+        if row is not None:
+            self._id = id_of(row)
+        return row is not None
+
     def expect(self, path: str) -> None:
         """A folder may come to be there."""
         self._folders.append(path)
@@ -90,6 +97,8 @@ class Scratch:
             file.write_bytes(content)
             attributes = self._desk.change("upload", made.mark, os.fspath(file))
         made.id = id_of(attributes)
+        if made.id is None:
+            raise RemoteFailure("the answer to an upload tells no id")
         made.state = str(attributes.get("state") or "")
         return made
 
@@ -107,7 +116,8 @@ class Scratch:
             for upload in self._uploads:
                 if not upload.is_gone:
                     self._discard(upload)
-            self._remove_folders(ends_at)
+            with contextlib.suppress(AccessDenied):  # it can be transient, so there is another round
+                self._remove_folders(ends_at)
             if not self.left() or self._desk.now() > ends_at:
                 return
 
@@ -160,10 +170,13 @@ class Scratch:
         self._sweep(self.path, ends_at)
 
     def _remove(self, paths: Sequence[str]) -> None:
-        """Remove folders, all at once if the stack lets us, else in halves: what is gone is no error."""
+        """Remove folders, all at once if the stack lets us, else in halves: what is gone is no error.
+
+        Raises AccessDenied, Unreachable.
+        """
         try:
             self._desk.change("remove_paths", list(paths))
-        except Unreachable:
+        except (Unreachable, AccessDenied):
             raise
         except OrionFsError:
             self._remove_halves(paths)
@@ -176,17 +189,11 @@ class Scratch:
 
     def _is_gone(self) -> bool:
         try:
-            return self._desk.look(lambda: self._stat() is None)
+            return self._desk.look(lambda: not self.is_there())
         except Unreachable:
             raise
         except OrionFsError:
             return False
-
-    def _stat(self) -> Any:
-        row = self._desk.stat(self.path)
-        if row is not None:
-            self._id = id_of(row)
-        return row
 
     def _sweep(self, path: str, ends_at: float) -> None:
         """Remove a folder by what is listed in it: for what nobody has written down."""
@@ -196,6 +203,8 @@ class Scratch:
                     if self._desk.now() > ends_at:
                         return
                     self._sweep_row(path, kind_of(row), name_of(row), id_of(row), ends_at)
+        except (Unreachable, AccessDenied):
+            raise
         except OrionFsError:
             return
         self._remove([path])

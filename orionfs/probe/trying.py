@@ -20,7 +20,7 @@ from orionfs.probe.asking import REFUSALS, Desk
 from orionfs.probe.findings import OUT_OF_TIME, Evidence, Finding, Value
 from orionfs.probe.ranging import compare_ranges
 from orionfs.probe.scratch import Scratch, Upload
-from orionfs.probe.walking import ROWS_ASKED, ask_for_more, ask_for_pages
+from orionfs.probe.walking import ask_for_more, ask_for_pages
 
 _CONTENT_BYTES = 48
 _RANGED_BYTES = 20_000
@@ -91,9 +91,7 @@ class Trial:
     def open(self) -> None:
         """Make the scratch folder and wait until it is seen. Raises OrionFsError."""
         self._scratch.make(self._scratch.path)
-        is_seen = self._desk.look(
-            lambda: self._desk.stat(self._scratch.path) is not None, self._desk.pace.lag_max_s
-        )
+        is_seen = self._desk.look(self._scratch.is_there, self._desk.pace.lag_max_s)
         why = "the longest that a change took to be seen" if is_seen else _NEVER_SEEN
         self._note("read_lag_s", 0.0 if is_seen else None, why)
 
@@ -155,6 +153,8 @@ class Trial:
     # Files
 
     def _try_upload(self) -> None:
+        # The first of the two is ready when the second one is, without anybody having asked for it.
+        self._rival = self._scratch.upload("rival", secrets.token_bytes(_CONTENT_BYTES))
         size = _RANGED_BYTES if self._with_ranges else _CONTENT_BYTES
         self._file = self._scratch.upload("file", secrets.token_bytes(size))
         is_ready = self._is_readable(self._file)
@@ -254,10 +254,8 @@ class Trial:
         return self._note("empty_files", "accepted" if made.id is not None else None, _TRIED)
 
     def _try_equal_names(self) -> None:
-        file = self._placed()
-        if file is None:
+        if self._placed() is None or self._rival is None:
             return self._note_unplaced("duplicate_names")
-        self._rival = self._scratch.upload("rival", secrets.token_bytes(_CONTENT_BYTES))
         try:
             self._place(self._rival, self._file_name)
         except Conflict:
@@ -267,8 +265,10 @@ class Trial:
         return self._note("duplicate_names", "allowed" if are_both else None, why)
 
     def _try_removing_equal_names(self) -> None:
-        if self._value("duplicate_names") != "allowed":
+        if self._value("duplicate_names") == "refused":
             return self._note("remove_equal", None, "does not arise (names are unique here)")
+        if self._value("duplicate_names") is None:
+            return self._note("remove_equal", None, "unknown (no two Files with one name could be had)")
         self._desk.change("remove_paths", [f"{self._scratch.path}/{self._file_name}"])
         self._desk.look(lambda: self._count_of_name() < 2)
         # Whether the other one goes as well shows only after as long as a change may take to show.
@@ -278,11 +278,12 @@ class Trial:
         return self._note("remove_equal", value, _TRIED)
 
     def _try_removed_download(self) -> None:
-        file = self._file
-        if file is None or file.id is None or self._value("upload_ready") is None:
+        rival = self._rival
+        if rival is None or rival.id is None or self._value("upload_ready") is None:
             return self._note("removed_downloads", None, "unknown (no File to remove)")
-        self._scratch.delete(file.id)
-        return self._note("removed_downloads", "yes" if self._is_readable(file) else "no", _TRIED)
+        self._scratch.delete(rival.id)
+        # A session may remember where it got contents once: this File was not asked for before.
+        return self._note("removed_downloads", "yes" if self._is_readable(rival) else "no", _TRIED)
 
     # Pages
 
@@ -310,7 +311,7 @@ class Trial:
         answers: list[Listing] = []
 
         def are_there() -> bool:
-            answers.append(self._desk.ls(path, {"limit": ROWS_ASKED}))
+            answers.append(self._desk.ls_most(path))
             return max(len(answers[-1].rows), answers[-1].total or 0) >= rows
 
         self._desk.look(are_there)

@@ -15,9 +15,6 @@ from orionfs.probe.answers import Listing, Row, has_tags, id_of, kind_of, name_o
 from orionfs.probe.asking import Desk
 from orionfs.probe.findings import Cut, Evidence, Filtered, Paged, name_or_id
 
-ROWS_ASKED = 2_000
-"""More than any page is thought to hold."""
-
 _QUESTIONED_FOLDERS = 2
 _UNCOUNTED_FOLDERS = 3
 _QUESTIONED_FILES = 3
@@ -79,22 +76,20 @@ def ask_for_pages(desk: Desk, seen: Evidence, path: str, name: str) -> None:
 
 def ask_for_more(desk: Desk, seen: Evidence, path: str, listing: Listing) -> None:
     """Whether a folder holds more than a listing gave of it, which was then cut. Raises OrionFsError."""
-    if 0 < len(listing.rows) < ROWS_ASKED:
-        more = desk.ls(path, {"limit": ROWS_ASKED, "offset": len(listing.rows)})
+    if 0 < len(listing.rows) < desk.rows_asked:
+        more = desk.ls_most(path, len(listing.rows))
         known = {name_or_id(row) for row in listing.rows}
         if any(name_or_id(row) not in known for row in more.rows):
-            seen.cuts.append(Cut(len(listing.rows), ROWS_ASKED))
+            seen.cuts.append(Cut(len(listing.rows), desk.rows_asked))
 
 
 def _list(desk: Desk, path: str) -> Listing | None:
-    for query in ({"limit": ROWS_ASKED}, None):
-        try:
-            return desk.ls(path, query)
-        except TimedOut:
-            raise
-        except OrionFsError:
-            continue
-    return None
+    try:
+        return desk.ls_most(path)
+    except TimedOut:
+        raise
+    except OrionFsError:
+        return None
 
 
 def _stat(desk: Desk, seen: Evidence, path: str) -> None:
