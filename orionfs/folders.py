@@ -52,7 +52,7 @@ class Folders:
                 there = await self._remote.stat(path)
                 if there is not None and conflict.is_repeated and await self._is_empty_folder(there, path):
                     return
-                if there is not None:
+                if there is not None and not self._beliefs.is_just_removed(parent, name):
                     self._beliefs.learn(parent, name, there)
                     raise NameExists(path) from conflict
                 if pause_s is None:

@@ -22,9 +22,7 @@ Row = dict[str, str]
 
 def choices() -> Mapping[str, Sequence[str]]:
     """Switch -> values, of every switch that is covered."""
-    words = {
-        entry.name: entry.metadata["choices"] for entry in fields(Switches) if "choices" in entry.metadata
-    }
+    words = {e.name: e.metadata["choices"] for e in fields(Switches) if "choices" in e.metadata}
     return {**{name: values for name, values in words.items() if name not in _NOT_COVERED}, **_NUMBERS}
 
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,14 +109,8 @@ def tag(mine: Path, row: Row) -> None:
     assert os.listxattr(path) == ["user.orion.tags"]
     os.removexattr(path, "user.orion.tag.lead 1")
     assert os.listxattr(path) == os.listxattr(folder) == []
-    with (
-        pytest.raises(OSError, match=".")
-        if row["folder_ids"] == "no"
-        else contextlib.nullcontext() as refused
-    ):
-        os.setxattr(folder, "user.orion.tag.x", b"")
-    if refused is not None:
-        assert refused.value.errno == errno.ENOTSUP
+    tagging = partial(os.setxattr, folder, "user.orion.tag.x", b"")
+    assert errno_of(tagging) == (errno.ENOTSUP if row["folder_ids"] == "no" else 0)
 
 
 def keep_open(mine: Path) -> None:
@@ -132,18 +127,9 @@ def make_what_is_refused(mine: Path, row: Row) -> None:
     """Errors say what is the case."""
     with pytest.raises(FileExistsError):
         (mine / "made").mkdir()
-    with pytest.raises(OSError, match=".") as not_empty:
-        (mine / "made").rmdir()
-    assert not_empty.value.errno == errno.ENOTEMPTY
+    assert errno_of((mine / "made").rmdir) == errno.ENOTEMPTY
     empty = os.open(mine / "empty", os.O_WRONLY | os.O_CREAT)
-    with (
-        pytest.raises(OSError, match=".")
-        if row["empty_files"] == "refused"
-        else contextlib.nullcontext() as refused
-    ):
-        os.close(empty)
-    if refused is not None:
-        assert refused.value.errno == errno.EINVAL
+    assert errno_of(partial(os.close, empty)) == (errno.EINVAL if row["empty_files"] == "refused" else 0)
     assert (mine / "empty").read_bytes() == b""
     (mine / "empty").unlink()
 
@@ -174,6 +160,15 @@ def look_afresh(stand: Stand, row: Row, kept: dict[str, bytes]) -> None:
     assert (stand.mine / "in" / "one.txt").stat().st_size == len(kept["in/one.txt"])
     # Written on this machine: the time of that is kept here, whatever Orion tells.
     assert (stand.mine / "in" / "one.txt").stat().st_mtime > 10**9
+
+
+def errno_of(call: Callable[[], object]) -> int:
+    """The errno that a call fails with, 0 if it does not."""
+    try:
+        call()
+    except OSError as error:
+        return error.errno or -1
+    return 0
 
 
 def write_tree(top: Path, contents: dict[str, bytes]) -> None:
