@@ -37,11 +37,11 @@ _SPELLINGS: tuple[Callable[[list[str]], str], ...] = (
     lambda words: "".join(word.title() for word in words),
 )
 _LITERALS: tuple[Callable[[str], str], ...] = (
+    # Each keeps apart what the server below may say: its own literals differ by case alone.
     lambda literal: literal,
-    str.upper,
-    str.title,
     lambda literal: f"{literal}s",
     lambda literal: f"orion.{literal}",
+    lambda literal: f"Resource_{literal}",
 )
 _ENVELOPES: tuple[Callable[[list[Row], int | None, bool | None], dict[str, Any]], ...] = (
     lambda rows, total, more: {"count": total, "next": _link(more), "results": rows},
