@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from math import inf
 from pathlib import Path
 
 import trio
@@ -34,7 +35,8 @@ from orionfs.remote import Assignment, Remote
 
 log = logging.getLogger(__name__)
 
-BUSY_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # a 409 can mean "busy" on Orion; how often is a guess
+BUSY_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # a 409 can mean "busy" on Orion; how often is a guess
+_TAKEN_PAUSE_S = 2.0  # what is there before that may be a lagging replica's view of what we took away
 _SEEN_PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # a replica may lag behind a change
 _SAMPLE = b"orionfs finds out how this stack assigns paths\n"
 
@@ -59,19 +61,20 @@ class Assigner:
         await self.prepare()
         can_swap = over is not None and over.key is not None
         is_swap = can_swap and (is_aside or self._remote.facts.duplicate_names == "refused")
+        away = [Assignment(over, place.folder, new_old_mark())] if over is not None and can_swap else []
         pauses = iter(BUSY_PAUSES_S)
         while True:
-            away = [Assignment(over, place.folder, new_old_mark())] if over is not None and is_swap else []
             try:
-                await self._remote.assign(*away, place)
+                await self._remote.assign(*(away if is_swap else []), place)
                 return
             except Conflict as conflict:
                 if can_swap and not is_swap:
                     is_swap = True
                     continue
-                await self._check_is_free(place, over, conflict)
-                pause_s = next(pauses, None)
-                if pause_s is None:
+                pause_s = next(pauses, inf)
+                if pause_s >= _TAKEN_PAUSE_S and await self._is_taken(place, over):
+                    raise NameExists(f"{place.path}: something else has the name on Orion") from conflict
+                if pause_s == inf:
                     raise Busy(f"{place.path}: Orion is busy with it") from conflict
             await trio.sleep(pause_s)
 
@@ -100,11 +103,11 @@ class Assigner:
         facts = self._remote.facts
         return facts.assign_path is not None and Kind.FILE.value in facts.kind_literals
 
-    async def _check_is_free(self, place: Assignment, over: Item | None, conflict: Conflict) -> None:
+    async def _is_taken(self, place: Assignment, over: Item | None) -> bool:
+        """True if Orion shows something else under the name than this mount knows of."""
         there = await self._remote.stat(place.path)
         own = {place.item.key, over.key if over is not None else None}
-        if there is not None and (there.key is None or there.key not in own):
-            raise NameExists(f"{place.path}: the name is taken by something else on Orion") from conflict
+        return there is not None and (there.key is None or there.key not in own)
 
     # The form of an assignment
 

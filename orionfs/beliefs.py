@@ -138,6 +138,11 @@ class Beliefs:
         change = self.changes.find(folder.parent.number, folder.name, when_s)
         return change is not None and change.item is not None
 
+    def is_just_removed(self, parent: Inode, name: str) -> bool:
+        """True for a name that was taken away here so recently that a replica may still show it."""
+        change = self.changes.find(parent.number, name, self._clock())
+        return change is not None and change.item is None
+
     def learn(self, parent: Inode, name: str, item: Item | None) -> None:
         """Somebody else's question told what is under a name just now."""
         self._cache.put_single(parent.number, name, Single(item, self._clock()))

@@ -52,7 +52,7 @@ class Folders:
                 there = await self._remote.stat(path)
                 if there is not None and conflict.is_repeated and await self._is_empty_folder(there, path):
                     return
-                if there is not None:
+                if there is not None and not self._beliefs.is_just_removed(parent, name):
                     self._beliefs.learn(parent, name, there)
                     raise NameExists(path) from conflict
                 if pause_s is None:
@@ -93,11 +93,17 @@ class Folders:
                 return
             except Conflict as conflict:
                 self._beliefs.doubt(folder)
-                if (await self._remote.list_folder(path)).items:
+                if await self._is_filled(folder, path):
                     raise DirectoryNotEmpty(folder.local_path()) from conflict
                 if pause_s is None:
                     raise Busy(f"{path}: Orion is busy with it") from conflict
             await trio.sleep(pause_s)
+
+    async def _is_filled(self, folder: Inode, path: str) -> bool:
+        """True if there is more than a lagging replica may still show."""
+        if path == folder.orion_path():
+            return bool(await self._beliefs.list_now(folder))
+        return bool((await self._remote.list_folder(path)).items)
 
     async def _place_aside(self, folder: Inode) -> Assignment | None:
         """Where a folder is to go before its path is removed, if an item beside it may go along."""

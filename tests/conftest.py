@@ -13,6 +13,7 @@ import functools
 import inspect
 import logging
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ import trio
 import trio.testing
 
 from orionfs.mountinfo import ORIONFS_TYPE, read_mountinfo
+from tests.documented.shapes import SEED_VARIABLE
 
 XDG_FOLDERS = {
     "XDG_CONFIG_HOME": "config",
@@ -46,10 +48,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Listen to the log from here on, so that fixtures and background threads are heard too."""
+    """Listen to the log from here on, so that fixtures and background threads are heard too.
+
+    The workers of a run inherit its seed of the documented session's shapes.
+    """
+    os.environ.setdefault(SEED_VARIABLE, str(random.SystemRandom().randrange(10**6)))
     handler = _Collector()
     config.stash[_COLLECTOR] = handler
     logging.getLogger().addHandler(handler)
+
+
+def pytest_report_header() -> str:
+    """Say what was drawn, so that it can be drawn again."""
+    return f"{SEED_VARIABLE}={os.environ[SEED_VARIABLE]}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

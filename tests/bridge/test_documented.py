@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orionfs.bridge import CallFailed, Calls, InProcess
+from orionfs.shapes import read_item, read_page
 from tests.bridge.conftest import MakePool
 from tests.client.embedded import Embedded
 from tests.documented import types
@@ -37,9 +38,10 @@ def work_through(calls: Any, tmp_path: Path, name: str) -> None:
     (tmp_path / "up").write_bytes(contents)
     made = calls.upload(f".mark-{name}", str(tmp_path / "up"))
     assert (made["size"], made["state"]) == (10_000, "ready")
-    calls.assign_paths([{"resource_type": "file", "id": made["id"], "path": folder, "name": "a"}])
-    assert calls.stat_path(f"{folder}/a")["id"] == made["id"]
-    assert [row["name"] for row in calls.ls_path(folder, {"limit": 10})["results"]] == ["a"]
+    literal = read_item(calls.stat_path(f"{home}/.mark-{name}")).literal
+    calls.assign_paths([{"resource_type": literal, "id": made["id"], "path": folder, "name": "a"}])
+    assert read_item(calls.stat_path(f"{folder}/a")).id == made["id"]
+    assert [row.name for row in read_page(calls.ls_path(folder, {"limit": 10})).rows] == ["a"]
     assert calls.get("file", made["id"])["path"] == f"{folder}/a"
     assert made["id"] in [each["id"] for each in calls.find("file", {"name": "a"})]
     calls.tag("file", made["id"], ["x y", "z"])

@@ -47,7 +47,7 @@ class Hosted:
 
     def documented(self) -> Profile:
         """A session that offers the documented calls only, in workers."""
-        factory = "tests.documented.session:make_session"
+        factory = "tests.documented.session:make_plain_session"
         return Profile("hosted", self.url, Token(self.token), None, factory, sys.executable)
 
     def paths_asked(self) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from orionfs.client import OrionSession, get_profile_config, get_session
 from tests.documented import types
+from tests.documented.shapes import Shapes, shapes_of_run
 from tests.documented.strict import check_call, refuse, signature
 
 DOCUMENTED = {
@@ -38,8 +39,10 @@ _WRAPPED = {"get_user_profile": types.UserProfile, "get_current_project": types.
 class StrictSession:
     """Our own session, cut down to what is documented. It is not documented to be safe for threads."""
 
-    def __init__(self, inner: OrionSession) -> None:
+    def __init__(self, inner: OrionSession, shapes: Shapes | None = None) -> None:
+        """`shapes`: what answers and literals look like, None: as the server has them."""
         self._inner = inner
+        self._shapes = shapes
         self._busy = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
@@ -51,8 +54,15 @@ class StrictSession:
         check_call(name, DOCUMENTED[name], args, kwargs)
         inner_args = [_inner(arg) for arg in args]
         inner_kwargs = {key: _inner(value) for key, value in kwargs.items()}
+        if name == "assign_paths" and self._shapes is not None:
+            inner_args = [self._shapes.assignment(each) for each in inner_args]
         with self._one_thread(name):
             answer = getattr(self._inner, name)(*inner_args, **inner_kwargs)
+        if name == "ls_path" and self._shapes is not None:
+            bound = DOCUMENTED[name].bind(*args, **kwargs).arguments
+            return self._shapes.listing(answer, bound.get("query_params") or {})
+        if name == "stat_path" and self._shapes is not None:
+            return self._shapes.row(answer)
         if name in ("refresh_resource", "update_resource"):
             args[0]._show()
         if name == "list_resources":
@@ -77,7 +87,16 @@ def _inner(value: Any) -> Any:
 
 
 def make_session() -> StrictSession:
-    """The factory: server and token from ORIONFS_URL and ORIONFS_TOKEN."""
+    """The factory: server and token from ORIONFS_URL and ORIONFS_TOKEN, shapes of this run."""
     print("a session may print what it likes")
+    return StrictSession(_own_session(), shapes_of_run())
+
+
+def make_plain_session() -> StrictSession:
+    """A factory for tests that look at answers as the server gives them."""
+    return StrictSession(_own_session())
+
+
+def _own_session() -> OrionSession:
     requests_session = get_session({502: 1, 503: 1}, request_timeout=60, retry_timeout=120)
-    return StrictSession(OrionSession(config=get_profile_config(), requests_session=requests_session))
+    return OrionSession(config=get_profile_config(), requests_session=requests_session)

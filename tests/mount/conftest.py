@@ -193,12 +193,13 @@ def make_stand(
         server: Server | None = None,
         options: Sequence[str] = (),
         is_mounted: bool = True,
+        is_probed: bool = True,
         **switches: str,
     ) -> Stand:
         if server is None:
             server = Server(tmp_path_factory.mktemp("server"), switches)
             servers.append(server)
-        stand = Stand(tmp_path_factory.mktemp("stand"), server, client, options)
+        stand = Stand(tmp_path_factory.mktemp("stand"), server, client, options, is_probed=is_probed)
         stands.append(stand)
         if is_mounted:
             stand.mount()

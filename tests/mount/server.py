@@ -14,11 +14,13 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import parse_qsl
 
+from orionfs.server import dialect
+from orionfs.server.switches import parse_switches
 from tests.cli.processes import wait_for
 from tests.server.process import HOME, TEAM, Api
 
@@ -95,6 +97,23 @@ class Server:
         self.url = ""
         self.start()
         self.direct = Direct(self.url, self.token)
+
+    @property
+    def habits(self) -> dict[str, Any]:
+        """Its switches, as a probe tells them."""
+        switches = parse_switches(self._switches)
+        return {entry.name: getattr(switches, entry.name) for entry in fields(switches)}
+
+    def literal_of(self, kind: str) -> str:
+        """How rows spell a kind."""
+        row: dict[str, Any] = dialect.row_answer({"resource_type": kind}, parse_switches(self._switches))
+        return str(row["resource_type"])
+
+    def start_with(self, **switches: str) -> None:
+        """Listen again, on the same data and port, as an Orion of other habits."""
+        self.stop()
+        self._switches = switches
+        self.start()
 
     @property
     def token(self) -> str:

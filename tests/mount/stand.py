@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from orionfs.config import control_path
+from orionfs.facts import facts_of, save_facts
 from orionfs.mountinfo import mount_at, read_mountinfo
 from tests.cli.processes import wait_for
+from tests.documented.shapes import PLAIN, SEED_VARIABLE, shapes_of_run
 from tests.mount.server import REPOSITORY, Direct, Row, Server
 
 COMMAND_TIMEOUT_S = 100
@@ -69,8 +71,15 @@ class Stand:
     """A mount of one account on a server; made unmounted."""
 
     def __init__(
-        self, folder: Path, server: Server, client: Client = Client.OWN, options: Sequence[str] = ()
+        self,
+        folder: Path,
+        server: Server,
+        client: Client = Client.OWN,
+        options: Sequence[str] = (),
+        *,
+        is_probed: bool = True,
     ) -> None:
+        """`is_probed`: the mount knows what a probe would have kept of this server."""
         self.folder = folder
         self.server = server
         self.client = client
@@ -87,6 +96,8 @@ class Stand:
         for each in ("", *_FOLDERS.values()):
             (self.home / each).mkdir(mode=0o700)
         self.write_profile(server.url, server.token)
+        if is_probed:
+            self.write_facts()
 
     def write_profile(self, url: str, token: str, name: str = "default") -> None:
         """A config with this profile alone."""
@@ -96,6 +107,23 @@ class Stand:
         lines = [f"[profile.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
         config.touch(mode=0o600)
         config.write_text("\n".join([*lines, ""]))
+
+    def write_facts(self) -> None:
+        """Keep what the server does under both names that it may have: its own word, its address."""
+        facts = facts_of({**self.server.habits, "kind_literals": self._literals()})
+        documented = f"{self.client.value} {self.server.url}"
+        for stack in (self.server.direct.api.get("/api/v1/orionfs").json()["instance"], documented):
+            save_facts(self.home / "state" / "orionfs", stack, facts)
+
+    def _literals(self) -> dict[str, str]:
+        """Kind -> literal, as the rows that the mount gets say it."""
+        literals = {
+            kind: self.server.literal_of(kind) for kind in ("file", "dataset", "collection", "folder")
+        }
+        shapes = shapes_of_run() if self.client is Client.DOCUMENTED else None
+        if shapes is None:
+            return literals
+        return {kind: shapes.row({"resource_type": lit})["resource_type"] for kind, lit in literals.items()}
 
     @property
     def direct(self) -> Direct:
@@ -166,7 +194,7 @@ class Stand:
         if self.is_mounted:
             assert self.run("umount", self.point).returncode == 0
         for path in (self.home / "state" / "orionfs").iterdir():
-            if path.name != "log":
+            if path.name not in ("log", "stacks"):
                 shutil.rmtree(path)
 
     def close(self) -> None:
@@ -247,6 +275,7 @@ def _environment(home: Path) -> dict[str, str]:
         **folders,
         "HOME": str(home),
         "PYTHONPATH": str(REPOSITORY),
+        SEED_VARIABLE: os.environ.get(SEED_VARIABLE, PLAIN),
         # They are lines of the log then, and the log is looked at.
         "PYTHONWARNINGS": "default",
     }

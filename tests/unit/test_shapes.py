@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,6 +96,107 @@ def test_any_json_is_read_or_a_failure_of_orion(answer: Any) -> None:
             read(answer)
         except RemoteFailure as error:
             assert str(error)
+
+
+@pytest.mark.parametrize("more", [None, "", 0, False])
+def test_envelope_that_names_no_next_page_is_the_last(more: object) -> None:
+    assert read_page({"results": [ROW], "next": more}).has_more is False
+
+
+@pytest.mark.parametrize("more", ["https://orion/next", 2, True])
+def test_envelope_that_names_a_next_page_is_not_the_last(more: object) -> None:
+    assert read_page({"results": [ROW], "next": more}).has_more is True
+    assert read_page({"data": {"items": [ROW]}, "hasMore": more}).has_more is True
+
+
+def test_envelope_that_says_nothing_of_a_next_page_leaves_it_open() -> None:
+    assert read_page({"results": [ROW]}).has_more is None
+    assert read_page([ROW]).has_more is None
+
+
+def test_rows_by_type_have_the_type_of_their_list_and_no_literal() -> None:
+    page = read_page({"files": [{"id": 1, "name": "a"}], "ShardCollections": [], "folders": [{"name": "b"}]})
+    assert [(item.kind, item.name, item.literal) for item in page.rows] == [
+        (Kind.FILE, "a", ""),
+        (Kind.FOLDER, "b", ""),
+    ]
+
+
+def test_rows_by_id_have_the_id_of_their_place_unless_they_say_their_own() -> None:
+    page = read_page({"results": {"7": {"name": "a"}, "8": {"name": "b", "ID": 9}}, "count": 2})
+    assert ([item.id for item in page.rows], page.total) == ([7, 9], 2)
+
+
+def test_no_rows_by_id_are_an_empty_folder_only_where_a_total_says_so() -> None:
+    assert read_page({"results": {}, "count": 0}).rows == ()
+    with pytest.raises(RemoteFailure):
+        read_page({"results": {}, "count": 1})
+
+
+def test_row_in_an_envelope_of_its_own_is_read() -> None:
+    assert read_item({"data": {"resource_type": "file", "ID": 5, "path": "/x/a"}}).id == 5
+
+
+# Shapes at random: a listing means the same in all of them.
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8)
+listed = st.lists(
+    st.builds(
+        Item,
+        kind=st.sampled_from([Kind.FILE, Kind.DATASET, Kind.COLLECTION, Kind.FOLDER]),
+        id=st.integers(1, 2**63),
+        name=texts,
+        size=st.none() | st.integers(0, 2**50),
+        created_ns=st.just(0) | st.integers(0, 2**31).map(lambda seconds: seconds * 10**9),
+        owner=st.none() | st.integers(0, 2**31),
+    ),
+    max_size=5,
+    unique_by=lambda item: item.id,
+)
+SPELLINGS = [
+    "_".join,
+    "-".join,
+    " ".join,
+    lambda words: "_".join(words).upper(),
+    lambda words: words[0] + "".join(word.title() for word in words[1:]),
+    lambda words: "".join(word.title() for word in words),
+]
+WORDS = {
+    "id": ["id", "resource id", "pk"],
+    "name": ["name", "display name"],
+    "size": ["size", "size bytes"],
+    "created": ["created", "created at", "date created"],
+    "owner": ["owner", "owner id"],
+}
+LITERALS = [str, str.upper, str.title, lambda word: f"{word}s", lambda word: f"Orion{word.title()}Resource"]
+ENVELOPES = [
+    lambda rows, by_id: rows,
+    lambda rows, by_id: {"results": rows, "count": len(rows), "next": None},
+    lambda rows, by_id: {"data": {"contents": rows, "totalCount": len(rows)}},
+    lambda rows, by_id: {"Response": {"Data": {"Items": rows}}},
+    lambda rows, by_id: {"results": by_id, "total": len(rows)},
+    lambda rows, by_id: {"meta": {"page": 1}, "objects": rows},
+]
+
+
+@given(listed, st.data())
+def test_listing_means_the_same_in_every_shape(items: list[Item], data: st.DataObject) -> None:
+    spell = data.draw(st.sampled_from(SPELLINGS))
+    words = {key: spell(data.draw(st.sampled_from(found)).split()) for key, found in WORDS.items()}
+    say = data.draw(st.sampled_from(LITERALS))
+    are_texts = data.draw(st.booleans())
+    rows = []
+    for item in items:
+        told = {"id": str(item.id) if are_texts else item.id, "name": item.name, "size": item.size}
+        told["created"] = datetime.fromtimestamp(item.created_ns // 10**9, UTC).isoformat()
+        told["owner"] = {"id": item.owner, "username": "x"} if are_texts and item.owner else item.owner
+        shaped = {words[key]: value for key, value in told.items() if value is not None}
+        rows.append({**shaped, "resource_type": say(item.kind.value)})
+    by_id = {str(item.id): row for item, row in zip(items, rows, strict=True)}
+    page = read_page(data.draw(st.sampled_from(ENVELOPES))(rows, by_id))
+    assert [replace(row, literal="") for row in page.rows] == items
+    assert [row.literal for row in page.rows] == [say(item.kind.value) for item in items]
+    assert page.total in (None, len(items))
 
 
 # -- rows ----------------------------------------------------------------------------------------
@@ -219,6 +321,16 @@ def test_time_is_read_with_and_without_a_zone(text: str) -> None:
 )
 def test_time_that_can_not_be_read_is_the_epoch(garbage: object) -> None:
     assert read_time_ns(garbage) == 0
+
+
+@pytest.mark.parametrize("number", [1787393472.5, 1787393472500])
+def test_time_in_seconds_or_milliseconds_is_read(number: float) -> None:
+    assert read_time_ns(number) == 1787393472 * 10**9 + 500_000_000
+
+
+@pytest.mark.parametrize("number", [True, -1, 0, 99_999_999, float("nan"), float("inf"), 10**30])
+def test_number_that_is_no_time_is_the_epoch(number: float) -> None:
+    assert read_time_ns(number) == 0
 
 
 def test_time_before_the_epoch_is_negative() -> None:
