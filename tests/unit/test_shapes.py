@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -168,8 +169,14 @@ WORDS = {
     "created": ["created", "created at", "date created"],
     "owner": ["owner", "owner id"],
 }
-LITERALS = [str, str.upper, str.title, lambda word: f"{word}s", lambda word: f"Orion{word.title()}Resource"]
-ENVELOPES = [
+LITERALS: list[Callable[[str], str]] = [
+    str,
+    str.upper,
+    str.title,
+    lambda word: f"{word}s",
+    lambda word: f"Orion{word.title()}Resource",
+]
+ENVELOPES: list[Callable[[list[Any], dict[str, Any]], Any]] = [
     lambda rows, by_id: rows,
     lambda rows, by_id: {"results": rows, "count": len(rows), "next": None},
     lambda rows, by_id: {"data": {"contents": rows, "totalCount": len(rows)}},
@@ -187,7 +194,11 @@ def test_listing_means_the_same_in_every_shape(items: list[Item], data: st.DataO
     are_texts = data.draw(st.booleans())
     rows = []
     for item in items:
-        told = {"id": str(item.id) if are_texts else item.id, "name": item.name, "size": item.size}
+        told: dict[str, object] = {
+            "id": str(item.id) if are_texts else item.id,
+            "name": item.name,
+            "size": item.size,
+        }
         told["created"] = datetime.fromtimestamp(item.created_ns // 10**9, UTC).isoformat()
         told["owner"] = {"id": item.owner, "username": "x"} if are_texts and item.owner else item.owner
         shaped = {words[key]: value for key, value in told.items() if value is not None}
