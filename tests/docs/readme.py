@@ -53,6 +53,11 @@ def chapter(word: str) -> str:
     return found
 
 
+def all_blocks() -> list[Block]:
+    """All fenced blocks, in order."""
+    return list(_blocks())
+
+
 def blocks(language: str) -> list[Block]:
     """All fenced blocks of a language, in order."""
     return [block for block in _blocks() if block.language == language]

@@ -17,6 +17,7 @@ import click
 import pytest
 
 from orionfs.cli.main import cli
+from orionfs.client import wire, wire_file
 from orionfs.config import KNOWN_OPTIONS, MountConfig
 from orionfs.errors import ExitStatus
 from orionfs.failures import _BY_STATUS
@@ -199,7 +200,7 @@ def config_file(monkeypatch, tmp_path) -> Path:
 
 def test_profiles_can_be_read(config_file) -> None:
     examples = [block.text for block in readme.blocks("toml") if "[profile." in block.text]
-    assert len(examples) == 2
+    assert len(examples) == 1
     for example in examples:
         config_file.write_text(example)
         names = tomllib.loads(example)["profile"]
@@ -368,13 +369,27 @@ def as_here(line: str, server: Server, folder: Path) -> str:
 # -- the library ---------------------------------------------------------------------------------
 
 
-def test_library_example_prints_what_the_readme_says(server) -> None:
-    (example,) = (block.text for block in readme.blocks("python") if "orionfs.client" in block.text)
-    (printed,) = (block.text for block in readme.blocks("text") if "gone" in block.text)
+@pytest.fixture(scope="module")
+def sample_server(tmp_path_factory) -> Iterator[Server]:
+    """A server with the demo's data."""
+    server = Server(tmp_path_factory.mktemp("sample"), has_sample=True)
+    yield server
+    server.close()
+
+
+def library_examples() -> list[tuple[str, str]]:
+    """Programs of the library's chapter, and what the block behind each says it prints."""
+    found = [block for block in readme.all_blocks() if block.chapter == "Use it as a library"]
+    assert [block.language for block in found] == ["python", "text"] * (len(found) // 2)
+    return [(found[at].text, found[at + 1].text) for at in range(0, len(found), 2)]
+
+
+@pytest.mark.parametrize(("example", "printed"), library_examples())
+def test_library_example_prints_what_the_readme_says(sample_server, example, printed) -> None:
     environment = {
         **os.environ,
-        "ORIONFS_URL": server.url,
-        "ORIONFS_TOKEN": server.token,
+        "ORIONFS_URL": sample_server.url,
+        "ORIONFS_TOKEN": sample_server.token,
         "PYTHONPATH": str(REPOSITORY),
     }
     done = subprocess.run(
@@ -387,3 +402,16 @@ def test_library_example_prints_what_the_readme_says(server) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == printed + "\n"
+
+
+def test_own_table_of_routes_is_written_as_the_readme_says(tmp_path) -> None:
+    (line,) = re.findall(r"^python3 -c '(.*)' > site.toml$", readme.text(), re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, "-c", line],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (tmp_path / "site.toml").write_text(done.stdout)
+    assert wire_file.load_wire(tmp_path / "site.toml") == wire.DIALECT

@@ -85,12 +85,18 @@ class Server:
     """`orionfs serve` in a folder of its own; it ends with the process that started it."""
 
     def __init__(
-        self, folder: Path, switches: Mapping[str, str] | None = None, import_dir: Path | None = None
+        self,
+        folder: Path,
+        switches: Mapping[str, str] | None = None,
+        import_dir: Path | None = None,
+        *,
+        has_sample: bool = False,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self._switches = dict(switches or {})
         self._import_dir = import_dir
+        self._has_sample = has_sample
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
         self._errors: TextIO | None = None
@@ -148,6 +154,8 @@ class Server:
         command += [str(part) for option in options.items() for part in option]
         for switch in self._switches.items():
             command += ["--set", "=".join(switch)]
+        if self._has_sample:
+            command.append("--sample")
         if self._import_dir is not None and not self.data.exists():
             command += ["--import", str(self._import_dir)]
         return command
