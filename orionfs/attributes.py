@@ -19,6 +19,7 @@ from orionfs.errors import (
     TooLong,
 )
 from orionfs.inodes import Inode
+from orionfs.models import Kind
 from orionfs.namespace import Namespace
 
 _PREFIX = "user.orion."
@@ -108,7 +109,8 @@ class ExtendedAttributes:
             return None  # this stack gives folders none
 
     async def _type(self, inode: Inode) -> str:
-        return inode.item.literal or inode.item.kind.value
+        kind = inode.item.kind  # a stack's own word for what we know would be another one on each stack
+        return inode.item.literal if kind is Kind.OTHER and inode.item.literal else kind.value
 
     async def _path(self, inode: Inode) -> str | None:
         return None if inode.is_virtual else inode.orion_path()

@@ -1,7 +1,8 @@
-"""What the sample data have besides files: datasets, a collection with its shards, workfloes.
+"""What the sample data have besides files: datasets and workfloes.
 
-Made of the sample files, so that the same molecules can be had as files and as records. Used when a
-server starts, before it serves; the contents are written first, then all is recorded in one transaction.
+Made of the sample files, so that the same molecules can be had as files and as records. No collection:
+the demo is mounted, and no mount can open one yet. Used when a server starts, before it serves; the
+contents are written first, then all is recorded in one transaction.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from orionfs.server import datasets, shards, workfloes
+from orionfs.server import datasets, workfloes
 from orionfs.server.datasets import Contents
 from orionfs.server.files import target_of
 from orionfs.server.paths import Caller, check_folder_name, join_path
@@ -24,22 +25,18 @@ from orionfs.server.tree import Place, make_folder, walk
 
 _HOME = ("project", "1", "user", "demo")
 _SCREEN = (*_HOME, "fragment-screen")
-_POSES = (*_HOME, "docking", "poses")
 # Name of the dataset, the file that it is made of, tags.
 _DATASETS = (
     ("library", (*_SCREEN, "library.sdf"), ("library", "fragments")),
     ("hits", (*_SCREEN, "hits.csv"), ("lead",)),
 )
-_COLLECTION = "poses"
-_SHARDS = ("poses-batch-1", "poses-batch-2")
 
 
 @dataclass(frozen=True, slots=True)
 class SampleItems:
-    """Contents on disk that nothing refers to yet: of datasets, and of shards as (key, bytes)."""
+    """Contents of datasets, on disk, that nothing refers to yet."""
 
     datasets: tuple[Contents, ...]
-    shards: tuple[tuple[str, int], ...]
 
 
 def store_items(site: Site) -> SampleItems:
@@ -49,14 +46,7 @@ def store_items(site: Site) -> SampleItems:
     for _, names, _ in _DATASETS:
         records = read_records(io.BytesIO(files[names]), format_of_name(names[-1]))
         made.append(datasets.new_contents(site.blobs, records))
-    filled = []
-    for name in _SHARDS:
-        key, content = site.blobs.new_key(), files[(*_POSES, f"{name}.sdf")]
-        with site.blobs.create(key) as writer:
-            writer.write([content])
-            writer.commit()
-        filled.append((key, len(content)))
-    return SampleItems(tuple(made), tuple(filled))
+    return SampleItems(tuple(made))
 
 
 def record_items(site: Site, connection: Connection, caller: Caller, items: SampleItems) -> None:
@@ -66,14 +56,6 @@ def record_items(site: Site, connection: Connection, caller: Caller, items: Samp
         new = target_of(connection, caller, name, join_path(_SCREEN), None, site.rules)
         row = datasets.insert_dataset(connection, caller, new, contents, datasets.READY, site.rules)
         add_tags(connection, caller, row["resource_type"], row["id"], list(tags), None)
-    body: Json = {"name": _COLLECTION, "folder_path": join_path(_SCREEN), "metadata": {"poses_per_hit": 15}}
-    collection = shards.create_collection(connection, caller, body, site.rules)["id"]
-    for name, (key, size) in zip(_SHARDS, items.shards, strict=True):
-        described = {"name": name, "metadata": {"format": "sdf"}}
-        shard = shards.create_shard(connection, caller, collection, described, site.rules)["id"]
-        shards.fill_shard(connection, caller, collection, shard, key, size)
-        shards.close_shard(connection, caller, collection, shard)
-    shards.set_state(connection, caller, collection, shards.CLOSED)
     for floe in _WORKFLOES:
         workfloes.create(connection, caller, floe, site.rules)
 

@@ -138,7 +138,7 @@ class FakeCalls:
         self.takes_empty_files = True
         self.is_busy_first = False  # the first of equal changes is answered 409, and not done
         self.ready_after_s = 0.0  # a version that was uploaded is downloaded only then
-        self.literals = {kind: kind for kind in ("file", "dataset", "collection", "folder")}
+        self.literals = {kind: kind for kind in ("file", "dataset", "collection", "folder", "workfloe")}
         self.is_paged = True
         self.tells_times = True
         self.stats_tell_details = True

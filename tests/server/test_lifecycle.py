@@ -19,7 +19,6 @@ from orionfs.server.sample_content import library
 from orionfs.server.site import open_site
 from orionfs.server.switches import Switches
 from tests.server.process import (
-    COLLECTIONS,
     DATASETS,
     FILES,
     HOME,
@@ -298,7 +297,7 @@ def test_sample_data_is_loaded_once(start):
         assert api.get(DATASETS).json()["count"] == 2
 
 
-def test_sample_has_datasets_a_collection_and_workfloes(start):
+def test_sample_has_datasets_and_workfloes(start):
     with start(sample=True).api() as api:
         rows = api.ls(f"{HOME}/fragment-screen", types="dataset,collection").json()["results"]
         found = {row["name"]: row for row in rows}
@@ -306,16 +305,6 @@ def test_sample_has_datasets_a_collection_and_workfloes(start):
         answer = api.get(f"{DATASETS}/{found['library']['id']}/download", params={"format": "smi"})
         file = api.stat(f"{HOME}/fragment-screen/library.smi").json()
         assert answer.content == api.content(file["id"])
-        assert found["poses"]["state"] == "close"
-        shards = f"{COLLECTIONS}/{found['poses']['id']}/shards"
-        listed = api.get(shards).json()["results"]
-        assert [(shard["name"], shard["state"]) for shard in listed] == [
-            ("poses-batch-1", "ready"),
-            ("poses-batch-2", "ready"),
-        ]
-        batch = api.stat(f"{HOME}/docking/poses/poses-batch-1.sdf").json()
-        content = api.get(f"{shards}/{listed[0]['id']}/download/", follow=True).content
-        assert content == api.content(batch["id"])
         floes = api.get(WORKFLOES, params={"title": "docking", "state": "ready"}).json()["results"]
         assert [floe["name"] for floe in floes] == ["Fragment Docking 1.1"]
         assert len(api.get(f"{WORKFLOES}/{floes[0]['id']}").json()["specification"]["cubes"]) == 4
