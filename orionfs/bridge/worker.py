@@ -8,6 +8,7 @@ Must not know the mount.
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import json
 import os
@@ -281,7 +282,8 @@ class Calls:
         given = [self._meant(arg) for arg in args]
         named = {name: self._meant(value) for name, value in kwargs.items()}
         answer = getattr(self._session, method)(*given, **named)
-        subject = given[0] if given and hasattr(given[0], "id") else None
+        is_about_one = bool(args) and isinstance(args[0], dict) and set(args[0]) == {"resource"}
+        subject = given[0] if is_about_one else None
         return {"answer": _told(answer), "resource": None if subject is None else _attributes(subject)}
 
     def _meant(self, argument: Any) -> Any:
@@ -348,7 +350,7 @@ def _attributes(resource: Any) -> dict[str, Any]:
     for cls in type(resource).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         names.update([slots] if isinstance(slots, str) else slots)
-    if "id" not in names:
+    if all(name.startswith("_") or name == "session" for name in names):
         names.update(_USUAL_ATTRIBUTES)
     found = {}
     for name in sorted(names):
@@ -370,7 +372,7 @@ def _simple(value: Any) -> tuple[bool, Any]:
         pairs = [_simple(each) for each in value.values()]
         is_simple = all(is_simple for is_simple, _ in pairs) and all(isinstance(key, str) for key in value)
         return is_simple, {key: pair[1] for key, pair in zip(value, pairs)}  # noqa: B905 (since 3.10)
-    if hasattr(value, "isoformat"):
+    if isinstance(value, datetime.date):  # a datetime is one as well
         return True, value.isoformat()
     if isinstance(value, decimal.Decimal):
         return True, str(value)

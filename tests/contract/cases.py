@@ -130,9 +130,10 @@ def lists_resources(s: Any, w: World) -> None:
 def refreshes(s: Any, w: World) -> None:
     item = w.new_file()
     mine = s.get_resource(File, item.id)
-    w.alice.update_resource(item, {"description": "seen later"})
+    name = w.fresh_name()
+    w.alice.update_resource(item, {"name": name})
     assert s.refresh_resource(mine) is None
-    assert mine.description == "seen later"
+    assert mine.name == name
 
 
 def refreshes_until(s: Any, w: World) -> None:
@@ -179,15 +180,15 @@ def lists_tags(s: Any, w: World) -> None:
 
 def shares(s: Any, w: World) -> None:
     item = w.new_file()
-    assert s.share_resource(item, w.user("mallory")) is None
-    assert w.sessions["mallory"].get_resource(File, item.id or 0).name == item.name
+    assert s.share_resource(item, w.user("bob")) is None
+    assert w.sessions["bob"].get_resource(File, item.id or 0).name == item.name
 
 
 def unshares(s: Any, w: World) -> None:
-    item, mallory = w.new_file(), w.user("mallory")
-    w.alice.share_resource(item, mallory, permissions=["read"])
-    assert s.unshare_resource(item, mallory) is None
-    refused = _raises(lambda: w.sessions["mallory"].get_resource(File, item.id or 0))
+    item, bob = w.new_file(), w.user("bob")
+    w.alice.share_resource(item, bob, permissions=["read"])
+    assert s.unshare_resource(item, bob) is None
+    refused = _raises(lambda: w.sessions["bob"].get_resource(File, item.id or 0))
     assert isinstance(refused, errors.AuthorizationRequired)
 
 

@@ -19,7 +19,7 @@ from orionfs.bridge.worker import DOCUMENTED_METHODS
 from orionfs.client import errors, types
 from tests.contract.world import World, open_session
 
-FACTORY = "tests.contract.factory:make_session"
+FACTORY = "tests.documented.session:make_quick_session"
 _CLASSES = {cls.__name__: cls for cls in vars(types).values() if isinstance(cls, type)}
 
 

@@ -31,9 +31,21 @@ DOCUMENTED = {
     "untag_resource": signature("resource, *tags, project=None"),
     "get_user_profile": signature(""),
     "get_current_project": signature(""),
+    "get_current_balance": signature(""),
     "is_authenticated": signature("reconnect=False"),
+    "refresh_resource_until": signature("resource, attribute, until_value, timeout=60, sleep_time=1"),
+    "share_resource": signature("resource, share_with, permissions=None"),
+    "unshare_resource": signature("resource, share_with"),
+    "create_link": signature("resource"),
+    "get_link": signature("link_dict"),
+    "retrieve_token": signature("username, password"),
 }
-_WRAPPED = {"get_user_profile": types.UserProfile, "get_current_project": types.Project}
+_WRAPPED = {
+    "get_user_profile": types.UserProfile,
+    "get_current_project": types.Project,
+    "get_current_balance": types.CurrentBalance,
+}
+_CHANGED_IN_PLACE = ("refresh_resource", "refresh_resource_until", "update_resource")
 
 
 class StrictSession:
@@ -63,7 +75,7 @@ class StrictSession:
             return self._shapes.listing(answer, bound.get("query_params") or {})
         if name == "stat_path" and self._shapes is not None:
             return self._shapes.row(answer)
-        if name in ("refresh_resource", "update_resource"):
+        if name in _CHANGED_IN_PLACE:
             args[0]._show()
         if name == "list_resources":
             return (types.make(args[0], each) for each in answer)
@@ -97,6 +109,14 @@ def make_plain_session() -> StrictSession:
     return StrictSession(_own_session())
 
 
-def _own_session() -> OrionSession:
-    requests_session = get_session({502: 1, 503: 1}, request_timeout=60, retry_timeout=120)
+def make_quick_session() -> StrictSession:
+    """A plain one that tries a 503 again at once, and nothing else."""
+    return StrictSession(_own_session({503: 2}, {503: (0.01, 0.02)}))
+
+
+def _own_session(
+    retries: dict[int, int] | None = None, backoff: dict[int, tuple[float, float]] | None = None
+) -> OrionSession:
+    retries = retries or {502: 1, 503: 1}
+    requests_session = get_session(retries, request_timeout=60, retry_timeout=120, backoff_dict=backoff)
     return OrionSession(config=get_profile_config(), requests_session=requests_session)
