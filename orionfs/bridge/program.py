@@ -141,8 +141,9 @@ def main() -> None:
         make = partial(load, options.factory)
     else:
         make = partial(vendor_session, options.vendor or None)
-    # What the session prints goes where it can be read.
+    # What the session prints goes where it can be read, line by line: a worker that is ended flushes nothing.
     os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # of a process it is a text file
     # The folder of this file would hide modules of the session's interpreter.
     own = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != own]

@@ -130,9 +130,9 @@ def test_what_it_prints_is_in_the_log(
     caplog.set_level(logging.INFO)
     stand_in.misbehave(get_user_profile="print")
     pool.whoami()
+    wait_until(lambda: "binary, at the level of C" in caplog.text, "what was written is in the log")
+    wait_until(lambda: "stand-in: get_user_profile" in caplog.text, "what was printed is in the log")
     pool.close()
-    assert "stand-in: get_user_profile" in caplog.text
-    assert "binary, at the level of C" in caplog.text
 
 
 def test_new_token_of_its_profile_is_taken_by_new_workers(

@@ -84,6 +84,7 @@ def test_line_without_end_is_cut_and_the_next_one_is_whole(
 ) -> None:
     caplog.set_level(logging.INFO)
     pool.stat_path("/long_line")
+    wait_until(lambda: len(said(caplog)) == 3, "all lines are in the log")
     pool.close()
     before, long, after = said(caplog)
     assert len(long) < 5000
