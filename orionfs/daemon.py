@@ -78,7 +78,8 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
 
 async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None]) -> ExitStatus:
     account, tops = await _log_in(config, remote)
-    await trio.to_thread.run_sync(_begin_with_facts, remote, config.state_dir, account.stack)
+    known_by = (config.state_dir, account.stack, config.profile.wire)
+    await trio.to_thread.run_sync(_begin_with_facts, remote, *known_by)
     claimed = await trio.to_thread.run_sync(state.claim, config.state_dir, account)
     try:
         layers = _build(config, remote, account, tops, claimed)
@@ -106,14 +107,20 @@ async def _log_in(config: MountConfig, remote: Remote) -> tuple[Account, list[To
         return account, await find_tops(remote, account, config.root)
 
 
-def _begin_with_facts(remote: Remote, state_dir: Path, stack: str) -> None:
-    """Know what a probe or an earlier mount has kept of this stack; what is proven is kept in turn."""
+def _begin_with_facts(remote: Remote, state_dir: Path, stack: str, wire: Path | None) -> None:
+    """Know what a probe or an earlier mount has kept of this stack; what is proven is kept in turn.
+
+    A stack that a `wire` file describes is read in ranges only where a probe has compared some.
+    """
 
     def store(found: StackFacts) -> None:
         proven = StackFacts(assign_path=found.assign_path, kind_literals=found.kind_literals)
         facts.save_facts(state_dir, stack, facts.merged(facts.load_facts(state_dir, stack), proven))
 
-    remote.knowledge.begin(facts.load_facts(state_dir, stack), store)
+    known = facts.load_facts(state_dir, stack)
+    if wire is not None and known.ranged_reads is None:
+        known = replace(known, ranged_reads=False)
+    remote.knowledge.begin(known, store)
 
 
 def _freshness(config: MountConfig, known: StackFacts) -> Freshness:
