@@ -256,13 +256,15 @@ class Beliefs:
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     async def _ask_listing(self, folder: Inode) -> None:
-        asked_at_s = self._clock()
+        asked_at_s, path = self._clock(), folder.orion_path()
         try:
-            answer = await self._remote.list_folder(folder.orion_path())
+            answer = await self._remote.list_folder(path)
         except NoSuchName:
             if not self.is_just_made(folder, asked_at_s):
                 raise
             answer = FolderAnswer((), is_complete=True, pages=1)  # by a replica that has not heard of it
+        if folder.orion_path() != path:
+            return  # it was renamed meanwhile: whatever this path means tells nothing, and is asked for again
         listing = Listing(visible_names(answer.items), asked_at_s, answer.is_complete, answer.pages)
         before = self._cache.get(folder.number).listing
         if before is not None and before.items.keys() != listing.items.keys():
