@@ -30,7 +30,7 @@ from orionfs.fuse import Operations, Presentation
 from orionfs.inodes import Inode
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
-from orionfs.models import Account, HandleId, Item
+from orionfs.models import Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.remote import Limits, Remote
@@ -181,10 +181,11 @@ async def mount(
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
+    kernel: KernelView | None = None,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
-    `facts` is what is known of the stack before.
+    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -205,6 +206,7 @@ async def mount(
                     MetaCache(cache_items_max),
                     freshness or Freshness(),
                     tops,
+                    kernel,
                 )
                 for service in (remote.run, world.sync.run, world.fetcher.run):
                     await nursery.start(service)
@@ -228,10 +230,13 @@ def _build(
     metacache: MetaCache,
     freshness: Freshness,
     tops: Mapping[str, str],
+    kernel: KernelView | None,
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
-    namespace = Namespace(remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen)
+    namespace = Namespace(
+        remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen, kernel=kernel
+    )
     for name, orion_path in tops.items():
         if name:
             namespace.add_top(name, orion_path)
