@@ -29,13 +29,15 @@ class Inode:
 
     `name` is the visible name below `parent`; a detached inode (unlinked, or replaced elsewhere) keeps
     both but is no child any more. `anchor` is the Orion path of a top of the tree. `lookups` are the
-    kernel's, `opens` the handles', `pins` those of changes under way. `written_size` is the size in
+    kernel's, `opens` the handles', `pins` those of changes under way, `holds` those of what is believed of
+    a folder or changed in it, which is kept by its number. `written_size` is the size in
     bytes while the contents here are newer than Orion's.
     """
 
     __slots__ = (
         "anchor",
         "children",
+        "holds",
         "is_attached",
         "item",
         "local",
@@ -60,6 +62,7 @@ class Inode:
         self.lookups = 0
         self.opens = 0
         self.pins = 0
+        self.holds = 0
         self.mtime_ns = item.created_ns
         self.local = _NO_ATTRIBUTES
         self.written_size: int | None = None
@@ -75,7 +78,7 @@ class Inode:
 
     @property
     def is_in_use(self) -> bool:
-        return bool(self.lookups or self.opens or self.pins or self.children)
+        return bool(self.lookups or self.opens or self.pins or self.holds or self.children)
 
     def orion_path(self) -> str:
         """Absolute path on Orion, from true names; Stale for what hangs below no anchor."""
@@ -175,6 +178,19 @@ class InodeTable:
         inode = self._inodes.get(InodeNumber(number))
         if inode is not None:
             inode.lookups = max(0, inode.lookups - lookups)
+            self.collect(inode)
+
+    def hold(self, number: InodeNumber) -> None:
+        """Something is kept under a folder's number: nobody else gets it until `release`."""
+        inode = self._inodes.get(number)
+        if inode is not None:
+            inode.holds += 1
+
+    def release(self, number: InodeNumber) -> None:
+        """What was kept under a folder's number is gone."""
+        inode = self._inodes.get(number)
+        if inode is not None:
+            inode.holds = max(0, inode.holds - 1)
             self.collect(inode)
 
     def collect(self, inode: Inode | None) -> None:

@@ -75,10 +75,10 @@ class Namespace:
         self._permissions = permissions
         self._local = dict(local)
         self._clock = clock
-        self._beliefs = Beliefs(remote, cache, freshness, unseen, clock)
+        self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
+        self._beliefs = Beliefs(remote, cache, self.inodes, freshness, unseen, clock)
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
-        self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
         self.uses = Uses(clock)
         self._changing = Holds()
         kernel = kernel or Silent()
