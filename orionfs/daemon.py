@@ -141,7 +141,7 @@ def _build(
     namespace = Namespace(remote, sync.assigner, cache, freshness, permissions, local, sync.unseen)
     for top in tops:
         if top.name:
-            namespace.add_top(top.name, top.orion_path)
+            namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))
         else:
             namespace.mount_root(top.orion_path)
     fetcher = Fetcher(remote, content)

@@ -35,6 +35,7 @@ from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
+from orionfs.toplevel import Top
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock
 
@@ -47,6 +48,8 @@ KNOWN = StackFacts(
 )
 """What a probe keeps of the fake's habits, as far as a mount asks otherwise what it does not know."""
 TOPS: Mapping[str, str] = {"my-data": HOME, "team-data": TEAM}
+WORKSPACES: Mapping[str, str] = {"7": "by config", "8": "never shown"}
+"""Names of workspaces, as the profile tells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +237,7 @@ def _build(
     namespace = Namespace(remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen)
     for name, orion_path in tops.items():
         if name:
-            namespace.add_top(name, orion_path)
+            namespace.add_top(name, orion_path, Top(name, orion_path).naming(WORKSPACES))
         else:
             namespace.mount_root(orion_path)
     fetcher = Fetcher(remote, content)
