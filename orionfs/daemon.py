@@ -35,6 +35,7 @@ from orionfs.models import Account
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.private import make_private
+from orionfs.protection import Protection
 from orionfs.remote import Limits, Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
@@ -160,6 +161,7 @@ def _build(
         ExtendedAttributes(namespace),
         presentation,
         lambda: os.statvfs(claimed.staging),
+        Protection(config.protected),
     )
     return Layers(account, remote, content, namespace, sync, fetcher, files, operations)
 

@@ -38,6 +38,8 @@ class Inode:
     """
 
     naming: Naming | None = None
+    is_view = False
+    """True for folders that show what lies elsewhere."""
 
     __slots__ = (
         "anchor",

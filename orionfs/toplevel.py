@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from orionfs.config import SHARED_SPACES, TOP_NAMES
 from orionfs.errors import AccessDenied, ExitStatus, NoSuchName, OrionFsError, StartupError
 from orionfs.listings import together
 from orionfs.models import Account, Item
 from orionfs.names import visible_names
 from orionfs.remote import Remote
-
-SHARED_SPACES = "shared-spaces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,8 @@ async def find_tops(remote: Remote, account: Account, root: str | None) -> list[
     if root is not None:
         return [await _verbatim(remote, root)]
     project = f"/project/{account.project_id}"
-    candidates = [
-        Top("my-data", account.home),
-        Top("team-data", f"{project}/team"),
-        Top(SHARED_SPACES, f"{project}/workspace"),
-        Top("organization", "/organization"),
-    ]
+    paths = (account.home, f"{project}/team", f"{project}/workspace", "/organization")
+    candidates = [Top(name, path) for name, path in zip(TOP_NAMES, paths, strict=True)]
     visible = await together([partial(_is_visible, remote, top) for top in candidates])
     return [top for top, is_visible in zip(candidates, visible, strict=True) if is_visible]
 

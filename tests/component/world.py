@@ -8,7 +8,7 @@ is left in `tmp_path` is what the next `mount` there finds.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from orionfs.metadata import Permissions
 from orionfs.models import Account, HandleId, Item
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.protection import Protection
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
 from orionfs.toplevel import Top
@@ -181,6 +182,7 @@ async def mount(
     limits: Limits | None = None,
     tops: Mapping[str, str] = TOPS,
     facts: StackFacts = KNOWN,
+    protected: Sequence[tuple[str, ...]] = (),
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
@@ -208,6 +210,7 @@ async def mount(
                     MetaCache(cache_items_max),
                     freshness or Freshness(),
                     tops,
+                    Protection(protected),
                 )
                 for service in (remote.run, world.sync.run, world.fetcher.run):
                     await nursery.start(service)
@@ -231,6 +234,7 @@ def _build(
     metacache: MetaCache,
     freshness: Freshness,
     tops: Mapping[str, str],
+    protection: Protection,
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
@@ -251,6 +255,7 @@ def _build(
         attributes,
         Presentation(1000, 1000, 35.0, 80.0, 240.0),
         lambda: os.statvfs(claimed.staging),
+        protection,
     )
     return World(
         fake,
