@@ -237,7 +237,7 @@ class Beliefs:
         belief = self._cache.get(parent.number)
         if belief.listing is not None and not belief.listing.is_complete:
             return False  # it proves no absence, however often it is asked for
-        if not is_plain(name):
+        if parent.naming is not None or not is_plain(name):
             return True
         if belief.listing is not None:
             return belief.listing.pages <= _BIG_FOLDER_PAGES
@@ -263,7 +263,8 @@ class Beliefs:
             if not self.is_just_made(folder, asked_at_s):
                 raise
             answer = FolderAnswer((), is_complete=True, pages=1)  # by a replica that has not heard of it
-        listing = Listing(visible_names(answer.items), asked_at_s, answer.is_complete, answer.pages)
+        names = (folder.naming or visible_names)(answer.items)
+        listing = Listing(names, asked_at_s, answer.is_complete, answer.pages)
         before = self._cache.get(folder.number).listing
         if before is not None and before.items.keys() != listing.items.keys():
             touch(folder)

@@ -35,6 +35,7 @@ from orionfs.models import Account
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.private import make_private
+from orionfs.protection import Protection
 from orionfs.remote import Limits, Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
@@ -145,7 +146,7 @@ def _build(
     )
     for top in tops:
         if top.name:
-            namespace.add_top(top.name, top.orion_path)
+            namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))
         else:
             namespace.mount_root(top.orion_path)
     fetcher = Fetcher(remote, content)
@@ -164,6 +165,7 @@ def _build(
         ExtendedAttributes(namespace),
         presentation,
         lambda: os.statvfs(claimed.staging),
+        Protection(config.protected),
         kernel.locks,
     )
     return Layers(account, remote, content, namespace, sync, fetcher, files, operations, kernel)

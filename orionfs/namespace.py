@@ -34,7 +34,7 @@ from orionfs.errors import (
 )
 from orionfs.folders import Folders
 from orionfs.holds import Holds
-from orionfs.inodes import Inode, InodeTable
+from orionfs.inodes import Inode, InodeTable, Naming
 from orionfs.metacache import MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
@@ -101,12 +101,10 @@ class Namespace:
         """The mount shows one Orion folder."""
         self.inodes.root.anchor = orion_path
 
-    def add_top(self, name: str, orion_path: str) -> Inode:
+    def add_top(self, name: str, orion_path: str, naming: Naming | None = None) -> Inode:
         """A folder of the virtual root that stands for an Orion path; lives as long as the mount."""
-        last_name = orion_path.rsplit("/", 1)[-1]
-        return self.inodes.add_top(
-            name, Item(Kind.FOLDER, None, last_name, created_ns=time.time_ns()), orion_path
-        )
+        item = Item(Kind.FOLDER, None, orion_path.rsplit("/", 1)[-1], created_ns=time.time_ns())
+        return self.inodes.add_top(name, item, orion_path, naming)
 
     def tops(self) -> list[Inode]:
         """The folders that stand for an Orion path of their own."""

@@ -31,7 +31,7 @@ RANKS: list[set[str]] = [
     {"sync", "beliefs"},
     {"carry"},
     {"assigning"},
-    {"changes", "metadata", "journal_thread", "uses"},
+    {"changes", "metadata", "journal_thread", "uses", "protection"},
     {"journal", "content", "metacache", "inodes"},
     {"names", "ranges"},
     {"remote"},

@@ -8,7 +8,7 @@ is left in `tmp_path` is what the next `mount` there finds.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,10 @@ from orionfs.metadata import Permissions
 from orionfs.models import Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.protection import Protection
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
+from orionfs.toplevel import Top
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock
 
@@ -47,6 +49,8 @@ KNOWN = StackFacts(
 )
 """What a probe keeps of the fake's habits, as far as a mount asks otherwise what it does not know."""
 TOPS: Mapping[str, str] = {"my-data": HOME, "team-data": TEAM}
+WORKSPACES: Mapping[str, str] = {"7": "by config", "8": "never shown"}
+"""Names of workspaces, as the profile tells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,7 @@ async def mount(
     limits: Limits | None = None,
     tops: Mapping[str, str] = TOPS,
     facts: StackFacts = KNOWN,
+    protected: Sequence[tuple[str, ...]] = (),
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
@@ -206,6 +211,7 @@ async def mount(
                     MetaCache(cache_items_max),
                     freshness or Freshness(),
                     tops,
+                    Protection(protected),
                     kernel,
                 )
                 for service in (remote.run, world.sync.run, world.fetcher.run):
@@ -230,6 +236,7 @@ def _build(
     metacache: MetaCache,
     freshness: Freshness,
     tops: Mapping[str, str],
+    protection: Protection,
     kernel: KernelView | None,
 ) -> World:
     local = claimed.journal.local_attributes()
@@ -239,7 +246,7 @@ def _build(
     )
     for name, orion_path in tops.items():
         if name:
-            namespace.add_top(name, orion_path)
+            namespace.add_top(name, orion_path, Top(name, orion_path).naming(WORKSPACES))
         else:
             namespace.mount_root(orion_path)
     fetcher = Fetcher(remote, content)
@@ -253,6 +260,7 @@ def _build(
         attributes,
         Presentation(1000, 1000, 35.0, 80.0, 240.0),
         lambda: os.statvfs(claimed.staging),
+        protection,
     )
     return World(
         fake,
