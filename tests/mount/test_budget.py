@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+from collections import Counter
 from math import ceil
 
 import pytest
@@ -231,6 +232,18 @@ def test_several_small_files_cost_two_each_in_any_folder(mounted, listed, tmp_pa
     with mounted.counting() as counted:
         subprocess.run(["cp", "-r", tmp_path / "in", listed / "in"], check=True)
     assert sorted(counted.cost) == sorted(["create"] * 4 + ["upload", "assign"] * 15), counted
+
+
+def test_what_the_kernel_still_believes_does_not_reach_the_daemon(mounted) -> None:
+    many = mounted.mine / "many"
+    command = ["ls", "-l", many]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    before = Counter(mounted.ask("status")["daemon_calls"])
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    asked = Counter(mounted.ask("status")["daemon_calls"]) - before
+    # A listing comes in pieces; of 2,000 items ls asks none again, its attributes for one alone.
+    assert asked["lookup"] + asked["getattr"] <= 5, asked
+    assert asked["getxattr"] <= 3, asked
 
 
 def test_mount_that_nobody_uses_asks_nothing(mounted) -> None:
