@@ -235,6 +235,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "health": layers.remote.health.value,
             "pending": sync.pending_count,
             "inodes": len(layers.namespace.inodes),
+            "daemon_calls": dict(layers.operations.presentation.calls),
         }
 
     async def stop(_request: Mapping[str, Any]) -> control.Answers:
