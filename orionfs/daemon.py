@@ -19,6 +19,7 @@ import trio
 
 from orionfs import control, facts, fuse, state
 from orionfs.adoption import adopt
+from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.carry import UploadState
@@ -59,6 +60,7 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    ahead: Ahead
     operations: fuse.Operations
     kernel: fuse.Invalidations
 
@@ -86,7 +88,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
     try:
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
-            for service in (remote.run, layers.sync.run, layers.fetcher.run):
+            for service in (remote.run, layers.sync.run, layers.fetcher.run, layers.ahead.run):
                 await nursery.start(service)
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
             source = f"orion:{account.project_name}@{_host_of(config)}"
@@ -151,6 +153,7 @@ def _build(
             namespace.mount_root(top.orion_path)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
+    ahead = Ahead(namespace, remote, config.cache_items_max, config.in_flight_max)
     presentation = fuse.Presentation(
         config.uid,
         config.gid,
@@ -168,7 +171,7 @@ def _build(
         Protection(config.protected),
         kernel.locks,
     )
-    return Layers(account, remote, content, namespace, sync, fetcher, files, operations, kernel)
+    return Layers(account, remote, content, namespace, sync, fetcher, files, ahead, operations, kernel)
 
 
 async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:

@@ -139,6 +139,10 @@ class InodeTable:
         except KeyError:
             raise Stale(f"inode {number} is not known any more") from None
 
+    def has(self, inode: Inode) -> bool:
+        """True while an inode is needed and is in its place."""
+        return inode.is_attached and self._inodes.get(inode.number) is inode
+
     def add_top(self, name: str, item: Item, orion_path: str, naming: Naming | None = None) -> Inode:
         """A folder of the virtual root that stands for an Orion path; it stays."""
         assert self.root.children is not None

@@ -23,7 +23,7 @@ RANKS: list[set[str]] = [
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel"},
     {"moves", "probe"},
-    {"attributes", "files"},
+    {"attributes", "files", "ahead"},
     {"staging"},
     {"fetch"},
     {"namespace"},
@@ -32,10 +32,11 @@ RANKS: list[set[str]] = [
     {"carry"},
     {"assigning"},
     {"changes", "metadata", "journal_thread", "uses", "protection"},
-    {"journal", "content", "metacache", "inodes"},
+    {"journal", "content", "metacache", "walks"},
+    {"inodes"},
     {"names", "ranges"},
     {"remote"},
-    {"listings", "knowledge", "descriptors", "unclear"},
+    {"listings", "knowledge", "descriptors", "unclear", "limiter"},
     {"shapes", "bridge", "failures", "tasks"},
 ]
 # They may be imported from everywhere, and from each other downwards.

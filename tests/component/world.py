@@ -18,6 +18,7 @@ import trio
 
 from orionfs import state
 from orionfs.adoption import adopt
+from orionfs.ahead import Ahead
 from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
@@ -63,6 +64,7 @@ class World:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    ahead: Ahead
     moves: Moves
     attributes: ExtendedAttributes
     operations: Operations
@@ -208,13 +210,14 @@ async def mount(
                     content,
                     claimed,
                     nursery,
-                    MetaCache(cache_items_max),
+                    cache_items_max,
+                    limits,
                     freshness or Freshness(),
                     tops,
                     Protection(protected),
                     kernel,
                 )
-                for service in (remote.run, world.sync.run, world.fetcher.run):
+                for service in (remote.run, world.sync.run, world.fetcher.run, world.ahead.run):
                     await nursery.start(service)
                 await adopt(claimed.journal, world.namespace, world.files, world.sync)
                 try:
@@ -233,7 +236,8 @@ def _build(
     content: ContentCache,
     claimed: state.StateFolder,
     nursery: trio.Nursery,
-    metacache: MetaCache,
+    cache_items_max: int,
+    limits: Limits | None,
     freshness: Freshness,
     tops: Mapping[str, str],
     protection: Protection,
@@ -242,7 +246,14 @@ def _build(
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
     namespace = Namespace(
-        remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen, kernel=kernel
+        remote,
+        sync.assigner,
+        MetaCache(cache_items_max),
+        freshness,
+        Permissions(),
+        local,
+        sync.unseen,
+        kernel=kernel,
     )
     for name, orion_path in tops.items():
         if name:
@@ -251,6 +262,7 @@ def _build(
             namespace.mount_root(orion_path)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
+    ahead = Ahead(namespace, remote, cache_items_max, (limits or Limits()).metadata_in_flight)
     moves = Moves(namespace, files, sync, remote)
     attributes = ExtendedAttributes(namespace)
     operations = Operations(
@@ -269,6 +281,7 @@ def _build(
         sync,
         fetcher,
         files,
+        ahead,
         moves,
         attributes,
         operations,
