@@ -8,7 +8,7 @@ answer says how long it holds. Each question is asked once, however many wait fo
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -18,6 +18,7 @@ import trio
 from orionfs.changes import Changes
 from orionfs.errors import NoSuchName, NotADirectory, NotSupported, OrionFsError, RemoteFailure, TimedOut
 from orionfs.inodes import Inode, InodeTable
+from orionfs.limiter import Urgency, current_urgency
 from orionfs.listings import FolderAnswer
 from orionfs.metacache import Listing, MetaCache, Single
 from orionfs.models import InodeNumber, Item, Key, Kind
@@ -52,6 +53,7 @@ class _Flight:
 
     done: trio.Event = field(default_factory=trio.Event)
     error: OrionFsError | None = None
+    urgency: Urgency = field(default_factory=current_urgency)
 
 
 class Beliefs:
@@ -122,6 +124,22 @@ class Beliefs:
             else:
                 believed = self._believed(parent, name, since_s=asked_at_s)
         return believed
+
+    def entries(self, folder: Inode) -> Mapping[str, Item] | None:
+        """What the fresh listing of a folder holds, own changes aside; None if there is none."""
+        if folder.is_virtual:
+            return {name: inode.item for name, inode in (folder.children or {}).items()}
+        listing = self._cache.get(folder.number).listing
+        return listing.items if listing is not None and self._valid_s(listing.asked_at_s) > 0 else None
+
+    async def list_ahead(self, folder: Inode) -> None:
+        """Have the listing of a folder that somebody may soon ask for; one that is cut short is of no use."""
+        if self._fresh_listing(folder, since_s=None) is not None:
+            return
+        await self._once(folder, None, lambda: self._ask_listing(folder))
+        listing = self._cache.get(folder.number).listing
+        if listing is not None and not listing.is_complete:
+            self._cache.drop(folder.number)
 
     async def list_now(self, folder: Inode) -> dict[str, Item]:
         """What a folder holds at this moment: asked anew, never from what was believed."""
@@ -242,7 +260,7 @@ class Beliefs:
         belief = self._cache.get(parent.number)
         if belief.listing is not None and not belief.listing.is_complete:
             return False  # it proves no absence, however often it is asked for
-        if not is_plain(name):
+        if parent.naming is not None or not is_plain(name):
             return True
         if belief.listing is not None:
             return belief.listing.pages <= _BIG_FOLDER_PAGES
@@ -265,7 +283,8 @@ class Beliefs:
         asked_at_s = self._clock()
         answer = await self._listed_at_last(folder)
         _check_still_there(folder)
-        listing = Listing(visible_names(answer.items), asked_at_s, answer.is_complete, answer.pages)
+        names = (folder.naming or visible_names)(answer.items)
+        listing = Listing(names, asked_at_s, answer.is_complete, answer.pages)
         before = self._cache.get(folder.number).listing
         if before is not None and before.items.keys() != listing.items.keys():
             touch(folder)
@@ -295,6 +314,7 @@ class Beliefs:
         """
         flight = self._flights.get((folder.number, None), self._flights.get((folder.number, name)))
         if flight is not None:
+            flight.urgency.raise_to(current_urgency().priority)
             await flight.done.wait()
             if flight.error is not None:
                 raise flight.error

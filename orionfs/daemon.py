@@ -19,6 +19,7 @@ import trio
 
 from orionfs import control, facts, fuse, state
 from orionfs.adoption import adopt
+from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.carry import UploadState
@@ -35,6 +36,7 @@ from orionfs.models import Account
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.private import make_private
+from orionfs.protection import Protection
 from orionfs.remote import Limits, Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
@@ -58,6 +60,7 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    ahead: Ahead
     operations: fuse.Operations
     kernel: fuse.Invalidations
 
@@ -85,7 +88,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
     try:
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
-            for service in (remote.run, layers.sync.run, layers.fetcher.run):
+            for service in (remote.run, layers.sync.run, layers.fetcher.run, layers.ahead.run):
                 await nursery.start(service)
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
             source = f"orion:{account.project_name}@{_host_of(config)}"
@@ -145,11 +148,12 @@ def _build(
     )
     for top in tops:
         if top.name:
-            namespace.add_top(top.name, top.orion_path)
+            namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))
         else:
             namespace.mount_root(top.orion_path)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
+    ahead = Ahead(namespace, remote, config.cache_items_max, config.in_flight_max)
     presentation = fuse.Presentation(
         config.uid,
         config.gid,
@@ -164,9 +168,10 @@ def _build(
         ExtendedAttributes(namespace),
         presentation,
         lambda: os.statvfs(claimed.staging),
+        Protection(config.protected),
         kernel.locks,
     )
-    return Layers(account, remote, content, namespace, sync, fetcher, files, operations, kernel)
+    return Layers(account, remote, content, namespace, sync, fetcher, files, ahead, operations, kernel)
 
 
 async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
@@ -233,6 +238,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "health": layers.remote.health.value,
             "pending": sync.pending_count,
             "inodes": len(layers.namespace.inodes),
+            "daemon_calls": dict(layers.operations.presentation.calls),
         }
 
     async def stop(_request: Mapping[str, Any]) -> control.Answers:

@@ -55,7 +55,8 @@ class Item:
 
     `id` is None for a folder of a stack that gives folders no id, and for a file that is not on Orion
     yet; the latter has a `mark`, the name its upload carries. `size` is None where nobody has told it.
-    `literal` is the `resource_type` as received: it is what `assign_paths` gets back.
+    `literal` is the `resource_type` as received: it is what `assign_paths` gets back. `title` is what
+    people call it where a row tells that beside its name: of workspaces.
     """
 
     kind: Kind
@@ -69,6 +70,7 @@ class Item:
     project: int | None = None
     tags: tuple[str, ...] | None = None
     mark: str | None = None
+    title: str = ""
 
     @property
     def key(self) -> Key | None:

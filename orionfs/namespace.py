@@ -34,7 +34,7 @@ from orionfs.errors import (
 )
 from orionfs.folders import Folders
 from orionfs.holds import Holds
-from orionfs.inodes import Inode, InodeTable
+from orionfs.inodes import Inode, InodeTable, Naming
 from orionfs.metacache import MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
@@ -79,6 +79,8 @@ class Namespace:
         self._beliefs = Beliefs(remote, cache, self.inodes, freshness, unseen, clock)
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
+        self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
+        self.on_listed = self._beliefs.on_listed
         self.uses = Uses(clock)
         self._changing = Holds()
         kernel = kernel or Silent()
@@ -101,12 +103,10 @@ class Namespace:
         """The mount shows one Orion folder."""
         self.inodes.root.anchor = orion_path
 
-    def add_top(self, name: str, orion_path: str) -> Inode:
+    def add_top(self, name: str, orion_path: str, naming: Naming | None = None) -> Inode:
         """A folder of the virtual root that stands for an Orion path; lives as long as the mount."""
-        last_name = orion_path.rsplit("/", 1)[-1]
-        return self.inodes.add_top(
-            name, Item(Kind.FOLDER, None, last_name, created_ns=time.time_ns()), orion_path
-        )
+        item = Item(Kind.FOLDER, None, orion_path.rsplit("/", 1)[-1], created_ns=time.time_ns())
+        return self.inodes.add_top(name, item, orion_path, naming)
 
     def tops(self) -> list[Inode]:
         """The folders that stand for an Orion path of their own."""
@@ -139,9 +139,32 @@ class Namespace:
     async def snapshot(self, folder: Inode) -> Snapshot:
         """All entries of a folder at one moment. Never short: an incomplete listing is an error."""
         self.touch(folder)
+        for visited in self.on_visit:
+            visited(folder)
         items, valid_s = await self._beliefs.list(folder)
         now_s = self._clock()
         return Snapshot(list(items.items()), now_s, now_s + valid_s)
+
+    def believed_entries(self, folder: Inode) -> Mapping[str, Item] | None:
+        """What the fresh listing of a folder holds, own changes aside; None if there is none."""
+        return self._beliefs.entries(folder)
+
+    def known_folder(self, parent: Inode, name: str) -> Inode | None:
+        """The inode of a folder (no collection) that a name is known to mean; no request."""
+        if parent.children is None or not self.inodes.has(parent):
+            return None
+        item = self._beliefs.known(parent, name) if not parent.is_virtual else None
+        if item is None:
+            return parent.children.get(name) if parent.is_virtual else None
+        return self.bind(parent, name, item) if item.kind is Kind.FOLDER else None
+
+    async def list_ahead(self, folder: Inode) -> None:
+        """Have the listing of a folder before anybody asks for it."""
+        try:
+            await self._beliefs.list_ahead(folder)
+        finally:
+            if self._beliefs.entries(folder) is None:
+                self.inodes.collect(folder)
 
     def remaining_s(self, snapshot: Snapshot) -> float:
         """For how many seconds a snapshot still holds."""
