@@ -18,6 +18,7 @@ from typing import Any
 import trio
 
 from orionfs import control, facts, fuse, state
+from orionfs.about import about_text
 from orionfs.adoption import adopt
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
@@ -139,7 +140,18 @@ def _build(
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     cache = MetaCache(config.cache_items_max)
-    namespace = Namespace(remote, sync.assigner, cache, freshness, permissions, local, sync.unseen)
+    tree = {top.name or "/": top.orion_path for top in tops}
+    namespace = Namespace(
+        remote,
+        sync.assigner,
+        cache,
+        freshness,
+        permissions,
+        local,
+        sync.unseen,
+        lambda: about_text(account, config.profile, remote.client_version, remote.facts, tree),
+        config.cache_items_max,
+    )
     for top in tops:
         if top.name:
             namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))

@@ -38,6 +38,7 @@ from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, Key, Kind, LocalAttributes
 from orionfs.names import true_name
 from orionfs.remote import Remote
+from orionfs.views import VIEWS_NAME, Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,14 @@ class Namespace:
         permissions: Permissions,
         local: Mapping[Key, LocalAttributes],
         unseen: Collection[Key] = (),
+        about: Callable[[], str] = str,
+        views_items_max: int = 100_000,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         """`local` is what this machine knows of items; this keeps it up to date from then on.
 
-        `unseen` is a live view of the items that nobody is shown.
+        `unseen` is a live view of the items that nobody is shown; `about` gives the text of
+        `.orion/about`, and views of items keep `views_items_max` at most.
         """
         self._remote = remote
         self._permissions = permissions
@@ -75,6 +79,7 @@ class Namespace:
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
+        self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
 
     @property
     def own_valid_s(self) -> float:
@@ -101,8 +106,10 @@ class Namespace:
 
     async def lookup(self, parent: Inode, name: str) -> tuple[Inode | None, float]:
         """The inode under a name (None: nothing there), and for how many seconds that holds."""
-        believed = await self._beliefs.resolve(parent, name)
+        believed = await self._resolve(parent, name)
         if believed.item is None:
+            if parent is self.inodes.root and name == VIEWS_NAME:  # Orion's own of that name would win
+                return self._views.root, believed.valid_s
             return None, believed.valid_s
         return self.bind(parent, name, believed.item), believed.valid_s
 
@@ -115,7 +122,7 @@ class Namespace:
 
     async def snapshot(self, folder: Inode) -> Snapshot:
         """All entries of a folder at one moment. Never short: an incomplete listing is an error."""
-        items, valid_s = await self._beliefs.list(folder)
+        items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
         return Snapshot(list(items.items()), now_s, now_s + valid_s)
 
@@ -136,9 +143,9 @@ class Namespace:
         """The inode of an item that was just seen under a name."""
         assert parent.children is not None
         inode = parent.children.get(name)
-        if inode is not None and (inode.item is item or parent.is_virtual):
+        if inode is not None and (inode.item is item or (parent.is_virtual and not parent.is_view)):
             return inode
-        inode = self.inodes.bind(parent, name, item)
+        inode = (self._views if parent.is_view else self.inodes).bind(parent, name, item)
         if item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
         return inode
@@ -151,10 +158,13 @@ class Namespace:
             return self.attributes(inode, self._beliefs.freshness.metadata_ttl_s)
         if not inode.is_attached:
             raise Stale(f"{inode.local_path()} is not there any more")
-        believed: Believed = await self._beliefs.resolve(inode.parent, inode.name)
+        believed = await self._resolve(inode.parent, inode.name)
         if believed.item is None or not inode.is_attached or not believed.item.is_same_version(inode.item):
             raise Stale(f"{inode.local_path()} is another version now")
         return self.attributes(inode, believed.valid_s)
+
+    async def _resolve(self, parent: Inode, name: str) -> Believed:
+        return await (self._views if parent.is_view else self._beliefs).resolve(parent, name)
 
     def attributes(self, inode: Inode, valid_s: float) -> Attributes:
         """What `stat` says, from what is known now, and for how many seconds."""
@@ -272,6 +282,7 @@ class Namespace:
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
         self.inodes.attach(source, parent, name)
+        self._views.doubt()
         touch(old_parent)
         touch(parent)
 
@@ -287,6 +298,7 @@ class Namespace:
     def commit_version(self, inode: Inode, item: Item, *, is_still_written: bool) -> None:
         """A version written here is on Orion as `item`: another id, the same inode."""
         replaced = inode.item.key
+        self._views.doubt()
         self.inodes.rebind(inode, item)
         if replaced is not None:
             self._local.pop(replaced, None)
@@ -299,6 +311,7 @@ class Namespace:
 
     def doubt(self, inode: Inode) -> None:
         """The version of an inode is gone: its name means something else by now."""
+        self._views.doubt()
         if inode.parent is not None and inode.is_attached:
             self._beliefs.doubt(inode.parent)
 
@@ -318,6 +331,8 @@ class Namespace:
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
+        if inode.is_view:
+            return ()
         if inode.item.kind is Kind.FOLDER and inode.item.id is None and not await self._find_folder_id(inode):
             return ()  # this stack gives folders no id, so no tags
         if inode.item.tags is None and inode.item.key is not None:
@@ -361,6 +376,7 @@ class Namespace:
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         inode.item = replace(inode.item, tags=tags)
+        self._views.doubt()
         parent = inode.parent
         if parent is not None and inode.is_attached and not parent.is_virtual:
             is_on_orion = inode.item.key is not None or inode.item.is_folder
@@ -407,5 +423,6 @@ class Namespace:
     def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
+        self._views.doubt()
         self.inodes.detach(inode)
         touch(parent)

@@ -183,6 +183,8 @@ async def mount(
     tops: Mapping[str, str] = TOPS,
     facts: StackFacts = KNOWN,
     protected: Sequence[tuple[str, ...]] = (),
+    about: Callable[[], str] = lambda: "{}\n",
+    views_items_max: int = 100_000,
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
@@ -211,6 +213,8 @@ async def mount(
                     freshness or Freshness(),
                     tops,
                     Protection(protected),
+                    about,
+                    views_items_max,
                 )
                 for service in (remote.run, world.sync.run, world.fetcher.run):
                     await nursery.start(service)
@@ -235,10 +239,22 @@ def _build(
     freshness: Freshness,
     tops: Mapping[str, str],
     protection: Protection,
+    about: Callable[[], str],
+    views_items_max: int,
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
-    namespace = Namespace(remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen)
+    namespace = Namespace(
+        remote,
+        sync.assigner,
+        metacache,
+        freshness,
+        Permissions(),
+        local,
+        sync.unseen,
+        about,
+        views_items_max,
+    )
     for name, orion_path in tops.items():
         if name:
             namespace.add_top(name, orion_path, Top(name, orion_path).naming(WORKSPACES))
