@@ -61,6 +61,7 @@ class Layers:
     fetcher: Fetcher
     files: Files
     operations: fuse.Operations
+    kernel: fuse.Invalidations
 
 
 def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
@@ -140,6 +141,7 @@ def _build(
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     cache = MetaCache(config.cache_items_max)
+    kernel = fuse.Invalidations()
     tree = {top.name or "/": top.orion_path for top in tops}
     namespace = Namespace(
         remote,
@@ -151,6 +153,7 @@ def _build(
         sync.unseen,
         lambda: about_text(account, config.profile, remote.client_version, remote.facts, tree),
         config.cache_items_max,
+        kernel=kernel,
     )
     for top in tops:
         if top.name:
@@ -174,8 +177,9 @@ def _build(
         presentation,
         lambda: os.statvfs(claimed.staging),
         Protection(config.protected),
+        kernel.locks,
     )
-    return Layers(account, remote, content, namespace, sync, fetcher, files, operations)
+    return Layers(account, remote, content, namespace, sync, fetcher, files, operations, kernel)
 
 
 async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
@@ -183,7 +187,8 @@ async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None])
     async with trio.open_nursery() as nursery:
         commands = _commands(config, layers)
         await nursery.start(control.serve, control_path(config.runtime_dir, config.mountpoint), commands)
-        await nursery.start(_end_on_signal)
+        await nursery.start(_end_on_signal, layers)
+        await nursery.start(layers.kernel.run)
         await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
         ready()
         log.info("mounted on %s", config.mountpoint)
@@ -202,12 +207,20 @@ async def _answer_kernel(
     await operations.run()
 
 
-async def _end_on_signal(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def _end(layers: Layers) -> None:
+    """End the mount; the kernel hears nothing from then on."""
+    await layers.kernel.close()
+    fuse.terminate()
+
+
+async def _end_on_signal(
+    layers: Layers, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for number in signals:
             log.info("signal %s: unmounting", signal.Signals(number).name)
-            fuse.terminate()
+            await _end(layers)
 
 
 def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Command]:
@@ -233,10 +246,11 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "health": layers.remote.health.value,
             "pending": sync.pending_count,
             "inodes": len(layers.namespace.inodes),
+            "daemon_calls": dict(layers.operations.presentation.calls),
         }
 
     async def stop(_request: Mapping[str, Any]) -> control.Answers:
-        fuse.terminate()
+        await _end(layers)
         yield {"done": True}
 
     return {"drain": drain, "status": status, "stop": stop}

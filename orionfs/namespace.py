@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -17,8 +17,8 @@ import trio
 
 from orionfs.assigning import Assigner
 from orionfs.beliefs import Beliefs, Believed, Freshness, touch
+from orionfs.differences import Differences, Silent
 from orionfs.errors import (
-    CrossDevice,
     DirectoryNotEmpty,
     InvalidCall,
     IsADirectory,
@@ -26,18 +26,20 @@ from orionfs.errors import (
     NoSuchName,
     NotADirectory,
     NotPermitted,
-    NotSupported,
     RemoteFailure,
     Stale,
     TimedOut,
 )
 from orionfs.folders import Folders
+from orionfs.holds import Holds
 from orionfs.inodes import Inode, InodeTable, Naming
 from orionfs.metacache import MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
-from orionfs.models import Attributes, Item, Key, Kind, LocalAttributes
+from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
 from orionfs.remote import Remote
+from orionfs.tagging import Tagging
+from orionfs.uses import Absences, Uses
 from orionfs.views import VIEWS_NAME, Views
 
 
@@ -65,11 +67,12 @@ class Namespace:
         about: Callable[[], str] = str,
         views_items_max: int = 100_000,
         clock: Callable[[], float] = trio.current_time,
+        kernel: KernelView | None = None,
     ) -> None:
         """`local` is what this machine knows of items; this keeps it up to date from then on.
 
-        `unseen` is a live view of the items that nobody is shown; `about` gives the text of
-        `.orion/about`, and views of items keep `views_items_max` at most.
+        `unseen` is a live view of the items that nobody is shown; `kernel` hears of foreign changes.
+        `about` gives the text of `.orion/about`; views keep and show `views_items_max` items at most.
         """
         self._remote = remote
         self._permissions = permissions
@@ -78,8 +81,19 @@ class Namespace:
         self._beliefs = Beliefs(remote, cache, freshness, unseen, clock)
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
+        self._tagging = Tagging(remote, self.folder_with_id)
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
         self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
+        self.uses = Uses(clock)
+        self._changing = Holds()
+        kernel = kernel or Silent()
+        self._absences = Absences(clock, kernel)
+        self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
+
+    @property
+    def beliefs(self) -> Beliefs:
+        """What is believed of names; who is not `namespace` looks only."""
+        return self._beliefs
 
     @property
     def own_valid_s(self) -> float:
@@ -106,12 +120,20 @@ class Namespace:
 
     async def lookup(self, parent: Inode, name: str) -> tuple[Inode | None, float]:
         """The inode under a name (None: nothing there), and for how many seconds that holds."""
+        self.touch(parent)
         believed = await self._resolve(parent, name)
         if believed.item is None:
             if parent is self.inodes.root and name == VIEWS_NAME:  # Orion's own of that name would win
                 return self._views.root, believed.valid_s
+            if not parent.is_view:
+                self._absences.told(parent.number, name, believed.valid_s)
             return None, believed.valid_s
         return self.bind(parent, name, believed.item), believed.valid_s
+
+    def touch(self, folder: Inode | None) -> None:
+        """Somebody works in a folder."""
+        if folder is not None and not folder.is_virtual:
+            self.uses.touch(folder.number)
 
     async def child(self, parent: Inode, name: str) -> Inode:
         """The inode under a name. Raises NoSuchName."""
@@ -122,6 +144,7 @@ class Namespace:
 
     async def snapshot(self, folder: Inode) -> Snapshot:
         """All entries of a folder at one moment. Never short: an incomplete listing is an error."""
+        self.touch(folder)
         items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
         return Snapshot(list(items.items()), now_s, now_s + valid_s)
@@ -152,6 +175,7 @@ class Namespace:
 
     async def stat(self, inode: Inode) -> Attributes:
         """Attributes of an inode that the kernel knows. Raises Stale if its name means another version."""
+        self.touch(inode.parent)
         if inode.opens:
             return self.attributes(inode, OPEN_VALID_S)
         if inode.pins or inode.parent is None:
@@ -178,10 +202,11 @@ class Namespace:
         if "/" in new_name or new_name in (".", ".."):
             raise InvalidCall(f"{name}: Orion can't have a folder called {new_name!r}")
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
-        with self.doubting(parent):
-            await self._folders.create(parent, name, path)
-        item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
-        inode = self._commit_new(parent, name, item, self._clock())
+        with self.changing(parent):
+            with self.doubting(parent):
+                await self._folders.create(parent, name, path)
+            item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
+            inode = self._commit_new(parent, name, item, self._clock())
         if self._folders.is_new_when_made:
             self._beliefs.learn_empty(inode)
         return inode
@@ -212,10 +237,11 @@ class Namespace:
         if inode.item.kind is not Kind.FOLDER:
             raise NotADirectory(inode.local_path())
         self._check_may_change(parent)
-        await self.check_empty(inode)
-        with self.doubting(parent):
-            await self._folders.remove(inode)
-        self._commit_gone(inode, self._clock())
+        with self.changing(parent):
+            await self.check_empty(inode)
+            with self.doubting(parent):
+                await self._folders.remove(inode)
+            self._commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
 
     async def remove_item(
@@ -331,48 +357,11 @@ class Namespace:
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
-        if inode.is_view:
-            return ()
-        if inode.item.kind is Kind.FOLDER and inode.item.id is None and not await self._find_folder_id(inode):
-            return ()  # this stack gives folders no id, so no tags
-        if inode.item.tags is None and inode.item.key is not None:
-            try:
-                tags = await self._remote.tags(inode.item.key)
-            except InvalidCall:
-                if inode.item.kind is not Kind.FOLDER:
-                    raise
-                tags = ()  # this session knows no tags of folders
-            inode.item = replace(inode.item, tags=tags)
-        return inode.item.tags or ()
+        return await self._tagging.tags(inode)
 
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
-        before = await self.tags(inode)
-        if inode.item.kind is Kind.FOLDER and inode.item.id is None:
-            raise NotSupported(f"{inode.local_path()}: this stack gives folders no id, so no tags")
-        added = tuple(tag for tag in add if tag not in before)
-        removed = tuple(tag for tag in remove if tag in before)
-        try:
-            await self._send_tags(inode.item.key, added, removed)
-        except InvalidCall as error:
-            if inode.item.kind is not Kind.FOLDER:
-                raise
-            raise NotSupported(f"{inode.local_path()}: folders can't be tagged here: {error}") from error
-        after = (set(inode.item.tags or ()) | set(added)) - set(removed)
-        self._commit_tags(inode, tuple(sorted(after)))
-
-    async def _send_tags(self, key: Key | None, added: tuple[str, ...], removed: tuple[str, ...]) -> None:
-        if key is not None and removed:
-            await self._remote.untag(key, removed)
-        if key is not None and added:
-            await self._remote.tag(key, added)
-
-    async def _find_folder_id(self, folder: Inode) -> bool:
-        try:
-            await self.folder_with_id(folder)
-        except CrossDevice:
-            return False
-        return True
+        self._commit_tags(inode, await self._tagging.change(inode, add, remove))
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         inode.item = replace(inode.item, tags=tags)
@@ -383,6 +372,10 @@ class Namespace:
             self._changes.record(parent.number, inode.name, inode.item, self._clock() if is_on_orion else inf)
 
     # Committing
+
+    def changing(self, *folders: Inode) -> AbstractContextManager[None]:
+        """While a change of names is under way, what a listing shows of it is no foreign change."""
+        return self._changing.held(*(folder.number for folder in folders))
 
     @contextmanager
     def doubting(self, folder: Inode) -> Iterator[None]:

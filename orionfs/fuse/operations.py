@@ -26,6 +26,7 @@ from orionfs.errors import (
 )
 from orionfs.files import Files
 from orionfs.fuse.boundary import Presentation, changing, contents, reading, uploading
+from orionfs.holds import Holds
 from orionfs.inodes import Inode
 from orionfs.models import Attributes, HandleId
 from orionfs.moves import Moves
@@ -66,8 +67,12 @@ class Operations(pyfuse3.Operations):
         presentation: Presentation,
         room: Callable[[], os.statvfs_result],
         protection: Protection,
+        locks: Holds | None = None,
     ) -> None:
-        """`room` tells the free room of the disk where written files are staged."""
+        """`room` tells the free room of the disk where written files are staged.
+
+        `locks` is told in which folders the kernel waits for an answer, as long as it does.
+        """
         super().__init__()
         self._namespace = namespace
         self._inodes = namespace.inodes
@@ -80,6 +85,7 @@ class Operations(pyfuse3.Operations):
         self._next_directory = 1
         self.ended = trio.Event()
         self.presentation = presentation
+        self.locks = locks or Holds()
 
     async def run(self) -> None:
         """Answer the kernel until the mount ends."""
@@ -189,7 +195,8 @@ class Operations(pyfuse3.Operations):
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
         directory = self._directories[fh]
         if start_id == 0 and directory.is_read:
-            directory.snapshot = await self._namespace.snapshot(directory.inode)
+            with self.locks.held(directory.inode.number):
+                directory.snapshot = await self._namespace.snapshot(directory.inode)
         directory.is_read = True
         if not self._reply_dots(directory.inode, start_id, token):
             return

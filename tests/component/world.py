@@ -30,7 +30,7 @@ from orionfs.fuse import Operations, Presentation
 from orionfs.inodes import Inode
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
-from orionfs.models import Account, HandleId, Item
+from orionfs.models import Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.protection import Protection
@@ -188,10 +188,11 @@ async def mount(
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
+    kernel: KernelView | None = None,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
-    `facts` is what is known of the stack before.
+    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -215,6 +216,7 @@ async def mount(
                     Protection(protected),
                     about,
                     views_items_max,
+                    kernel,
                 )
                 for service in (remote.run, world.sync.run, world.fetcher.run):
                     await nursery.start(service)
@@ -241,6 +243,7 @@ def _build(
     protection: Protection,
     about: Callable[[], str],
     views_items_max: int,
+    kernel: KernelView | None,
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
@@ -254,6 +257,7 @@ def _build(
         sync.unseen,
         about,
         views_items_max,
+        kernel=kernel,
     )
     for name, orion_path in tops.items():
         if name:
