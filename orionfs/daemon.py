@@ -18,6 +18,7 @@ from typing import Any
 import trio
 
 from orionfs import control, facts, fuse, state
+from orionfs.about import about_text
 from orionfs.adoption import adopt
 from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
@@ -143,8 +144,18 @@ def _build(
     sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()
+    tree = {top.name or "/": top.orion_path for top in tops}
     namespace = Namespace(
-        remote, sync.assigner, cache, freshness, permissions, local, sync.unseen, kernel=kernel
+        remote,
+        sync.assigner,
+        cache,
+        freshness,
+        permissions,
+        local,
+        sync.unseen,
+        lambda: about_text(account, config.profile, remote.client_version, remote.facts, tree),
+        config.cache_items_max,
+        kernel=kernel,
     )
     for top in tops:
         if top.name:

@@ -19,7 +19,6 @@ from orionfs.assigning import Assigner
 from orionfs.beliefs import Beliefs, Believed, Freshness, touch
 from orionfs.differences import Differences, Silent
 from orionfs.errors import (
-    CrossDevice,
     DirectoryNotEmpty,
     InvalidCall,
     IsADirectory,
@@ -27,7 +26,6 @@ from orionfs.errors import (
     NoSuchName,
     NotADirectory,
     NotPermitted,
-    NotSupported,
     RemoteFailure,
     Stale,
     TimedOut,
@@ -40,7 +38,9 @@ from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
 from orionfs.remote import Remote
+from orionfs.tagging import Tagging
 from orionfs.uses import Absences, Uses
+from orionfs.views import VIEWS_NAME, Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,15 @@ class Namespace:
         permissions: Permissions,
         local: Mapping[Key, LocalAttributes],
         unseen: Collection[Key] = (),
+        about: Callable[[], str] = str,
+        views_items_max: int = 100_000,
         clock: Callable[[], float] = trio.current_time,
         kernel: KernelView | None = None,
     ) -> None:
         """`local` is what this machine knows of items; this keeps it up to date from then on.
 
         `unseen` is a live view of the items that nobody is shown; `kernel` hears of foreign changes.
+        `about` gives the text of `.orion/about`; views keep and show `views_items_max` items at most.
         """
         self._remote = remote
         self._permissions = permissions
@@ -81,6 +84,8 @@ class Namespace:
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
         self.on_listed = self._beliefs.on_listed
+        self._tagging = Tagging(remote, self.folder_with_id)
+        self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
         kernel = kernel or Silent()
@@ -118,15 +123,18 @@ class Namespace:
     async def lookup(self, parent: Inode, name: str) -> tuple[Inode | None, float]:
         """The inode under a name (None: nothing there), and for how many seconds that holds."""
         self.touch(parent)
-        believed = await self._beliefs.resolve(parent, name)
+        believed = await self._resolve(parent, name)
         if believed.item is None:
-            self._absences.told(parent.number, name, believed.valid_s)
+            if parent is self.inodes.root and name == VIEWS_NAME:  # Orion's own of that name would win
+                return self._views.root, believed.valid_s
+            if not parent.is_view:
+                self._absences.told(parent.number, name, believed.valid_s)
             return None, believed.valid_s
         return self.bind(parent, name, believed.item), believed.valid_s
 
     def touch(self, folder: Inode | None) -> None:
         """Somebody works in a folder."""
-        if folder is not None and not folder.is_virtual:
+        if folder is not None and not folder.is_virtual and not folder.is_view:
             self.uses.touch(folder.number)
 
     async def child(self, parent: Inode, name: str) -> Inode:
@@ -139,9 +147,10 @@ class Namespace:
     async def snapshot(self, folder: Inode) -> Snapshot:
         """All entries of a folder at one moment. Never short: an incomplete listing is an error."""
         self.touch(folder)
-        for visited in self.on_visit:
-            visited(folder)
-        items, valid_s = await self._beliefs.list(folder)
+        if not folder.is_view:
+            for visited in self.on_visit:
+                visited(folder)
+        items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
         return Snapshot(list(items.items()), now_s, now_s + valid_s)
 
@@ -183,9 +192,9 @@ class Namespace:
         """The inode of an item that was just seen under a name."""
         assert parent.children is not None
         inode = parent.children.get(name)
-        if inode is not None and (inode.item is item or parent.is_virtual):
+        if inode is not None and (inode.item is item or (parent.is_virtual and not parent.is_view)):
             return inode
-        inode = self.inodes.bind(parent, name, item)
+        inode = (self._views if parent.is_view else self.inodes).bind(parent, name, item)
         if item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
         return inode
@@ -199,10 +208,13 @@ class Namespace:
             return self.attributes(inode, self._beliefs.freshness.metadata_ttl_s)
         if not inode.is_attached:
             raise Stale(f"{inode.local_path()} is not there any more")
-        believed: Believed = await self._beliefs.resolve(inode.parent, inode.name)
+        believed = await self._resolve(inode.parent, inode.name)
         if believed.item is None or not inode.is_attached or not believed.item.is_same_version(inode.item):
             raise Stale(f"{inode.local_path()} is another version now")
         return self.attributes(inode, believed.valid_s)
+
+    async def _resolve(self, parent: Inode, name: str) -> Believed:
+        return await (self._views if parent.is_view else self._beliefs).resolve(parent, name)
 
     def attributes(self, inode: Inode, valid_s: float) -> Attributes:
         """What `stat` says, from what is known now, and for how many seconds."""
@@ -322,6 +334,7 @@ class Namespace:
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
         self.inodes.attach(source, parent, name)
+        self._views.doubt()
         touch(old_parent)
         touch(parent)
 
@@ -337,6 +350,7 @@ class Namespace:
     def commit_version(self, inode: Inode, item: Item, *, is_still_written: bool) -> None:
         """A version written here is on Orion as `item`: another id, the same inode."""
         replaced = inode.item.key
+        self._views.doubt()
         self.inodes.rebind(inode, item)
         if replaced is not None:
             self._local.pop(replaced, None)
@@ -349,6 +363,7 @@ class Namespace:
 
     def doubt(self, inode: Inode) -> None:
         """The version of an inode is gone: its name means something else by now."""
+        self._views.doubt()
         if inode.parent is not None and inode.is_attached:
             self._beliefs.doubt(inode.parent)
 
@@ -368,49 +383,15 @@ class Namespace:
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
-        if inode.item.kind is Kind.FOLDER and inode.item.id is None and not await self._find_folder_id(inode):
-            return ()  # this stack gives folders no id, so no tags
-        if inode.item.tags is None and inode.item.key is not None:
-            try:
-                tags = await self._remote.tags(inode.item.key)
-            except InvalidCall:
-                if inode.item.kind is not Kind.FOLDER:
-                    raise
-                tags = ()  # this session knows no tags of folders
-            inode.item = replace(inode.item, tags=tags)
-        return inode.item.tags or ()
+        return await self._tagging.tags(inode)
 
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
-        before = await self.tags(inode)
-        if inode.item.kind is Kind.FOLDER and inode.item.id is None:
-            raise NotSupported(f"{inode.local_path()}: this stack gives folders no id, so no tags")
-        added = tuple(tag for tag in add if tag not in before)
-        removed = tuple(tag for tag in remove if tag in before)
-        try:
-            await self._send_tags(inode.item.key, added, removed)
-        except InvalidCall as error:
-            if inode.item.kind is not Kind.FOLDER:
-                raise
-            raise NotSupported(f"{inode.local_path()}: folders can't be tagged here: {error}") from error
-        after = (set(inode.item.tags or ()) | set(added)) - set(removed)
-        self._commit_tags(inode, tuple(sorted(after)))
-
-    async def _send_tags(self, key: Key | None, added: tuple[str, ...], removed: tuple[str, ...]) -> None:
-        if key is not None and removed:
-            await self._remote.untag(key, removed)
-        if key is not None and added:
-            await self._remote.tag(key, added)
-
-    async def _find_folder_id(self, folder: Inode) -> bool:
-        try:
-            await self.folder_with_id(folder)
-        except CrossDevice:
-            return False
-        return True
+        self._commit_tags(inode, await self._tagging.change(inode, add, remove))
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         inode.item = replace(inode.item, tags=tags)
+        self._views.doubt()
         parent = inode.parent
         if parent is not None and inode.is_attached and not parent.is_virtual:
             is_on_orion = inode.item.key is not None or inode.item.is_folder
@@ -461,5 +442,6 @@ class Namespace:
     def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
+        self._views.doubt()
         self.inodes.detach(inode)
         touch(parent)

@@ -185,6 +185,8 @@ async def mount(
     tops: Mapping[str, str] = TOPS,
     facts: StackFacts = KNOWN,
     protected: Sequence[tuple[str, ...]] = (),
+    about: Callable[[], str] = lambda: "{}\n",
+    views_items_max: int = 100_000,
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
@@ -215,6 +217,8 @@ async def mount(
                     freshness or Freshness(),
                     tops,
                     Protection(protected),
+                    about,
+                    views_items_max,
                     kernel,
                 )
                 for service in (remote.run, world.sync.run, world.fetcher.run, world.ahead.run):
@@ -241,6 +245,8 @@ def _build(
     freshness: Freshness,
     tops: Mapping[str, str],
     protection: Protection,
+    about: Callable[[], str],
+    views_items_max: int,
     kernel: KernelView | None,
 ) -> World:
     local = claimed.journal.local_attributes()
@@ -253,6 +259,8 @@ def _build(
         Permissions(),
         local,
         sync.unseen,
+        about,
+        views_items_max,
         kernel=kernel,
     )
     for name, orion_path in tops.items():
