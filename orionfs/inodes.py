@@ -121,6 +121,10 @@ class InodeTable:
         except KeyError:
             raise Stale(f"inode {number} is not known any more") from None
 
+    def find(self, number: InodeNumber) -> Inode | None:
+        """The inode of a number, if it is still known."""
+        return self._inodes.get(number)
+
     def add_top(self, name: str, item: Item, orion_path: str) -> Inode:
         """A folder of the virtual root that stands for an Orion path; it stays."""
         assert self.root.children is not None

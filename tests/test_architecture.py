@@ -23,7 +23,7 @@ RANKS: list[set[str]] = [
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel"},
     {"moves", "probe"},
-    {"attributes", "files"},
+    {"attributes", "files", "refresh"},
     {"staging"},
     {"fetch"},
     {"namespace"},

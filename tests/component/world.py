@@ -33,6 +33,7 @@ from orionfs.metadata import Permissions
 from orionfs.models import Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
@@ -65,6 +66,7 @@ class World:
     content: ContentCache
     claimed: state.StateFolder
     nursery: trio.Nursery
+    refresher: Refresher
 
     # -- names
 
@@ -182,10 +184,12 @@ async def mount(
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
     kernel: KernelView | None = None,
+    refresh_folders: int = 0,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
-    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere.
+    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
+    `refresh_folders` are looked at again in the background.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -207,8 +211,9 @@ async def mount(
                     freshness or Freshness(),
                     tops,
                     kernel,
+                    refresh_folders,
                 )
-                for service in (remote.run, world.sync.run, world.fetcher.run):
+                for service in (remote.run, world.sync.run, world.fetcher.run, world.refresher.run):
                     await nursery.start(service)
                 await adopt(claimed.journal, world.namespace, world.files, world.sync)
                 try:
@@ -231,6 +236,7 @@ def _build(
     freshness: Freshness,
     tops: Mapping[str, str],
     kernel: KernelView | None,
+    refresh_folders: int,
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
@@ -267,6 +273,7 @@ def _build(
         content,
         claimed,
         nursery,
+        Refresher(namespace, refresh_folders),
     )
 
 
