@@ -144,6 +144,10 @@ class InodeTable:
         except KeyError:
             raise Stale(f"inode {number} is not known any more") from None
 
+    def find(self, number: InodeNumber) -> Inode | None:
+        """The inode of a number, if it is still known."""
+        return self._inodes.get(number)
+
     def has(self, inode: Inode) -> bool:
         """True while an inode is needed and is in its place."""
         return inode.is_attached and self._inodes.get(inode.number) is inode

@@ -23,7 +23,7 @@ RANKS: list[set[str]] = [
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
     {"moves", "probe"},
-    {"attributes", "files", "ahead"},
+    {"attributes", "files", "ahead", "refresh"},
     {"staging"},
     {"fetch"},
     {"namespace"},
