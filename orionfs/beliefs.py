@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
+from typing import Protocol
 
 import trio
 
@@ -45,6 +46,18 @@ class Freshness:
     read_lag_s: float = 10.0
 
 
+class Asking(Protocol):
+    """Who tells what Orion has at a path, as users here are to see it."""
+
+    async def list_folder(self, path: str) -> FolderAnswer:
+        """All of a folder. Raises NoSuchName."""
+        ...
+
+    async def stat(self, path: str) -> Item | None:
+        """What is at a path, or None."""
+        ...
+
+
 @dataclass(slots=True)
 class _Flight:
     """A question on its way, and how it ended for those who wait for it."""
@@ -65,6 +78,7 @@ class Beliefs:
         clock: Callable[[], float],
     ) -> None:
         self._remote = remote
+        self.asking: Asking = remote
         self._cache = cache
         self._clock = clock
         self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
@@ -231,7 +245,7 @@ class Beliefs:
             await self._ask_listing(parent)
             return
         asked_at_s = self._clock()
-        item = await self._remote.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
+        item = await self.asking.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
         if item is not None and base_name(item) != name:
             item = None  # a dataset by its bare name, or a path that means something else
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
@@ -239,7 +253,7 @@ class Beliefs:
     async def _ask_listing(self, folder: Inode) -> None:
         asked_at_s = self._clock()
         try:
-            answer = await self._remote.list_folder(folder.orion_path())
+            answer = await self.asking.list_folder(folder.orion_path())
         except NoSuchName:
             if not self.is_just_made(folder, asked_at_s):
                 raise

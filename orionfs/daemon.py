@@ -139,6 +139,7 @@ def _build(
     sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     cache = MetaCache(config.cache_items_max)
     namespace = Namespace(remote, sync.assigner, cache, freshness, permissions, local, sync.unseen)
+    namespace.show_relocations(sync.relocator)
     for top in tops:
         if top.name:
             namespace.add_top(top.name, top.orion_path)

@@ -232,6 +232,7 @@ def _build(
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
     namespace = Namespace(remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen)
+    namespace.show_relocations(sync.relocator)
     for name, orion_path in tops.items():
         if name:
             namespace.add_top(name, orion_path)
