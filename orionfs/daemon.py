@@ -161,6 +161,7 @@ def _build(
         config.cache_items_max,
         kernel=kernel,
     )
+    namespace.show_relocations(sync.relocator)
     for top in tops:
         if top.name:
             namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))

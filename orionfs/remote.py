@@ -138,13 +138,18 @@ class Remote:
 
     # Folders and names
 
-    async def list_folder(self, path: str) -> FolderAnswer:
-        """All of a folder: the first page, then the others at once. Raises NoSuchName."""
+    async def list_folder(self, path: str, *, with_details: bool = True) -> FolderAnswer:
+        """All of a folder: the first page, then the others at once. Raises NoSuchName.
+
+        `with_details`: what rows do not tell of Files is asked for.
+        """
         ask = partial(self._read, "ls_path", path)
         answer = await list_all(ask, self.facts)
         if not answer.is_complete:
             answer = await list_all(ask, self.facts)
         self.knowledge.see(answer.items)
+        if not with_details:
+            return answer
         return replace(answer, items=await self.with_details(answer.items))
 
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:

@@ -276,6 +276,7 @@ def _build(
         views_items_max,
         kernel=kernel,
     )
+    namespace.show_relocations(sync.relocator)
     for name, orion_path in tops.items():
         if name:
             namespace.add_top(name, orion_path, Top(name, orion_path).naming(WORKSPACES))
