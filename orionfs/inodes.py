@@ -41,6 +41,8 @@ class Inode:
     naming: Naming | None = None
     is_view = False
     """True for folders that show what lies elsewhere."""
+    given: bytes | None = None
+    """The contents of a file that the mount itself has written."""
 
     __slots__ = (
         "anchor",
@@ -142,6 +144,10 @@ class InodeTable:
         except KeyError:
             raise Stale(f"inode {number} is not known any more") from None
 
+    def find(self, number: InodeNumber) -> Inode | None:
+        """The inode of a number, if it is still known."""
+        return self._inodes.get(number)
+
     def has(self, inode: Inode) -> bool:
         """True while an inode is needed and is in its place."""
         return inode.is_attached and self._inodes.get(inode.number) is inode
@@ -168,6 +174,32 @@ class InodeTable:
             elsewhere.item = item
             return elsewhere
         return self._new(parent, name, item)
+
+    def bind_seen(self, view: Inode, name: str, item: Item, number: InodeNumber | None = None) -> Inode:
+        """The inode of `item` seen under a view; what the tree has stays at its place there.
+
+        `number` is what it would get, where that is not the tree's.
+        """
+        assert view.children is not None
+        child = view.children.get(name)
+        if child is not None:
+            if child.item.is_same_version(item):
+                return child
+            self.detach(child)
+        number = number or self._preferred(view, item)
+        elsewhere = self._inodes.get(number)
+        if elsewhere is not None and elsewhere.is_attached and elsewhere.item.is_same_version(item):
+            return elsewhere
+        inode = Inode(number, view, name, item)
+        self.add(inode)
+        view.children[name] = inode
+        return inode
+
+    def add(self, inode: Inode) -> None:
+        """Know an inode that was made elsewhere; with another number if its own is taken."""
+        while inode.number in self._inodes:
+            inode.number = InodeNumber(inode.number % (2**63 - 1) + 1)
+        self._inodes[inode.number] = inode
 
     def attach(self, inode: Inode, parent: Inode, name: str) -> None:
         """Make `inode` the child `name` of `parent`, wherever it was; what had the name is detached."""
@@ -224,11 +256,8 @@ class InodeTable:
 
     def _new(self, parent: Inode, name: str, item: Item) -> Inode:
         assert parent.children is not None
-        number = self._preferred(parent, item)
-        while number in self._inodes:
-            number = InodeNumber(number % (2**63 - 1) + 1)
-        inode = Inode(number, parent, name, item)
-        self._inodes[number] = inode
+        inode = Inode(self._preferred(parent, item), parent, name, item)
+        self.add(inode)
         parent.children[name] = inode
         return inode
 
