@@ -81,7 +81,7 @@ class Namespace:
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
         self.uses = Uses(clock)
         self._changing = Holds()
-        kernel = kernel or Silent()
+        kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
