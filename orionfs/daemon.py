@@ -18,7 +18,9 @@ from typing import Any
 import trio
 
 from orionfs import control, facts, fuse, state
+from orionfs.about import about_text
 from orionfs.adoption import adopt
+from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.carry import UploadState
@@ -35,6 +37,7 @@ from orionfs.models import Account
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.private import make_private
+from orionfs.protection import Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
 from orionfs.sessions import connect, stack_name
@@ -61,6 +64,7 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    ahead: Ahead
     operations: fuse.Operations
     kernel: fuse.Invalidations
     refresher: Refresher
@@ -89,7 +93,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
     try:
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
-            for service in (remote.run, layers.sync.run, layers.fetcher.run):
+            for service in (remote.run, layers.sync.run, layers.fetcher.run, layers.ahead.run):
                 await nursery.start(service)
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
             source = f"orion:{account.project_name}@{_host_of(config)}"
@@ -144,17 +148,29 @@ def _build(
     sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()
+    tree = {top.name or "/": top.orion_path for top in tops}
     namespace = Namespace(
-        remote, sync.assigner, cache, freshness, permissions, local, sync.unseen, kernel=kernel
+        remote,
+        sync.assigner,
+        cache,
+        freshness,
+        permissions,
+        local,
+        sync.unseen,
+        lambda: about_text(account, config.profile, remote.client_version, remote.facts, tree),
+        config.cache_items_max,
+        kernel=kernel,
     )
+    namespace.show_relocations(sync.relocator)
     for top in tops:
         if top.name:
-            namespace.add_top(top.name, top.orion_path)
+            namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))
         else:
             namespace.mount_root(top.orion_path)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
+    ahead = Ahead(namespace, remote, config.cache_items_max, config.in_flight_max)
     presentation = fuse.Presentation(
         config.uid,
         config.gid,
@@ -169,9 +185,12 @@ def _build(
         ExtendedAttributes(namespace),
         presentation,
         lambda: os.statvfs(claimed.staging),
+        Protection(config.protected),
         kernel.locks,
     )
-    return Layers(account, remote, content, namespace, sync, fetcher, files, operations, kernel, refresher)
+    return Layers(
+        account, remote, content, namespace, sync, fetcher, files, ahead, operations, kernel, refresher
+    )
 
 
 async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
@@ -243,6 +262,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "health": layers.remote.health.value,
             "pending": sync.pending_count,
             "inodes": len(layers.namespace.inodes),
+            "daemon_calls": dict(layers.operations.presentation.calls),
         }
 
     async def refresh(request: Mapping[str, Any]) -> control.Answers:

@@ -100,7 +100,7 @@ class Differences:
         if inode.children is None:
             return
         self._beliefs.forget(inode)
-        for child in inode.children.values():
+        for child in list(inode.children.values()):
             self._forget_below(child)
 
 

@@ -20,6 +20,18 @@ NAME_MAX_BYTES = 255
 """The kernel's NAME_MAX for a FUSE mount."""
 
 
+class Holder(Protocol):
+    """Whoever keeps the numbers of folders valid while something is kept under them."""
+
+    def hold(self, number: InodeNumber) -> None:
+        """Something is kept under a number from now on."""
+        ...
+
+    def release(self, number: InodeNumber) -> None:
+        """It is not any more; once for each `hold`."""
+        ...
+
+
 class Kind(Enum):
     """What a thing on Orion is; the values are the words of Orion's typed references."""
 
@@ -43,7 +55,8 @@ class Item:
 
     `id` is None for a folder of a stack that gives folders no id, and for a file that is not on Orion
     yet; the latter has a `mark`, the name its upload carries. `size` is None where nobody has told it.
-    `literal` is the `resource_type` as received: it is what `assign_paths` gets back.
+    `literal` is the `resource_type` as received: it is what `assign_paths` gets back. `title` is what
+    people call it where a row tells that beside its name: of workspaces.
     """
 
     kind: Kind
@@ -57,6 +70,7 @@ class Item:
     project: int | None = None
     tags: tuple[str, ...] | None = None
     mark: str | None = None
+    title: str = ""
 
     @property
     def key(self) -> Key | None:
