@@ -89,7 +89,7 @@ class Namespace:
         self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
-        kernel = kernel or Silent()
+        kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 

@@ -43,11 +43,6 @@ class Refreshed:
     failed: list[OrionFsError] = field(default_factory=list)
     done: trio.Event = field(default_factory=trio.Event)
 
-    def note(self, _folder: Inode, before: Listing | None, after: Listing) -> None:
-        """A folder was listed again."""
-        if before is not None:
-            self.names.update(count_differences(before.items, after.items))
-
 
 class Refresher:
     """The background refresh of one mount, and the ones on demand."""
@@ -129,14 +124,21 @@ class Refresher:
         return refreshed
 
     async def _refresh(self, folders: list[Inode], refreshed: Refreshed) -> None:
-        self._beliefs.on_listed.append(refreshed.note)
+        changes = self._beliefs.changes
+
+        def note(folder: Inode, before: Listing | None, after: Listing) -> None:
+            if before is not None:
+                shown = (changes.overlay(folder.number, listing) for listing in (before, after))
+                refreshed.names.update(count_differences(*shown))
+
+        self._beliefs.on_listed.append(note)
         try:
             in_flight = trio.CapacityLimiter(_ON_DEMAND_IN_FLIGHT)
             async with trio.open_nursery() as nursery:
                 for folder in folders:
                     nursery.start_soon(self._refresh_folder, folder, refreshed, in_flight)
         finally:
-            self._beliefs.on_listed.remove(refreshed.note)
+            self._beliefs.on_listed.remove(note)
             refreshed.done.set()
 
     async def _refresh_folder(

@@ -11,21 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.cli.processes import wait_for
-from tests.mount.conftest import fresh_folder
 from tests.mount.stand import Stand
 
 
 @pytest.fixture
-def others(mounted: Stand, request: pytest.FixtureRequest):
-    """A fresh folder of the mount, and a function that saves a file there from another machine."""
-    folder = fresh_folder(mounted, request)
+def others(mounted: Stand, cold: Path):
+    """A folder that the mount has not looked into, and a function that saves there from another machine."""
+    folder = cold
 
     def save(name: str, content: bytes) -> Path:
         path = mounted.orion_path(folder / name)
-        old = mounted.direct.ids(path)
-        mounted.direct.put(path, content)
-        for id in old:
-            mounted.direct.delete(id)
+        change = mounted.direct.replace if mounted.direct.find(path) else mounted.direct.put
+        change(path, content)
         return folder / name
 
     return folder, save
@@ -67,7 +64,7 @@ def test_new_and_removed_names_are_there_at_once_after_a_refresh(mounted, others
     os.listdir(folder)
     assert not (folder / "new").exists()
     save("new", b"new")
-    mounted.direct.delete(*mounted.direct.ids(mounted.orion_path(gone)))
+    mounted.direct.remove(mounted.orion_path(gone))
     before = folder.stat().st_mtime_ns
     assert "1 new, 1 gone" in refresh(mounted, folder / "new")
     assert (folder / "new").read_bytes() == b"new"
@@ -78,7 +75,7 @@ def test_new_and_removed_names_are_there_at_once_after_a_refresh(mounted, others
 
 def test_shell_inside_a_living_folder_stays_where_it_is(mounted, others) -> None:
     folder, save = others
-    (folder / "sub").mkdir()
+    mounted.direct.make_folder(mounted.orion_path(folder / "sub"))
     shell = subprocess.Popen(
         ["sh", "-c", "read line; /bin/pwd; ls"],
         cwd=folder / "sub",
@@ -93,7 +90,8 @@ def test_shell_inside_a_living_folder_stays_where_it_is(mounted, others) -> None
 
 def test_tree_removed_elsewhere_is_gone_after_a_refresh_of_it(mounted, others) -> None:
     folder, _ = others
-    (folder / "sub" / "deep").mkdir(parents=True)
+    for path in ("sub", "sub/deep"):
+        mounted.direct.make_folder(mounted.orion_path(folder / path))
     for path in ("sub/deep", "sub"):
         os.listdir(folder / path)
         mounted.direct.remove(mounted.orion_path(folder / path))
@@ -127,7 +125,5 @@ def test_folder_in_use_follows_other_machines_by_itself(make_stand) -> None:
     folder = stand.mine / "f"
     stand.direct.put(stand.orion_path(folder / "x"), b"old")
     wait_for((folder / "x").exists)
-    (id,) = stand.direct.ids(stand.orion_path(folder / "x"))
-    stand.direct.put(stand.orion_path(folder / "x"), b"new version")
-    stand.direct.delete(id)
+    stand.direct.replace(stand.orion_path(folder / "x"), b"new version")
     wait_for(lambda: (folder / "x").read_bytes() == b"new version")
