@@ -49,7 +49,7 @@ async def refresh(world: World, path: str = "/") -> Refreshed:
 async def test_folder_used_once_is_looked_at_twice_and_a_mount_that_nobody_uses_asks_nothing(
     tmp_path, fake
 ) -> None:
-    async with mount(tmp_path, fake, refresh_folders=16, lists_ahead=False) as world:
+    async with mount(tmp_path, fake, refresh_folders=16) as world:
         await world.ls("my-data/f1")
         start = len(fake.log)
         await trio.sleep(2 * TTL_S)
@@ -60,7 +60,8 @@ async def test_folder_used_once_is_looked_at_twice_and_a_mount_that_nobody_uses_
 
 
 async def test_folder_in_use_is_always_fresh_and_costs_its_user_no_wait(tmp_path, fake) -> None:
-    async with mount(tmp_path, fake, refresh_folders=16, lists_ahead=False) as world:
+    async with mount(tmp_path, fake, refresh_folders=16) as world:
+        world.namespace.on_visit.clear()  # nothing is listed ahead
         await world.ls("my-data")
         await world.ls("my-data/f1")
         start = len(fake.log)
@@ -107,7 +108,7 @@ async def test_folder_of_many_pages_is_left_alone(tmp_path, fake) -> None:
     fake.page_max = 1
     for number in range(6):
         fake.add_file(f"{HOME}/f1/{number}", b"")
-    async with mount(tmp_path, fake, refresh_folders=16, lists_ahead=False) as world:
+    async with mount(tmp_path, fake, refresh_folders=16) as world:
         await world.ls("my-data/f1")
         start = len(fake.log)
         await trio.sleep(TEN_MINUTES_S)
@@ -115,7 +116,7 @@ async def test_folder_of_many_pages_is_left_alone(tmp_path, fake) -> None:
 
 
 async def test_refresh_that_fails_is_not_tried_again_unasked(tmp_path, fake) -> None:
-    async with mount(tmp_path, fake, refresh_folders=16, lists_ahead=False) as world:
+    async with mount(tmp_path, fake, refresh_folders=16) as world:
         await world.ls("my-data/f1")
         fake.fail("ls_path", "AuthorizationRequired", 403, times=10**6)
         start = len(fake.log)
@@ -135,7 +136,7 @@ async def test_short_or_no_ttl_asks_nothing_unasked(tmp_path, fake) -> None:
 
 
 async def test_removed_folder_is_no_error_in_the_background(tmp_path, fake) -> None:
-    async with mount(tmp_path, fake, refresh_folders=16, lists_ahead=False) as world:
+    async with mount(tmp_path, fake, refresh_folders=16) as world:
         await world.ls("my-data/f1")
         fake.remove(f"{HOME}/f1/x")
         fake.remove(f"{HOME}/f1")
@@ -147,7 +148,8 @@ async def test_removed_folder_is_no_error_in_the_background(tmp_path, fake) -> N
 
 
 async def test_refresh_lists_again_what_is_known_below_a_path_and_nothing_else(tmp_path, fake) -> None:
-    async with mount(tmp_path, fake, lists_ahead=False) as world:
+    async with mount(tmp_path, fake) as world:
+        world.namespace.on_visit.clear()  # nothing is listed ahead
         for path in ("", "/f0", "/f0/sub", "/f1"):
             await world.ls(f"my-data{path}")
         start = len(fake.log)
