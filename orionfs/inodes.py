@@ -32,9 +32,10 @@ class Inode:
 
     `name` is the visible name below `parent`; a detached inode (unlinked, or replaced elsewhere) keeps
     both but is no child any more. `anchor` is the Orion path of a top of the tree. `lookups` are the
-    kernel's, `opens` the handles', `pins` those of changes under way. `written_size` is the size in
-    bytes while the contents here are newer than Orion's. `naming` says how the items of a folder are
-    called where that is not by their names.
+    kernel's, `opens` the handles', `pins` those of changes under way, `holds` those of what is believed of
+    a folder or changed in it, which is kept by its number. `written_size` is the size in bytes while the
+    contents here are newer than Orion's. `naming` says how the items of a folder are called where that is
+    not by their names.
     """
 
     naming: Naming | None = None
@@ -46,6 +47,7 @@ class Inode:
     __slots__ = (
         "anchor",
         "children",
+        "holds",
         "is_attached",
         "item",
         "local",
@@ -70,6 +72,7 @@ class Inode:
         self.lookups = 0
         self.opens = 0
         self.pins = 0
+        self.holds = 0
         self.mtime_ns = item.created_ns
         self.local = _NO_ATTRIBUTES
         self.written_size: int | None = None
@@ -85,7 +88,7 @@ class Inode:
 
     @property
     def is_in_use(self) -> bool:
-        return bool(self.lookups or self.opens or self.pins or self.children)
+        return bool(self.lookups or self.opens or self.pins or self.holds or self.children)
 
     def orion_path(self) -> str:
         """Absolute path on Orion, from true names; Stale for what hangs below no anchor."""
@@ -140,6 +143,14 @@ class InodeTable:
             return self._inodes[InodeNumber(number)]
         except KeyError:
             raise Stale(f"inode {number} is not known any more") from None
+
+    def find(self, number: InodeNumber) -> Inode | None:
+        """The inode of a number, if it is still known."""
+        return self._inodes.get(number)
+
+    def has(self, inode: Inode) -> bool:
+        """True while an inode is needed and is in its place."""
+        return inode.is_attached and self._inodes.get(inode.number) is inode
 
     def add_top(self, name: str, item: Item, orion_path: str, naming: Naming | None = None) -> Inode:
         """A folder of the virtual root that stands for an Orion path; it stays."""
@@ -220,6 +231,19 @@ class InodeTable:
         inode = self._inodes.get(InodeNumber(number))
         if inode is not None:
             inode.lookups = max(0, inode.lookups - lookups)
+            self.collect(inode)
+
+    def hold(self, number: InodeNumber) -> None:
+        """Something is kept under a folder's number: nobody else gets it until `release`."""
+        inode = self._inodes.get(number)
+        if inode is not None:
+            inode.holds += 1
+
+    def release(self, number: InodeNumber) -> None:
+        """What was kept under a folder's number is gone."""
+        inode = self._inodes.get(number)
+        if inode is not None:
+            inode.holds = max(0, inode.holds - 1)
             self.collect(inode)
 
     def collect(self, inode: Inode | None) -> None:

@@ -37,6 +37,7 @@ from orionfs.metacache import MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
+from orionfs.relocating import Relocator
 from orionfs.remote import Remote
 from orionfs.tagging import Tagging
 from orionfs.uses import Absences, Uses
@@ -78,15 +79,17 @@ class Namespace:
         self._permissions = permissions
         self._local = dict(local)
         self._clock = clock
-        self._beliefs = Beliefs(remote, cache, freshness, unseen, clock)
+        self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
+        self._beliefs = Beliefs(remote, cache, self.inodes, freshness, unseen, clock)
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
+        self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
+        self._relocator: Relocator | None = None
         self._tagging = Tagging(remote, self.folder_with_id)
-        self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
         self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
-        kernel = kernel or Silent()
+        kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
@@ -99,6 +102,12 @@ class Namespace:
     def own_valid_s(self) -> float:
         """For how many seconds the kernel may believe what this mount has just made."""
         return self._beliefs.freshness.metadata_ttl_s
+
+    def show_relocations(self, relocator: Relocator) -> None:
+        """Show folders that are on their way at their new place, and wait for them before changes."""
+        self._relocator = relocator
+        self._beliefs.asking = relocator
+        relocator.moves.read_lag_s = self._beliefs.freshness.read_lag_s
 
     # The top of the tree
 
@@ -132,7 +141,7 @@ class Namespace:
 
     def touch(self, folder: Inode | None) -> None:
         """Somebody works in a folder."""
-        if folder is not None and not folder.is_virtual:
+        if folder is not None and not folder.is_virtual and not folder.is_view:
             self.uses.touch(folder.number)
 
     async def child(self, parent: Inode, name: str) -> Inode:
@@ -145,6 +154,9 @@ class Namespace:
     async def snapshot(self, folder: Inode) -> Snapshot:
         """All entries of a folder at one moment. Never short: an incomplete listing is an error."""
         self.touch(folder)
+        if not folder.is_view:
+            for visited in self.on_visit:
+                visited(folder)
         items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
         return Snapshot(list(items.items()), now_s, now_s + valid_s)
@@ -202,6 +214,7 @@ class Namespace:
         if "/" in new_name or new_name in (".", ".."):
             raise InvalidCall(f"{name}: Orion can't have a folder called {new_name!r}")
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
+        await self._until_free(path)
         with self.changing(parent):
             with self.doubting(parent):
                 await self._folders.create(parent, name, path)
@@ -237,6 +250,7 @@ class Namespace:
         if inode.item.kind is not Kind.FOLDER:
             raise NotADirectory(inode.local_path())
         self._check_may_change(parent)
+        await self._until_free(inode.orion_path(), is_deep=True)
         with self.changing(parent):
             await self.check_empty(inode)
             with self.doubting(parent):
@@ -273,14 +287,8 @@ class Namespace:
     async def check_rename(self, source: Inode, parent: Inode, name: str) -> Inode | None:
         """What a rename would replace; raises what forbids it."""
         true_name(source.item.kind, name)
-        self._check_may_change(parent)
-        self._check_may_change(self.place_of(source)[0])
+        self.check_places(source, parent)
         target, _ = await self.lookup(parent, name)
-        ancestor: Inode | None = parent
-        while ancestor is not None:
-            if ancestor is source:
-                raise InvalidCall(f"{source.local_path()} can't be moved into itself")
-            ancestor = ancestor.parent
         if target is None or target is source:
             return None
         if target.children is not None:
@@ -291,11 +299,40 @@ class Namespace:
             raise NotADirectory(target.local_path())
         return target
 
+    def check_places(self, source: Inode, parent: Inode) -> None:
+        """Raises what forbids a rename of `source` into `parent`, whatever is there."""
+        self._check_may_change(parent)
+        self._check_may_change(self.place_of(source)[0])
+        ancestor: Inode | None = parent
+        while ancestor is not None:
+            if ancestor is source:
+                raise InvalidCall(f"{source.local_path()} can't be moved into itself")
+            ancestor = ancestor.parent
+
     async def folder_with_id(self, folder: Inode) -> Item:
         """The folder with the id that `assign_paths` wants. Raises CrossDevice where there is none."""
         told = await self._folders.with_id(folder)
         folder.item = replace(told, name=folder.item.name, created_ns=folder.item.created_ns)
         return folder.item
+
+    async def make_new_place(self, parent: Inode, name: str, path: str) -> None:
+        """Make the folder that a relocated one is to be. Raises NameExists, NotPermitted."""
+        with self.doubting(parent):
+            await self._folders.create_new(parent, name, path)
+
+    def commit_relocation(self, source: Inode, parent: Inode, name: str) -> None:
+        """A folder is shown at its new place, and is another one on Orion: it and all below get new ids."""
+        folders = [source]
+        while folders:
+            folder = folders.pop()
+            folder.item = replace(folder.item, id=None)
+            self._beliefs.doubt(folder)  # listings name folders by the ids that they had
+            folders += [child for child in (folder.children or {}).values() if child.item.kind is Kind.FOLDER]
+        self.commit_rename(source, parent, name, None, is_settled=True)
+
+    async def _until_free(self, path: str, *, is_deep: bool = False) -> None:
+        if self._relocator is not None:
+            await self._relocator.until_free(path, is_deep=is_deep)
 
     def commit_rename(
         self, source: Inode, parent: Inode, name: str, replaced: Key | None, *, is_settled: bool
