@@ -70,6 +70,8 @@ class Beliefs:
         self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
         self.freshness = freshness
         self.changes = Changes(freshness.read_lag_s, unseen)
+        self.on_listed: list[Callable[[Inode, Listing | None, Listing], None]] = []
+        """Told of every new listing that is believed: the folder, the listing before, the new one."""
 
     async def list(self, folder: Inode) -> tuple[dict[str, Item], float]:
         """Visible name -> item of a folder, and how long that holds. Never short: incomplete is an error."""
@@ -160,6 +162,23 @@ class Beliefs:
         self._cache.drop(folder.number)
         self.changes.drop_folder(folder.number)
 
+    def listing_of(self, folder: Inode) -> Listing | None:
+        """The last listing of a folder that is kept, however old."""
+        return self._cache.get(folder.number).listing
+
+    def has_answers(self, folder: Inode) -> bool:
+        """True if anything is kept of what Orion said of a folder."""
+        belief = self._cache.get(folder.number)
+        return belief.listing is not None or bool(belief.singles)
+
+    def latest_answer(self, parent: Inode, name: str) -> tuple[Item | None, float] | None:
+        """What a name means by the last that was heard, however old, and when that was; None: nothing."""
+        return self._best_answer(parent, name)
+
+    def forget(self, folder: Inode) -> None:
+        """The folder is gone, as another machine says; our own changes in it are not dropped."""
+        self._cache.drop(folder.number)
+
     def _believed(self, parent: Inode, name: str, since_s: float | None) -> Believed | None:
         """What is known of a name and still holds, or was asked for after `since_s`."""
         best = self._best_answer(parent, name)
@@ -218,7 +237,7 @@ class Beliefs:
         belief = self._cache.get(parent.number)
         if belief.listing is not None and not belief.listing.is_complete:
             return False  # it proves no absence, however often it is asked for
-        if not is_plain(name):
+        if parent.naming is not None or not is_plain(name):
             return True
         if belief.listing is not None:
             return belief.listing.pages <= _BIG_FOLDER_PAGES
@@ -244,11 +263,14 @@ class Beliefs:
             if not self.is_just_made(folder, asked_at_s):
                 raise
             answer = FolderAnswer((), is_complete=True, pages=1)  # by a replica that has not heard of it
-        listing = Listing(visible_names(answer.items), asked_at_s, answer.is_complete, answer.pages)
+        names = (folder.naming or visible_names)(answer.items)
+        listing = Listing(names, asked_at_s, answer.is_complete, answer.pages)
         before = self._cache.get(folder.number).listing
         if before is not None and before.items.keys() != listing.items.keys():
             touch(folder)
         self._cache.put_listing(folder.number, listing)
+        for tell in self.on_listed:
+            tell(folder, before, listing)
 
     async def _once(self, folder: Inode, name: str | None, ask: Callable[[], Awaitable[object]]) -> None:
         """Single flight: whoever comes second waits, and looks again, or gets the same error.

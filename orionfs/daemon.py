@@ -35,6 +35,7 @@ from orionfs.models import Account
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.private import make_private
+from orionfs.protection import Protection
 from orionfs.remote import Limits, Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
@@ -59,6 +60,7 @@ class Layers:
     fetcher: Fetcher
     files: Files
     operations: fuse.Operations
+    kernel: fuse.Invalidations
 
 
 def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
@@ -138,10 +140,13 @@ def _build(
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     cache = MetaCache(config.cache_items_max)
-    namespace = Namespace(remote, sync.assigner, cache, freshness, permissions, local, sync.unseen)
+    kernel = fuse.Invalidations()
+    namespace = Namespace(
+        remote, sync.assigner, cache, freshness, permissions, local, sync.unseen, kernel=kernel
+    )
     for top in tops:
         if top.name:
-            namespace.add_top(top.name, top.orion_path)
+            namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))
         else:
             namespace.mount_root(top.orion_path)
     fetcher = Fetcher(remote, content)
@@ -160,8 +165,10 @@ def _build(
         ExtendedAttributes(namespace),
         presentation,
         lambda: os.statvfs(claimed.staging),
+        Protection(config.protected),
+        kernel.locks,
     )
-    return Layers(account, remote, content, namespace, sync, fetcher, files, operations)
+    return Layers(account, remote, content, namespace, sync, fetcher, files, operations, kernel)
 
 
 async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
@@ -169,7 +176,8 @@ async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None])
     async with trio.open_nursery() as nursery:
         commands = _commands(config, layers)
         await nursery.start(control.serve, control_path(config.runtime_dir, config.mountpoint), commands)
-        await nursery.start(_end_on_signal)
+        await nursery.start(_end_on_signal, layers)
+        await nursery.start(layers.kernel.run)
         await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
         ready()
         log.info("mounted on %s", config.mountpoint)
@@ -188,12 +196,20 @@ async def _answer_kernel(
     await operations.run()
 
 
-async def _end_on_signal(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def _end(layers: Layers) -> None:
+    """End the mount; the kernel hears nothing from then on."""
+    await layers.kernel.close()
+    fuse.terminate()
+
+
+async def _end_on_signal(
+    layers: Layers, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for number in signals:
             log.info("signal %s: unmounting", signal.Signals(number).name)
-            fuse.terminate()
+            await _end(layers)
 
 
 def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Command]:
@@ -223,7 +239,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
         }
 
     async def stop(_request: Mapping[str, Any]) -> control.Answers:
-        fuse.terminate()
+        await _end(layers)
         yield {"done": True}
 
     return {"drain": drain, "status": status, "stop": stop}

@@ -8,7 +8,7 @@ changes). Only `namespace` changes it. Must not know caches, sessions or what a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from orionfs.errors import Stale
@@ -16,6 +16,9 @@ from orionfs.models import InodeNumber, Item, Key, Kind, LocalAttributes
 
 ROOT_NUMBER = InodeNumber(1)
 _NO_ATTRIBUTES = LocalAttributes()
+
+Naming = Callable[[Sequence[Item]], dict[str, Item]]
+"""Visible name -> item for one whole folder."""
 
 
 def number_of(seed: str) -> InodeNumber:
@@ -30,8 +33,13 @@ class Inode:
     `name` is the visible name below `parent`; a detached inode (unlinked, or replaced elsewhere) keeps
     both but is no child any more. `anchor` is the Orion path of a top of the tree. `lookups` are the
     kernel's, `opens` the handles', `pins` those of changes under way. `written_size` is the size in
-    bytes while the contents here are newer than Orion's.
+    bytes while the contents here are newer than Orion's. `naming` says how the items of a folder are
+    called where that is not by their names.
     """
+
+    naming: Naming | None = None
+    is_view = False
+    """True for folders that show what lies elsewhere."""
 
     __slots__ = (
         "anchor",
@@ -99,6 +107,16 @@ class Inode:
         return "/" + "/".join(reversed(names))
 
 
+class Top(Inode):
+    """A folder of the virtual root that stands for an Orion path; it stays."""
+
+    __slots__ = ("naming",)
+
+    def __init__(self, parent: Inode, name: str, item: Item, orion_path: str, naming: Naming | None) -> None:
+        super().__init__(number_of(f"folder:{orion_path}"), parent, name, item)
+        self.anchor, self.pins, self.naming = orion_path, 1, naming
+
+
 class InodeTable:
     """All inodes that the kernel, a handle or a change still needs, by number."""
 
@@ -121,11 +139,10 @@ class InodeTable:
         except KeyError:
             raise Stale(f"inode {number} is not known any more") from None
 
-    def add_top(self, name: str, item: Item, orion_path: str) -> Inode:
+    def add_top(self, name: str, item: Item, orion_path: str, naming: Naming | None = None) -> Inode:
         """A folder of the virtual root that stands for an Orion path; it stays."""
         assert self.root.children is not None
-        inode = Inode(number_of(f"folder:{orion_path}"), self.root, name, item)
-        inode.anchor, inode.pins = orion_path, 1
+        inode = Top(self.root, name, item, orion_path, naming)
         self._inodes[inode.number] = self.root.children[name] = inode
         return inode
 

@@ -54,6 +54,10 @@ class Moves:
 
     async def unlink(self, parent: Inode, name: str) -> None:
         """Remove a file; who has it open goes on reading it."""
+        with self._namespace.changing(parent):
+            await self._unlink(parent, name)
+
+    async def _unlink(self, parent: Inode, name: str) -> None:
         inode = await self._namespace.child(parent, name)
         is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
         async with self._files.not_sealing(inode):
@@ -80,6 +84,12 @@ class Moves:
         self, parent: Inode, name: str, new_parent: Inode, new_name: str, *, may_replace: bool
     ) -> None:
         """Give an item or a folder another name or folder, in place of what is there. Raises NameExists."""
+        with self._namespace.changing(parent, new_parent):
+            await self._rename(parent, name, new_parent, new_name, may_replace=may_replace)
+
+    async def _rename(
+        self, parent: Inode, name: str, new_parent: Inode, new_name: str, *, may_replace: bool
+    ) -> None:
         source = await self._namespace.child(parent, name)
         target = await self._namespace.check_rename(source, new_parent, new_name)
         if target is not None and not may_replace:

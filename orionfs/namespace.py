@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -17,6 +17,7 @@ import trio
 
 from orionfs.assigning import Assigner
 from orionfs.beliefs import Beliefs, Believed, Freshness, touch
+from orionfs.differences import Differences, Silent
 from orionfs.errors import (
     CrossDevice,
     DirectoryNotEmpty,
@@ -32,12 +33,14 @@ from orionfs.errors import (
     TimedOut,
 )
 from orionfs.folders import Folders
-from orionfs.inodes import Inode, InodeTable
+from orionfs.holds import Holds
+from orionfs.inodes import Inode, InodeTable, Naming
 from orionfs.metacache import MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
-from orionfs.models import Attributes, Item, Key, Kind, LocalAttributes
+from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
 from orionfs.remote import Remote
+from orionfs.uses import Absences, Uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,11 @@ class Namespace:
         local: Mapping[Key, LocalAttributes],
         unseen: Collection[Key] = (),
         clock: Callable[[], float] = trio.current_time,
+        kernel: KernelView | None = None,
     ) -> None:
         """`local` is what this machine knows of items; this keeps it up to date from then on.
 
-        `unseen` is a live view of the items that nobody is shown.
+        `unseen` is a live view of the items that nobody is shown; `kernel` hears of foreign changes.
         """
         self._remote = remote
         self._permissions = permissions
@@ -75,6 +79,16 @@ class Namespace:
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
+        self.uses = Uses(clock)
+        self._changing = Holds()
+        kernel = kernel or Silent()
+        self._absences = Absences(clock, kernel)
+        self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
+
+    @property
+    def beliefs(self) -> Beliefs:
+        """What is believed of names; who is not `namespace` looks only."""
+        return self._beliefs
 
     @property
     def own_valid_s(self) -> float:
@@ -87,12 +101,10 @@ class Namespace:
         """The mount shows one Orion folder."""
         self.inodes.root.anchor = orion_path
 
-    def add_top(self, name: str, orion_path: str) -> Inode:
+    def add_top(self, name: str, orion_path: str, naming: Naming | None = None) -> Inode:
         """A folder of the virtual root that stands for an Orion path; lives as long as the mount."""
-        last_name = orion_path.rsplit("/", 1)[-1]
-        return self.inodes.add_top(
-            name, Item(Kind.FOLDER, None, last_name, created_ns=time.time_ns()), orion_path
-        )
+        item = Item(Kind.FOLDER, None, orion_path.rsplit("/", 1)[-1], created_ns=time.time_ns())
+        return self.inodes.add_top(name, item, orion_path, naming)
 
     def tops(self) -> list[Inode]:
         """The folders that stand for an Orion path of their own."""
@@ -103,10 +115,17 @@ class Namespace:
 
     async def lookup(self, parent: Inode, name: str) -> tuple[Inode | None, float]:
         """The inode under a name (None: nothing there), and for how many seconds that holds."""
+        self.touch(parent)
         believed = await self._beliefs.resolve(parent, name)
         if believed.item is None:
+            self._absences.told(parent.number, name, believed.valid_s)
             return None, believed.valid_s
         return self.bind(parent, name, believed.item), believed.valid_s
+
+    def touch(self, folder: Inode | None) -> None:
+        """Somebody works in a folder."""
+        if folder is not None and not folder.is_virtual:
+            self.uses.touch(folder.number)
 
     async def child(self, parent: Inode, name: str) -> Inode:
         """The inode under a name. Raises NoSuchName."""
@@ -117,6 +136,7 @@ class Namespace:
 
     async def snapshot(self, folder: Inode) -> Snapshot:
         """All entries of a folder at one moment. Never short: an incomplete listing is an error."""
+        self.touch(folder)
         items, valid_s = await self._beliefs.list(folder)
         now_s = self._clock()
         return Snapshot(list(items.items()), now_s, now_s + valid_s)
@@ -147,6 +167,7 @@ class Namespace:
 
     async def stat(self, inode: Inode) -> Attributes:
         """Attributes of an inode that the kernel knows. Raises Stale if its name means another version."""
+        self.touch(inode.parent)
         if inode.opens:
             return self.attributes(inode, OPEN_VALID_S)
         if inode.pins or inode.parent is None:
@@ -170,10 +191,11 @@ class Namespace:
         if "/" in new_name or new_name in (".", ".."):
             raise InvalidCall(f"{name}: Orion can't have a folder called {new_name!r}")
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
-        with self.doubting(parent):
-            await self._folders.create(parent, name, path)
-        item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
-        inode = self._commit_new(parent, name, item, self._clock())
+        with self.changing(parent):
+            with self.doubting(parent):
+                await self._folders.create(parent, name, path)
+            item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
+            inode = self._commit_new(parent, name, item, self._clock())
         if self._folders.is_new_when_made:
             self._beliefs.learn_empty(inode)
         return inode
@@ -204,10 +226,11 @@ class Namespace:
         if inode.item.kind is not Kind.FOLDER:
             raise NotADirectory(inode.local_path())
         self._check_may_change(parent)
-        await self.check_empty(inode)
-        with self.doubting(parent):
-            await self._folders.remove(inode)
-        self._commit_gone(inode, self._clock())
+        with self.changing(parent):
+            await self.check_empty(inode)
+            with self.doubting(parent):
+                await self._folders.remove(inode)
+            self._commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
 
     async def remove_item(
@@ -369,6 +392,10 @@ class Namespace:
             self._changes.record(parent.number, inode.name, inode.item, self._clock() if is_on_orion else inf)
 
     # Committing
+
+    def changing(self, *folders: Inode) -> AbstractContextManager[None]:
+        """While a change of names is under way, what a listing shows of it is no foreign change."""
+        return self._changing.held(*(folder.number for folder in folders))
 
     @contextmanager
     def doubting(self, folder: Inode) -> Iterator[None]:

@@ -24,6 +24,7 @@ _NEXTS = ("next", "nextpage", "nexturl", "hasmore", "hasnext")
 _IDS = ("id", "pk", "resourceid")
 _NAMES = ("name", "displayname", "filename")
 _PATHS = ("path", "fullpath")
+_TITLES = ("displayname", "title", "label")
 _TYPES = ("resourcetype", "type", "kind")
 _CREATED = ("created", "createdat", "datecreated", "createdon", "creationdate")
 _SIZES = ("size", "sizebytes", "sizeinbytes", "length")
@@ -106,8 +107,9 @@ def read_item(row: Any) -> Item:
             return read_item(inner)
     literal = str(first_of(told, _TYPES) or "")
     tags = first_of(told, _TAGS)
+    kind = read_kind(literal)
     return Item(
-        kind=read_kind(literal),
+        kind=kind,
         id=_as_id(first_of(told, _IDS)),
         name=_read_name(told),
         size=_as_count(first_of(told, _SIZES)),
@@ -117,6 +119,7 @@ def read_item(row: Any) -> Item:
         owner=_as_id(first_of(told, _OWNERS)),
         project=_as_id(first_of(told, _PROJECTS)),
         tags=read_tags(tags) if tags is not None else None,
+        title=_read_title(told) if kind is Kind.FOLDER else "",
     )
 
 
@@ -235,6 +238,12 @@ def _read_name(told: Mapping[str, Any]) -> str:
     if isinstance(path, str) and path.strip("/"):
         return path.rstrip("/").rsplit("/", 1)[-1]
     raise RemoteFailure(f"a row without a name: keys {sorted(told)[:8]}")
+
+
+def _read_title(told: Mapping[str, Any]) -> str:
+    """What people call it, where that stands beside the name."""
+    title = first_of(told, _TITLES)
+    return title if isinstance(title, str) and told.get("name") not in (None, title) else ""
 
 
 def _as_count(value: Any) -> int | None:

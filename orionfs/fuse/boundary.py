@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -46,14 +47,16 @@ def _handler(
 
     def decorate(handler: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
         name = handler.__name__
+        folders = _folder_positions(handler)
 
         @functools.wraps(handler)
         async def bounded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             operations: Any = args[0]
             presentation: Presentation = operations.presentation
             presentation.calls[name] += 1
+            held = operations.locks.held(*[args[at] for at in folders])
             try:
-                with trio.fail_after(deadline(presentation)):
+                with held, trio.fail_after(deadline(presentation)):
                     return await handler(*args, **kwargs)
             except pyfuse3.FUSEError:
                 raise
@@ -80,6 +83,16 @@ reading = _handler(lambda presentation: presentation.read_deadline_s)
 changing = _handler(lambda presentation: presentation.change_deadline_s)
 contents = _handler(lambda presentation: presentation.contents_deadline_s)
 uploading = _handler(lambda _: _NO_DEADLINE_S)
+
+
+def _folder_positions(handler: Callable[..., Any]) -> list[int]:
+    """Where the arguments of a handler name inodes whose lock the kernel holds until we have answered."""
+    is_locking_itself = handler.__name__ in ("setattr", "setxattr", "removexattr")
+    return [
+        at
+        for at, name in enumerate(inspect.signature(handler).parameters)
+        if name.startswith("parent_inode") or (is_locking_itself and name == "inode")
+    ]
 
 
 def _described(args: Sequence[Any]) -> str:

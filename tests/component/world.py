@@ -8,7 +8,7 @@ is left in `tmp_path` is what the next `mount` there finds.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +30,13 @@ from orionfs.fuse import Operations, Presentation
 from orionfs.inodes import Inode
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
-from orionfs.models import Account, HandleId, Item
+from orionfs.models import Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.protection import Protection
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
+from orionfs.toplevel import Top
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock
 
@@ -47,6 +49,8 @@ KNOWN = StackFacts(
 )
 """What a probe keeps of the fake's habits, as far as a mount asks otherwise what it does not know."""
 TOPS: Mapping[str, str] = {"my-data": HOME, "team-data": TEAM}
+WORKSPACES: Mapping[str, str] = {"7": "by config", "8": "never shown"}
+"""Names of workspaces, as the profile tells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +182,15 @@ async def mount(
     limits: Limits | None = None,
     tops: Mapping[str, str] = TOPS,
     facts: StackFacts = KNOWN,
+    protected: Sequence[tuple[str, ...]] = (),
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
+    kernel: KernelView | None = None,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
-    `facts` is what is known of the stack before.
+    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -205,6 +211,8 @@ async def mount(
                     MetaCache(cache_items_max),
                     freshness or Freshness(),
                     tops,
+                    Protection(protected),
+                    kernel,
                 )
                 for service in (remote.run, world.sync.run, world.fetcher.run):
                     await nursery.start(service)
@@ -228,13 +236,17 @@ def _build(
     metacache: MetaCache,
     freshness: Freshness,
     tops: Mapping[str, str],
+    protection: Protection,
+    kernel: KernelView | None,
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
-    namespace = Namespace(remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen)
+    namespace = Namespace(
+        remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen, kernel=kernel
+    )
     for name, orion_path in tops.items():
         if name:
-            namespace.add_top(name, orion_path)
+            namespace.add_top(name, orion_path, Top(name, orion_path).naming(WORKSPACES))
         else:
             namespace.mount_root(orion_path)
     fetcher = Fetcher(remote, content)
@@ -248,6 +260,7 @@ def _build(
         attributes,
         Presentation(1000, 1000, 35.0, 80.0, 240.0),
         lambda: os.statvfs(claimed.staging),
+        protection,
     )
     return World(
         fake,
