@@ -100,15 +100,15 @@ class Differences:
         if inode.children is None:
             return
         self._beliefs.forget(inode)
-        for child in inode.children.values():
+        for child in list(inode.children.values()):
             self._forget_below(child)
 
 
 def count_differences(before: Mapping[str, Item], after: Mapping[str, Item]) -> dict[str, int]:
-    """How many names are new, gone, and mean something else."""
+    """How many names are new, gone, and mean another version."""
     common = before.keys() & after.keys()
     return {
         "new": len(after) - len(common),
         "gone": len(before) - len(common),
-        "changed": sum(before[name] != after[name] for name in common),
+        "changed": sum(not before[name].is_same_version(after[name]) for name in common),
     }

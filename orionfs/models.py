@@ -20,6 +20,18 @@ NAME_MAX_BYTES = 255
 """The kernel's NAME_MAX for a FUSE mount."""
 
 
+class Holder(Protocol):
+    """Whoever keeps the numbers of folders valid while something is kept under them."""
+
+    def hold(self, number: InodeNumber) -> None:
+        """Something is kept under a number from now on."""
+        ...
+
+    def release(self, number: InodeNumber) -> None:
+        """It is not any more; once for each `hold`."""
+        ...
+
+
 class Kind(Enum):
     """What a thing on Orion is; the values are the words of Orion's typed references."""
 

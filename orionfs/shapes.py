@@ -32,6 +32,8 @@ _OWNERS = ("owner", "ownerid")
 _PROJECTS = ("project", "projectid")
 _STATES = ("state", "status")
 _TAGS = ("tags", "taglist")
+_SYSTEM_TAGS = ("systemtags",)
+_DELETED = ("deleted", "isdeleted", "deletedat")
 _TAG_TEXTS = ("name", "tag", "value", "label", "text")
 _KINDS = (
     (Kind.COLLECTION, ("collection",)),
@@ -65,6 +67,18 @@ class Page:
     rows: tuple[Item, ...]
     total: int | None
     has_more: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A resource as its object shows it.
+
+    `tags` are all that it tells, of users and of the system; `is_deleted` is None where it does not say.
+    """
+
+    item: Item
+    tags: frozenset[str]
+    is_deleted: bool | None
 
 
 @lru_cache(maxsize=4096)
@@ -121,6 +135,16 @@ def read_item(row: Any) -> Item:
         tags=read_tags(tags) if tags is not None else None,
         title=_read_title(told) if kind is Kind.FOLDER else "",
     )
+
+
+def read_found(attributes: Any) -> Found:
+    """The attributes of a resource, with what only those who look for it need."""
+    item = read_item(attributes)
+    told = _plain(attributes)
+    tags = (read_tags(told[key]) for key in (*_TAGS, *_SYSTEM_TAGS) if told.get(key))
+    deleted = next((told[key] for key in _DELETED if key in told), None)
+    is_told = any(key in told for key in _DELETED)
+    return Found(item, frozenset(tag for each in tags for tag in each), bool(deleted) if is_told else None)
 
 
 def read_account(answer: Mapping[str, Any], stack: str) -> Account:

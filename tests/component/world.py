@@ -18,6 +18,7 @@ import trio
 
 from orionfs import state
 from orionfs.adoption import adopt
+from orionfs.ahead import Ahead
 from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
@@ -34,6 +35,7 @@ from orionfs.models import Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.protection import Protection
+from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
 from orionfs.toplevel import Top
@@ -63,12 +65,14 @@ class World:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    ahead: Ahead
     moves: Moves
     attributes: ExtendedAttributes
     operations: Operations
     content: ContentCache
     claimed: state.StateFolder
     nursery: trio.Nursery
+    refresher: Refresher
 
     # -- names
 
@@ -183,14 +187,18 @@ async def mount(
     tops: Mapping[str, str] = TOPS,
     facts: StackFacts = KNOWN,
     protected: Sequence[tuple[str, ...]] = (),
+    about: Callable[[], str] = lambda: "{}\n",
+    views_items_max: int = 100_000,
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
     kernel: KernelView | None = None,
+    refresh_folders: int = 0,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
-    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere.
+    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
+    `refresh_folders` are looked at again in the background.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -208,13 +216,24 @@ async def mount(
                     content,
                     claimed,
                     nursery,
-                    MetaCache(cache_items_max),
+                    cache_items_max,
+                    limits,
                     freshness or Freshness(),
                     tops,
                     Protection(protected),
+                    about,
+                    views_items_max,
                     kernel,
+                    refresh_folders,
                 )
-                for service in (remote.run, world.sync.run, world.fetcher.run):
+                services = (
+                    remote.run,
+                    world.sync.run,
+                    world.fetcher.run,
+                    world.ahead.run,
+                    world.refresher.run,
+                )
+                for service in services:
                     await nursery.start(service)
                 await adopt(claimed.journal, world.namespace, world.files, world.sync)
                 try:
@@ -233,17 +252,31 @@ def _build(
     content: ContentCache,
     claimed: state.StateFolder,
     nursery: trio.Nursery,
-    metacache: MetaCache,
+    cache_items_max: int,
+    limits: Limits | None,
     freshness: Freshness,
     tops: Mapping[str, str],
     protection: Protection,
+    about: Callable[[], str],
+    views_items_max: int,
     kernel: KernelView | None,
+    refresh_folders: int,
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
     namespace = Namespace(
-        remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen, kernel=kernel
+        remote,
+        sync.assigner,
+        MetaCache(cache_items_max),
+        freshness,
+        Permissions(),
+        local,
+        sync.unseen,
+        about,
+        views_items_max,
+        kernel=kernel,
     )
+    namespace.show_relocations(sync.relocator)
     for name, orion_path in tops.items():
         if name:
             namespace.add_top(name, orion_path, Top(name, orion_path).naming(WORKSPACES))
@@ -251,6 +284,7 @@ def _build(
             namespace.mount_root(orion_path)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
+    ahead = Ahead(namespace, remote, cache_items_max, (limits or Limits()).metadata_in_flight)
     moves = Moves(namespace, files, sync, remote)
     attributes = ExtendedAttributes(namespace)
     operations = Operations(
@@ -269,12 +303,14 @@ def _build(
         sync,
         fetcher,
         files,
+        ahead,
         moves,
         attributes,
         operations,
         content,
         claimed,
         nursery,
+        Refresher(namespace, refresh_folders),
     )
 
 
