@@ -326,8 +326,7 @@ class Remote:
                     raise error from failed.__cause__
                 log.debug("%s: %s; attempt %d follows in %.1f s", verb, error, attempt + 1, pause_s)
             await trio.sleep(pause_s)
-            # Its path may mean another item by now.
-            if verb == "remove_paths" and is_unclear and await self._unclear.has_happened(verb, args):
+            if verb == "remove_paths" and is_unclear and await self._unclear.means_item(args[0]):
                 return None
 
     async def _attempt(self, limiter: AdaptiveLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
