@@ -223,6 +223,10 @@ class Remote:
         rows = await self._read("find", kind.value, dict(filters), count_max)
         return [self.knowledge.found(row, kind) for row in rows]
 
+    async def is_gone(self, key: Key) -> bool:
+        """True if Orion holds the item no more, or only among what was deleted."""
+        return await self._unclear.has_happened("delete", (key.kind.value, key.id))
+
     async def find_upload(self, home: str, mark: str) -> Item | None:
         """The item that an interrupted upload left under its mark, if it did.
 
