@@ -24,7 +24,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from orionfs.beliefs import Freshness
-from orionfs.errors import Busy
 from orionfs.models import Item, Key, Kind
 from orionfs.names import visible_names
 from orionfs.remote import Limits
@@ -94,6 +93,14 @@ class Stranger:
             for row in self._fake.rows_in(id):
                 self.clear(f"{path}/{row['name']}")
         self.remove(path)
+
+    def give_way(self, path: str) -> None:
+        """Let a file be at a path: nothing else there, and no file where a folder should be."""
+        names = path.split("/")
+        for above in ("/".join(names[:depth]) for depth in range(1, len(names))):
+            if self._fake.folder_id(f"{HOME}/{above}") is None:
+                self.clear(above)
+        self.clear(path)
 
     def mkdir(self, path: str) -> None:
         if self._is_free(path) and self._fake.folder_id(f"{HOME}/{path}") is None:
@@ -306,13 +313,12 @@ class Clients:
         await self._check_forgotten()
 
     async def _drain(self) -> None:
-        """What can't get its name since the other one has taken it gets it when that one gives way."""
+        """What can't get its name, since the other one has taken it, gets it when that one gives way."""
         for _ in range(20):
             if await self.world.sync.drain(400):
                 return
             for upload in self.world.sync.pending:
-                if isinstance(upload.error, Busy):
-                    self.stranger.clear(upload.row.path.removeprefix(f"{HOME}/"))
+                self.stranger.give_way(upload.row.path.removeprefix(f"{HOME}/"))
             await trio.sleep(400)
 
     async def check_equal(self) -> None:
@@ -338,6 +344,7 @@ class Clients:
 
     async def _check_forgotten(self) -> None:
         await self.kernel.shrink()
+        await trio.sleep(3 * self.window_s)  # nobody looks again at what nobody uses
         for inode in self.world.namespace.inodes:
             if inode.children is not None and not inode.is_virtual:
                 self.world.namespace.beliefs.forget(inode)
