@@ -34,7 +34,7 @@ RANKS: list[set[str]] = [
     {"changes", "metadata", "journal_thread", "uses", "protection"},
     {"journal", "content", "metacache", "walks"},
     {"inodes"},
-    {"names", "ranges"},
+    {"names", "ranges", "numbers"},
     {"remote"},
     {"listings", "knowledge", "descriptors", "unclear", "limiter"},
     {"shapes", "bridge", "failures", "tasks"},
