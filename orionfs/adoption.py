@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 
 async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync) -> None:
-    """Take over every upload and removal of a journal."""
+    """Take over every relocation, upload and removal of a journal."""
+    await sync.relocator.resume()
     for row in journal.uploads():
         if row.step is UploadStep.CANCELLED:
             sync.resume_cancelled(row)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
+from typing import Protocol
 
 import trio
 
@@ -47,6 +48,18 @@ class Freshness:
     read_lag_s: float = 10.0
 
 
+class Asking(Protocol):
+    """Who tells what Orion has at a path, as users here are to see it."""
+
+    async def list_folder(self, path: str) -> FolderAnswer:
+        """All of a folder. Raises NoSuchName."""
+        ...
+
+    async def stat(self, path: str) -> Item | None:
+        """What is at a path, or None."""
+        ...
+
+
 @dataclass(slots=True)
 class _Flight:
     """A question on its way, and how it ended for those who wait for it."""
@@ -69,6 +82,7 @@ class Beliefs:
         clock: Callable[[], float],
     ) -> None:
         self._remote = remote
+        self.asking: Asking = remote
         self._cache = cache
         cache.hold_in(inodes)
         self._inodes = inodes
@@ -273,16 +287,18 @@ class Beliefs:
             await self._ask_listing(parent)
             return
         asked_at_s = self._clock()
-        item = await self._remote.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
+        item = await self.asking.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
         if item is not None and base_name(item) != name:
             item = None  # a dataset by its bare name, or a path that means something else
         _check_still_there(parent)
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     async def _ask_listing(self, folder: Inode) -> None:
-        asked_at_s = self._clock()
+        asked_at_s, path = self._clock(), folder.orion_path()
         answer = await self._listed_at_last(folder)
         _check_still_there(folder)
+        if folder.orion_path() != path:
+            return  # renamed meanwhile: what its old path means tells nothing of it, so it is asked for again
         names = (folder.naming or visible_names)(answer.items)
         listing = Listing(names, asked_at_s, answer.is_complete, answer.pages)
         before = self._cache.get(folder.number).listing
@@ -296,7 +312,7 @@ class Beliefs:
         """A folder that got its name here is asked for until every replica has heard of it."""
         for pause_s in (*_LAG_PAUSES_S, None):
             try:
-                return await self._remote.list_folder(folder.orion_path())
+                return await self.asking.list_folder(folder.orion_path())
             except NoSuchName:
                 if not self.is_just_made(folder):
                     raise

@@ -93,9 +93,10 @@ class Carrier:
         staging: Path,
         home: str,
         until_still: Callable[[Upload], Awaitable[None]],
+        is_moving: Callable[[Upload], bool],
         unseen: set[Key],
     ) -> None:
-        """`until_still` waits while the folder that an upload goes to is being renamed.
+        """`until_still` waits while the folder that an upload goes to is being renamed: `is_moving`.
 
         `unseen` gets the items that are on their way to their name.
         """
@@ -106,6 +107,7 @@ class Carrier:
         self._staging = staging
         self._home = home
         self._until_still = until_still
+        self._is_moving = is_moving
         self._unseen = unseen
 
     async def carry(self, upload: Upload) -> Removal | None:
@@ -126,12 +128,15 @@ class Carrier:
         item = await self._uploaded_item(upload, path)
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
-        await self._until_still(upload)
-        async with upload.placing:
-            if upload.is_over:
-                return None
-            await self._place(upload, item)
-            return await self._finish(upload, item, path)
+        while True:
+            await self._until_still(upload)
+            async with upload.placing:
+                if upload.is_over:
+                    return None
+                if self._is_moving(upload):  # its folder was renamed while this waited
+                    continue
+                await self._place(upload, item)
+                return await self._finish(upload, item, path)
 
     async def _exact_file(self, upload: Upload) -> Path:
         """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""

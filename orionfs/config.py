@@ -51,6 +51,7 @@ class MountConfig:
     in_flight_max: int = 16
     cache_limit_bytes: int | None = None
     cache_items_max: int = 200_000
+    refresh_folders: int = 16
     log_level: str = "INFO"
 
 
@@ -64,6 +65,7 @@ NUMBER_OPTIONS: dict[str, tuple[type[int] | type[float], float, float]] = {
     "in_flight_max": (int, 1, 256),
     "cache_limit_bytes": (int, 0, 2**63 - 1),
     "cache_items_max": (int, 1_000, 100_000_000),
+    "refresh_folders": (int, 0, 1_000),
     # Greater numbers mean "no such user" to the kernel.
     "uid": (int, 0, 2**32 - 2),
     "gid": (int, 0, 2**32 - 2),

@@ -105,10 +105,10 @@ class Differences:
 
 
 def count_differences(before: Mapping[str, Item], after: Mapping[str, Item]) -> dict[str, int]:
-    """How many names are new, gone, and mean something else."""
+    """How many names are new, gone, and mean another version."""
     common = before.keys() & after.keys()
     return {
         "new": len(after) - len(common),
         "gone": len(before) - len(common),
-        "changed": sum(before[name] != after[name] for name in common),
+        "changed": sum(not before[name].is_same_version(after[name]) for name in common),
     }

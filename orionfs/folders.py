@@ -59,6 +59,15 @@ class Folders:
                     raise Busy(f"{path}: Orion is busy with it") from conflict
             await trio.sleep(pause_s)
 
+    async def create_new(self, parent: Inode, name: str, path: str) -> None:
+        """create_paths for what a rename makes: never what is there already. Raises NotPermitted as well."""
+        if not self.is_new_when_made and await self._remote.stat(path) is not None:
+            raise NameExists(path)
+        try:
+            await self.create(parent, name, path)
+        except InvalidCall as refused:
+            raise NotPermitted(f"{path}: {refused}") from refused
+
     async def remove(self, folder: Inode) -> None:
         """remove_paths of a folder that was just seen empty. Raises DirectoryNotEmpty, NotPermitted."""
         path = folder.orion_path()

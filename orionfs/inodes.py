@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from orionfs.errors import Stale
@@ -32,7 +33,12 @@ def number_of(seed: str) -> InodeNumber:
 
 def _number_of_version(item: Item) -> InodeNumber:
     """The number of a version that has an id; of what has none, 0."""
-    return InodeNumber(0) if item.id is None else number_of(f"{item.kind.value}:{item.id}")
+    return InodeNumber(0) if item.id is None else _number_of_id(item.kind.value, item.id)
+
+
+@lru_cache(maxsize=256)  # it is needed a few times in a row, and not worth to be kept
+def _number_of_id(word: str, id: int) -> InodeNumber:
+    return number_of(f"{word}:{id}")
 
 
 class _Seldom:
@@ -99,6 +105,8 @@ class Inode:
     naming: Naming | None = None
     is_view = False
     """True for folders that show what lies elsewhere."""
+    given: bytes | None = None
+    """The contents of a file that the mount itself has written."""
 
     __slots__ = ("_item", "_seldom", "lookups", "name", "parent")
 
@@ -227,6 +235,10 @@ class InodeTable:
             raise Stale(f"inode {number} is not known any more")
         return inode
 
+    def find(self, number: InodeNumber) -> Inode | None:
+        """The inode of a number, if it is still known."""
+        return self._inodes.get(number)
+
     def has(self, inode: Inode) -> bool:
         """True while an inode is needed and is in its place."""
         return inode.is_attached and self._inodes.get(inode.number) is inode
@@ -248,12 +260,40 @@ class InodeTable:
                 child.item = item if item.size is not None else replace(item, size=child.item.size)
                 return child
             self.detach(child)
-        elsewhere = self._inodes.get(self._preferred(parent, item))
+        number = self._preferred(parent, item)
+        elsewhere = self._inodes.get(number)
         if elsewhere is not None and not elsewhere.item.is_folder and elsewhere.item.is_same_version(item):
             self.attach(elsewhere, parent, name)
             elsewhere.item = item
             return elsewhere
-        return self._new(parent, name, item)
+        return self._new(parent, name, item, number)
+
+    def bind_seen(self, view: Inode, name: str, item: Item, number: InodeNumber | None = None) -> Inode:
+        """The inode of `item` seen under a view; what the tree has stays at its place there.
+
+        `number` is what it would get, where that is not the tree's.
+        """
+        assert view.children is not None
+        child = view.children.get(name)
+        if child is not None:
+            if child.item.is_same_version(item):
+                return child
+            self.detach(child)
+        number = number or self._preferred(view, item)
+        elsewhere = self._inodes.get(number)
+        if elsewhere is not None and elsewhere.is_attached and elsewhere.item.is_same_version(item):
+            return elsewhere
+        inode = Inode(number, view, name, item)
+        self.add(inode)
+        view.children[name] = inode
+        return inode
+
+    def add(self, inode: Inode) -> None:
+        """Know an inode that was made elsewhere; with another number if its own is taken."""
+        number = inode.number
+        while number in self._inodes:
+            number = inode.number = InodeNumber(number % (2**63 - 1) + 1)
+        self._inodes.put(number, inode)
 
     def attach(self, inode: Inode, parent: Inode, name: str) -> None:
         """Make `inode` the child `name` of `parent`, wherever it was; what had the name is detached."""
@@ -312,13 +352,10 @@ class InodeTable:
             self._unlink(inode)
             inode = inode.parent
 
-    def _new(self, parent: Inode, name: str, item: Item) -> Inode:
+    def _new(self, parent: Inode, name: str, item: Item, number: InodeNumber | None = None) -> Inode:
         assert parent.children is not None
-        number = self._preferred(parent, item)
-        while number in self._inodes:
-            number = InodeNumber(number % (2**63 - 1) + 1)
-        inode = Inode(number, parent, name, item)
-        self._inodes.put(number, inode)
+        inode = Inode(number or self._preferred(parent, item), parent, name, item)
+        self.add(inode)
         parent.children[name] = inode
         return inode
 

@@ -1,9 +1,10 @@
 """Durable changes: what was promised to users and is not on Orion yet, and what only this machine knows.
 
-Three tables: `uploads` (a sealed version on its way, by the mark its upload carries), `removals` (items
-to be removed) and `local` (time of the last write here, chmod). A version is sealed by one full-sync
-commit after its bytes were synced; later steps need no sync, since a lost one is found out by the
-mark. Blocking: callers run it in a thread, one call at a time. Knows no session and no inode.
+Four tables: `uploads` (a sealed version on its way, by the mark its upload carries), `removals` (items
+to be removed), `relocations` (folders that were renamed here and are not all at their new place) and
+`local` (time of the last write here, chmod). A version is sealed by one full-sync commit after its bytes
+were synced; later steps need no sync, since a lost one is found out by the mark. Blocking: callers run it
+in a thread, one call at a time. Knows no session and no inode.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ CREATE TABLE IF NOT EXISTS removals (
     path TEXT NOT NULL,
     instead_kind TEXT, instead_id INTEGER,  -- only once this item has the path
     PRIMARY KEY (kind, id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS relocations (
+    old TEXT PRIMARY KEY, new TEXT NOT NULL,  -- absolute Orion paths
+    old_id INTEGER,                           -- of the folder, where this stack gives folders ids
+    tags TEXT NOT NULL                        -- JSON list: those of the folder itself
 ) STRICT;
 CREATE TABLE IF NOT EXISTS local (
     kind TEXT NOT NULL, id INTEGER NOT NULL, mtime_ns INTEGER, permissions INTEGER, PRIMARY KEY (kind, id)
@@ -94,6 +100,16 @@ class Removal:
     key: Key
     path: str
     instead: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelocationRow:
+    """A folder that was renamed from `old` to `new` (absolute Orion paths), its id and tags if known."""
+
+    old: str
+    new: str
+    old_id: int | None = None
+    tags: tuple[str, ...] = ()
 
 
 class Journal:
@@ -212,6 +228,23 @@ class Journal:
         rows = self._db.execute("SELECT kind, id, path, instead_kind, instead_id FROM removals")
         return [Removal(_key(kind, id_), path, _key_or_none(*instead)) for kind, id_, path, *instead in rows]
 
+    # Folders on their way
+
+    def add_relocation(self, row: RelocationRow) -> None:
+        """A folder that is to be at its new place, whatever happens to this daemon."""
+        with self._transaction(durable=True):
+            self._put_relocation(row)
+
+    def drop_relocation(self, old: str) -> None:
+        """The folder is where it should be, or is not to go there."""
+        with self._transaction(durable=True):  # or the next folder of that name would be moved, too
+            self._db.execute("DELETE FROM relocations WHERE old = ?", (old,))
+
+    def relocations(self) -> list[RelocationRow]:
+        """All folders on their way, in the order of their renames."""
+        rows = self._db.execute("SELECT old, new, old_id, tags FROM relocations ORDER BY rowid")
+        return [RelocationRow(old, new, id_, tuple(json.loads(tags))) for old, new, id_, tags in rows]
+
     # What only this machine knows
 
     def set_local(self, key: Key, attributes: LocalAttributes | None) -> None:
@@ -233,6 +266,8 @@ class Journal:
                 self._put_upload(row)
             for removal in other.removals():
                 self._put_removal(removal)
+            for relocation in other.relocations():
+                self._put_relocation(relocation)
             for key, attributes in other.local_attributes().items():
                 self._put_local(key, attributes)
 
@@ -250,6 +285,10 @@ class Journal:
             "INSERT OR REPLACE INTO removals VALUES (?, ?, ?, ?, ?)",
             (*_columns(removal.key), removal.path, *_columns(removal.instead)),
         )
+
+    def _put_relocation(self, row: RelocationRow) -> None:
+        values = (row.old, row.new, row.old_id, json.dumps(row.tags))
+        self._db.execute("INSERT OR REPLACE INTO relocations VALUES (?, ?, ?, ?)", values)
 
     def _put_local(self, key: Key, attributes: LocalAttributes) -> None:
         self._db.execute(

@@ -107,7 +107,7 @@ class Item:
     @property
     def key(self) -> Key | None:
         """Identity on Orion, or None while there is none."""
-        return None if self.id is None else Key(self.kind, self.id)
+        return None if self.id is None else Key(_common_of(self)[0], self.id)
 
     @property
     def is_folder(self) -> bool:

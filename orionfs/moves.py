@@ -10,6 +10,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import trio
+
 from orionfs.carry import Upload
 from orionfs.errors import (
     AccessDenied,
@@ -23,9 +25,9 @@ from orionfs.errors import (
 )
 from orionfs.files import Files
 from orionfs.inodes import Inode
-from orionfs.journal import Removal
-from orionfs.models import Key
-from orionfs.names import true_name
+from orionfs.journal import RelocationRow, Removal
+from orionfs.models import Item, Key, Kind
+from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.remote import Assignment, Remote
 from orionfs.sync import Sync
@@ -59,6 +61,7 @@ class Moves:
 
     async def _unlink(self, parent: Inode, name: str) -> None:
         inode = await self._namespace.child(parent, name)
+        await self._sync.relocator.until_free(inode.orion_path())
         is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
         async with self._files.not_sealing(inode):
             await self._remove_replaced_before(inode, None)
@@ -91,39 +94,74 @@ class Moves:
         self, parent: Inode, name: str, new_parent: Inode, new_name: str, *, may_replace: bool
     ) -> None:
         source = await self._namespace.child(parent, name)
+        await self._until_free(source, new_parent, new_name)
         target = await self._namespace.check_rename(source, new_parent, new_name)
         if target is not None and not may_replace:
             raise NameExists(target.local_path())
         if parent is new_parent and name == new_name:
             return
-        if source.children is not None:
-            await self._rename_folder(source, target, new_parent, new_name)
+        if target is not None and target.children is not None:
+            await self._namespace.remove_folder(new_parent, new_name)
+            target = None
+        if source.item.kind is Kind.FOLDER:
+            await self._rename_folder(source, new_parent, new_name)
         else:
             await self._rename_item(source, target, new_parent, new_name)
 
+    async def _until_free(self, source: Inode, parent: Inode, name: str) -> None:
+        """Wait for what is on its way at either place; what is asked for is refused at once if it can be."""
+        self._namespace.check_places(source, parent)
+        new_path = f"{parent.orion_path().rstrip('/')}/{decode_name(name)}"
+        for path in (source.orion_path(), new_path):
+            await self._sync.relocator.until_free(path, is_deep=source.item.kind is Kind.FOLDER)
+
     # Folders
 
-    async def _rename_folder(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> None:
-        if target is not None:
-            await self._namespace.remove_folder(parent, name)
-        item = await self._namespace.folder_with_id(source)
-        folder, new_name = parent.orion_path(), true_name(source.item.kind, name)
-        old_path, new_path = source.orion_path(), f"{folder.rstrip('/')}/{new_name}"
+    async def _rename_folder(self, source: Inode, parent: Inode, name: str) -> None:
+        item = await self._folder_with_id(source)
+        place = Assignment(item, parent.orion_path(), true_name(source.item.kind, name))
+        old_path = source.orion_path()
         async with self._sync.moving_folder(old_path):
-            with self._namespace.doubting(parent):
-                await self._assign_folder(Assignment(item, folder, new_name), old_path)
-            self._namespace.commit_rename(source, parent, name, None, is_settled=True)
-            await self._sync.folder_moved(old_path, new_path)
-        _note_move(old_path, new_path)
+            if item.id is not None and await self._is_assigned(parent, place):
+                self._namespace.commit_rename(source, parent, name, None, is_settled=True)
+            else:
+                await self._relocate(source, parent, name, place)
+            await self._sync.folder_moved(old_path, place.path)
+        _note_move(old_path, place.path)
 
-    async def _assign_folder(self, place: Assignment, old_path: str) -> None:
-        refusal = f"{old_path}: this stack can't move folders; mv copies instead"
-        if self._remote.facts.folders_assignable == "no":
-            raise CrossDevice(refusal)
+    async def _folder_with_id(self, folder: Inode) -> Item:
         try:
-            await self._sync.assigner.place(place)
+            return await self._namespace.folder_with_id(folder)
+        except CrossDevice:
+            return folder.item
+
+    async def _is_assigned(self, parent: Inode, place: Assignment) -> bool:
+        """Whether Orion has moved the folder in one call; some stacks can't."""
+        if self._remote.facts.folders_assignable == "no":
+            return False
+        try:
+            with self._namespace.doubting(parent):
+                await self._sync.assigner.place(place)
         except InvalidCall as refused:
-            raise CrossDevice(refusal) from refused
+            log.info("%s: folders are not moved in one call here: %s", place.path, refused)
+            return False
+        return True
+
+    async def _relocate(self, source: Inode, parent: Inode, name: str, place: Assignment) -> None:
+        """Promise that all of it will be there, and show it there; the rest goes on behind the caller."""
+        relocator = self._sync.relocator
+        row = RelocationRow(source.orion_path(), place.path, source.item.id, source.item.tags or ())
+        await relocator.promise(row)
+        try:
+            await self._namespace.make_new_place(parent, name, place.path)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await relocator.withdraw(row)
+            raise
+        if source.item.id is not None:
+            self._remote.knowledge.learn(folders_assignable="no")
+        self._namespace.commit_relocation(source, parent, name)
+        relocator.begin(row)
 
     # Items
 

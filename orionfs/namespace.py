@@ -19,7 +19,6 @@ from orionfs.assigning import Assigner
 from orionfs.beliefs import Beliefs, Believed, Freshness, touch
 from orionfs.differences import Differences, Silent
 from orionfs.errors import (
-    CrossDevice,
     DirectoryNotEmpty,
     InvalidCall,
     IsADirectory,
@@ -27,7 +26,6 @@ from orionfs.errors import (
     NoSuchName,
     NotADirectory,
     NotPermitted,
-    NotSupported,
     RemoteFailure,
     Stale,
     TimedOut,
@@ -39,8 +37,11 @@ from orionfs.metacache import MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
+from orionfs.relocating import Relocator
 from orionfs.remote import Remote
+from orionfs.tagging import Tagging
 from orionfs.uses import Absences, Uses
+from orionfs.views import VIEWS_NAME, Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,15 @@ class Namespace:
         permissions: Permissions,
         local: Mapping[Key, LocalAttributes],
         unseen: Collection[Key] = (),
+        about: Callable[[], str] = str,
+        views_items_max: int = 100_000,
         clock: Callable[[], float] = trio.current_time,
         kernel: KernelView | None = None,
     ) -> None:
         """`local` is what this machine knows of items; this keeps it up to date from then on.
 
         `unseen` is a live view of the items that nobody is shown; `kernel` hears of foreign changes.
+        `about` gives the text of `.orion/about`; views keep and show `views_items_max` items at most.
         """
         self._remote = remote
         self._permissions = permissions
@@ -80,10 +84,12 @@ class Namespace:
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
-        self.on_listed = self._beliefs.on_listed
+        self._relocator: Relocator | None = None
+        self._tagging = Tagging(remote, self.folder_with_id)
+        self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
-        kernel = kernel or Silent()
+        kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
@@ -96,6 +102,12 @@ class Namespace:
     def own_valid_s(self) -> float:
         """For how many seconds the kernel may believe what this mount has just made."""
         return self._beliefs.freshness.metadata_ttl_s
+
+    def show_relocations(self, relocator: Relocator) -> None:
+        """Show folders that are on their way at their new place, and wait for them before changes."""
+        self._relocator = relocator
+        self._beliefs.asking = relocator
+        relocator.moves.read_lag_s = self._beliefs.freshness.read_lag_s
 
     # The top of the tree
 
@@ -118,15 +130,18 @@ class Namespace:
     async def lookup(self, parent: Inode, name: str) -> tuple[Inode | None, float]:
         """The inode under a name (None: nothing there), and for how many seconds that holds."""
         self.touch(parent)
-        believed = await self._beliefs.resolve(parent, name)
+        believed = await self._resolve(parent, name)
         if believed.item is None:
-            self._absences.told(parent.number, name, believed.valid_s)
+            if parent is self.inodes.root and name == VIEWS_NAME:  # Orion's own of that name would win
+                return self._views.root, believed.valid_s
+            if not parent.is_view:
+                self._absences.told(parent.number, name, believed.valid_s)
             return None, believed.valid_s
         return self.bind(parent, name, believed.item), believed.valid_s
 
     def touch(self, folder: Inode | None) -> None:
         """Somebody works in a folder."""
-        if folder is not None and not folder.is_virtual:
+        if folder is not None and not folder.is_virtual and not folder.is_view:
             self.uses.touch(folder.number)
 
     async def child(self, parent: Inode, name: str) -> Inode:
@@ -139,32 +154,12 @@ class Namespace:
     async def snapshot(self, folder: Inode) -> Snapshot:
         """All entries of a folder at one moment. Never short: an incomplete listing is an error."""
         self.touch(folder)
-        for visited in self.on_visit:
-            visited(folder)
-        items, valid_s = await self._beliefs.list(folder)
+        if not folder.is_view:
+            for visited in self.on_visit:
+                visited(folder)
+        items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
         return Snapshot(list(items.items()), now_s, now_s + valid_s)
-
-    def believed_entries(self, folder: Inode) -> Mapping[str, Item] | None:
-        """What the fresh listing of a folder holds, own changes aside; None if there is none."""
-        return self._beliefs.entries(folder)
-
-    def known_folder(self, parent: Inode, name: str) -> Inode | None:
-        """The inode of a folder (no collection) that a name is known to mean; no request."""
-        if parent.children is None or not self.inodes.has(parent):
-            return None
-        item = self._beliefs.known(parent, name) if not parent.is_virtual else None
-        if item is None:
-            return parent.children.get(name) if parent.is_virtual else None
-        return self.bind(parent, name, item) if item.kind is Kind.FOLDER else None
-
-    async def list_ahead(self, folder: Inode) -> None:
-        """Have the listing of a folder before anybody asks for it."""
-        try:
-            await self._beliefs.list_ahead(folder)
-        finally:
-            if self._beliefs.entries(folder) is None:
-                self.inodes.collect(folder)
 
     def remaining_s(self, snapshot: Snapshot) -> float:
         """For how many seconds a snapshot still holds."""
@@ -172,21 +167,24 @@ class Namespace:
 
     def entry(self, folder: Inode, name: str, item: Item, snapshot: Snapshot) -> Inode | None:
         """The inode of a snapshot's entry as it stands now; None if this mount has removed it since."""
+        known = folder.children.get(name) if folder.children else None
+        if known is not None and known.item is item and folder.number not in self._changes:
+            return known
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
-        if self.remaining_s(snapshot) == 0 and folder.children and name in folder.children:
-            return folder.children[name]  # an old snapshot knows no better than what came after it
+        if known is not None and self.remaining_s(snapshot) == 0:
+            return known  # an old snapshot knows no better than what came after it
         return self.bind(folder, name, item)
 
     def bind(self, parent: Inode, name: str, item: Item) -> Inode:
         """The inode of an item that was just seen under a name."""
         assert parent.children is not None
         inode = parent.children.get(name)
-        if inode is not None and (inode.item is item or parent.is_virtual):
+        if inode is not None and (inode.item is item or (parent.is_virtual and not parent.is_view)):
             return inode
-        inode = self.inodes.bind(parent, name, item)
-        if item.key is not None and item.key in self._local:
+        inode = (self._views if parent.is_view else self.inodes).bind(parent, name, item)
+        if self._local and item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
         return inode
 
@@ -199,10 +197,13 @@ class Namespace:
             return self.attributes(inode, self._beliefs.freshness.metadata_ttl_s)
         if not inode.is_attached:
             raise Stale(f"{inode.local_path()} is not there any more")
-        believed: Believed = await self._beliefs.resolve(inode.parent, inode.name)
+        believed = await self._resolve(inode.parent, inode.name)
         if believed.item is None or not inode.is_attached or not believed.item.is_same_version(inode.item):
             raise Stale(f"{inode.local_path()} is another version now")
         return self.attributes(inode, believed.valid_s)
+
+    async def _resolve(self, parent: Inode, name: str) -> Believed:
+        return await (self._views if parent.is_view else self._beliefs).resolve(parent, name)
 
     def attributes(self, inode: Inode, valid_s: float) -> Attributes:
         """What `stat` says, from what is known now, and for how many seconds."""
@@ -216,6 +217,7 @@ class Namespace:
         if "/" in new_name or new_name in (".", ".."):
             raise InvalidCall(f"{name}: Orion can't have a folder called {new_name!r}")
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
+        await self._until_free(path)
         with self.changing(parent):
             with self.doubting(parent):
                 await self._folders.create(parent, name, path)
@@ -251,6 +253,7 @@ class Namespace:
         if inode.item.kind is not Kind.FOLDER:
             raise NotADirectory(inode.local_path())
         self._check_may_change(parent)
+        await self._until_free(inode.orion_path(), is_deep=True)
         with self.changing(parent):
             await self.check_empty(inode)
             with self.doubting(parent):
@@ -287,14 +290,8 @@ class Namespace:
     async def check_rename(self, source: Inode, parent: Inode, name: str) -> Inode | None:
         """What a rename would replace; raises what forbids it."""
         true_name(source.item.kind, name)
-        self._check_may_change(parent)
-        self._check_may_change(self.place_of(source)[0])
+        self.check_places(source, parent)
         target, _ = await self.lookup(parent, name)
-        ancestor: Inode | None = parent
-        while ancestor is not None:
-            if ancestor is source:
-                raise InvalidCall(f"{source.local_path()} can't be moved into itself")
-            ancestor = ancestor.parent
         if target is None or target is source:
             return None
         if target.children is not None:
@@ -305,11 +302,40 @@ class Namespace:
             raise NotADirectory(target.local_path())
         return target
 
+    def check_places(self, source: Inode, parent: Inode) -> None:
+        """Raises what forbids a rename of `source` into `parent`, whatever is there."""
+        self._check_may_change(parent)
+        self._check_may_change(self.place_of(source)[0])
+        ancestor: Inode | None = parent
+        while ancestor is not None:
+            if ancestor is source:
+                raise InvalidCall(f"{source.local_path()} can't be moved into itself")
+            ancestor = ancestor.parent
+
     async def folder_with_id(self, folder: Inode) -> Item:
         """The folder with the id that `assign_paths` wants. Raises CrossDevice where there is none."""
         told = await self._folders.with_id(folder)
         folder.item = replace(told, name=folder.item.name, created_ns=folder.item.created_ns)
         return folder.item
+
+    async def make_new_place(self, parent: Inode, name: str, path: str) -> None:
+        """Make the folder that a relocated one is to be. Raises NameExists, NotPermitted."""
+        with self.doubting(parent):
+            await self._folders.create_new(parent, name, path)
+
+    def commit_relocation(self, source: Inode, parent: Inode, name: str) -> None:
+        """A folder is shown at its new place, and is another one on Orion: it and all below get new ids."""
+        folders = [source]
+        while folders:
+            folder = folders.pop()
+            folder.item = replace(folder.item, id=None)
+            self._beliefs.doubt(folder)  # listings name folders by the ids that they had
+            folders += [child for child in (folder.children or {}).values() if child.item.kind is Kind.FOLDER]
+        self.commit_rename(source, parent, name, None, is_settled=True)
+
+    async def _until_free(self, path: str, *, is_deep: bool = False) -> None:
+        if self._relocator is not None:
+            await self._relocator.until_free(path, is_deep=is_deep)
 
     def commit_rename(
         self, source: Inode, parent: Inode, name: str, replaced: Key | None, *, is_settled: bool
@@ -322,6 +348,7 @@ class Namespace:
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
         self.inodes.attach(source, parent, name)
+        self._views.doubt()
         touch(old_parent)
         touch(parent)
 
@@ -337,6 +364,7 @@ class Namespace:
     def commit_version(self, inode: Inode, item: Item, *, is_still_written: bool) -> None:
         """A version written here is on Orion as `item`: another id, the same inode."""
         replaced = inode.item.key
+        self._views.doubt()
         self.inodes.rebind(inode, item)
         if replaced is not None:
             self._local.pop(replaced, None)
@@ -349,6 +377,7 @@ class Namespace:
 
     def doubt(self, inode: Inode) -> None:
         """The version of an inode is gone: its name means something else by now."""
+        self._views.doubt()
         if inode.parent is not None and inode.is_attached:
             self._beliefs.doubt(inode.parent)
 
@@ -368,49 +397,15 @@ class Namespace:
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
-        if inode.item.kind is Kind.FOLDER and inode.item.id is None and not await self._find_folder_id(inode):
-            return ()  # this stack gives folders no id, so no tags
-        if inode.item.tags is None and inode.item.key is not None:
-            try:
-                tags = await self._remote.tags(inode.item.key)
-            except InvalidCall:
-                if inode.item.kind is not Kind.FOLDER:
-                    raise
-                tags = ()  # this session knows no tags of folders
-            inode.item = replace(inode.item, tags=tags)
-        return inode.item.tags or ()
+        return await self._tagging.tags(inode)
 
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
-        before = await self.tags(inode)
-        if inode.item.kind is Kind.FOLDER and inode.item.id is None:
-            raise NotSupported(f"{inode.local_path()}: this stack gives folders no id, so no tags")
-        added = tuple(tag for tag in add if tag not in before)
-        removed = tuple(tag for tag in remove if tag in before)
-        try:
-            await self._send_tags(inode.item.key, added, removed)
-        except InvalidCall as error:
-            if inode.item.kind is not Kind.FOLDER:
-                raise
-            raise NotSupported(f"{inode.local_path()}: folders can't be tagged here: {error}") from error
-        after = (set(inode.item.tags or ()) | set(added)) - set(removed)
-        self._commit_tags(inode, tuple(sorted(after)))
-
-    async def _send_tags(self, key: Key | None, added: tuple[str, ...], removed: tuple[str, ...]) -> None:
-        if key is not None and removed:
-            await self._remote.untag(key, removed)
-        if key is not None and added:
-            await self._remote.tag(key, added)
-
-    async def _find_folder_id(self, folder: Inode) -> bool:
-        try:
-            await self.folder_with_id(folder)
-        except CrossDevice:
-            return False
-        return True
+        self._commit_tags(inode, await self._tagging.change(inode, add, remove))
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         inode.item = replace(inode.item, tags=tags)
+        self._views.doubt()
         parent = inode.parent
         if parent is not None and inode.is_attached and not parent.is_virtual:
             is_on_orion = inode.item.key is not None or inode.item.is_folder
@@ -461,5 +456,6 @@ class Namespace:
     def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
+        self._views.doubt()
         self.inodes.detach(inode)
         touch(parent)

@@ -10,7 +10,7 @@ not know inodes or names shown to users.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -39,7 +39,7 @@ from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, together
 from orionfs.models import Account, Item, Key, Kind
-from orionfs.shapes import read_account, read_item, read_page, read_tags
+from orionfs.shapes import Found, read_account, read_item, read_page, read_tags
 from orionfs.unclear import UnclearChanges
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,11 @@ class Remote:
         """What is known of this stack now."""
         return self.knowledge.facts
 
+    @property
+    def client_version(self) -> str | None:
+        """The version of the session's client, where it is known."""
+        return self._calls.client_version
+
     def can_read_ranges(self, key: Key) -> bool:
         """True if this session can read a part of such an item: Files, with our extension."""
         return self._calls.ranged and key.kind is Kind.FILE and self.facts.ranged_reads is not False
@@ -133,14 +138,19 @@ class Remote:
 
     # Folders and names
 
-    async def list_folder(self, path: str) -> FolderAnswer:
-        """All of a folder: the first page, then the others at once. Raises NoSuchName."""
+    async def list_folder(self, path: str, *, with_details: bool = True) -> FolderAnswer:
+        """All of a folder: the first page, then the others at once. Raises NoSuchName.
+
+        `with_details`: what rows do not tell of Files is asked for.
+        """
         ask = partial(self._read, "ls_path", path)
         answer = await list_all(ask, self.facts)
         if not answer.is_complete:
             answer = await list_all(ask, self.facts)
         self.knowledge.see(answer.items)
-        return replace(answer, items=await self._with_details(answer.items))
+        if not with_details:
+            return answer
+        return replace(answer, items=await self.with_details(answer.items))
 
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
         """All in a folder that have this name, which something there is known to have."""
@@ -164,7 +174,7 @@ class Remote:
         self.knowledge.see((item,))
         if item.kind is Kind.FOLDER and item.id is None:
             self.knowledge.learn(folder_ids="no")
-        return (await self._with_details((item,)))[0]
+        return (await self.with_details((item,)))[0]
 
     async def create_folder(self, path: str) -> Item | None:
         """Make one folder; None where the stack gives folders no id. Raises Conflict, NoSuchName."""
@@ -203,6 +213,15 @@ class Remote:
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
         return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
+
+    async def look_up(self, key: Key) -> Found:
+        """The same, with what tells whether it is deleted. Raises NoSuchName."""
+        return self.knowledge.found(await self._read("get", key.kind.value, key.id), key.kind)
+
+    async def find(self, kind: Kind, filters: Mapping[str, Any], count_max: int) -> list[Found]:
+        """What a listing of all resources of a kind gives with these filters, `count_max` at most."""
+        rows = await self._read("find", kind.value, dict(filters), count_max)
+        return [self.knowledge.found(row, kind) for row in rows]
 
     async def find_upload(self, home: str, mark: str) -> Item | None:
         """The item that an interrupted upload left under its mark, if it did.
@@ -378,7 +397,7 @@ class Remote:
 
     # Listings
 
-    async def _with_details(self, items: Sequence[Item]) -> tuple[Item, ...]:
+    async def with_details(self, items: Sequence[Item]) -> tuple[Item, ...]:
         """Files whose rows tell no size are asked for one by one, several at a time, once in a life.
 
         What is asked tells when they were made, too.

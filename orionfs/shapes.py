@@ -32,6 +32,8 @@ _OWNERS = ("owner", "ownerid")
 _PROJECTS = ("project", "projectid")
 _STATES = ("state", "status")
 _TAGS = ("tags", "taglist")
+_SYSTEM_TAGS = ("systemtags",)
+_DELETED = ("deleted", "isdeleted", "deletedat")
 _TAG_TEXTS = ("name", "tag", "value", "label", "text")
 _KINDS = (
     (Kind.COLLECTION, ("collection",)),
@@ -49,6 +51,7 @@ _TYPE_LISTS = {
     "dirs": Kind.FOLDER,
     "paths": Kind.FOLDER,
 }
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DEPTH_MAX = 4  # of envelopes within envelopes
 _SECONDS_FROM = 10**8  # 1973; what is smaller is no moment
 _MILLISECONDS_FROM = 10**11  # as seconds that would be the year 5138
@@ -65,6 +68,18 @@ class Page:
     rows: tuple[Item, ...]
     total: int | None
     has_more: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A resource as its object shows it.
+
+    `tags` are all that it tells, of users and of the system; `is_deleted` is None where it does not say.
+    """
+
+    item: Item
+    tags: frozenset[str]
+    is_deleted: bool | None
 
 
 @lru_cache(maxsize=4096)
@@ -100,27 +115,37 @@ def read_item(row: Any) -> Item:
     """A row of a listing, an answer of `stat_path`, or the attributes of a resource."""
     if not isinstance(row, Mapping):
         raise RemoteFailure(f"a row was due, not {type(row).__name__}")
-    told = _plain(row)
-    if first_of(told, _NAMES + _PATHS) is None and len(row) == 1:
+    if len(row) == 1:
         (inner,) = row.values()
-        if isinstance(inner, Mapping):
+        if isinstance(inner, Mapping) and first_of(_plain(row), _NAMES + _PATHS) is None:
             return read_item(inner)
-    literal = str(first_of(told, _TYPES) or "")
-    tags = first_of(told, _TAGS)
+    keys = _keys_of(tuple(row))
+    literal = str(_first(row, keys.types) or "")
+    tags = _first(row, keys.tags)
     kind = read_kind(literal)
     return Item(
         kind=kind,
-        id=_as_id(first_of(told, _IDS)),
-        name=_read_name(told),
-        size=_as_count(first_of(told, _SIZES)),
-        created_ns=read_time_ns(first_of(told, _CREATED)),
+        id=_as_id(_first(row, keys.ids)),
+        name=_read_name(row, keys),
+        size=_as_count(_first(row, keys.sizes)),
+        created_ns=read_time_ns(_first(row, keys.created)),
         literal=literal,
-        state=str(first_of(told, _STATES) or ""),
-        owner=_as_id(first_of(told, _OWNERS)),
-        project=_as_id(first_of(told, _PROJECTS)),
+        state=str(_first(row, keys.states) or ""),
+        owner=_as_id(_first(row, keys.owners)),
+        project=_as_id(_first(row, keys.projects)),
         tags=read_tags(tags) if tags is not None else None,
-        title=_read_title(told) if kind is Kind.FOLDER else "",
+        title=_read_title(_plain(row)) if kind is Kind.FOLDER and keys.titles else "",
     )
+
+
+def read_found(attributes: Any) -> Found:
+    """The attributes of a resource, with what only those who look for it need."""
+    item = read_item(attributes)
+    told = _plain(attributes)
+    tags = (read_tags(told[key]) for key in (*_TAGS, *_SYSTEM_TAGS) if told.get(key))
+    deleted = next((told[key] for key in _DELETED if key in told), None)
+    is_told = any(key in told for key in _DELETED)
+    return Found(item, frozenset(tag for each in tags for tag in each), bool(deleted) if is_told else None)
 
 
 def read_account(answer: Mapping[str, Any], stack: str) -> Account:
@@ -138,6 +163,7 @@ def read_account(answer: Mapping[str, Any], stack: str) -> Account:
     )
 
 
+@lru_cache(maxsize=256)
 def read_kind(literal: str) -> Kind:
     """The kind that a `resource_type` literal means, whatever its spelling."""
     word = literal.lower()
@@ -146,6 +172,8 @@ def read_kind(literal: str) -> Kind:
 
 def read_tags(tags: Any) -> tuple[str, ...]:
     """Tag texts from strings or from dicts that name them; sorted, each once."""
+    if tags == []:
+        return ()
     if not isinstance(tags, Iterable) or isinstance(tags, str | Mapping):
         raise RemoteFailure(f"tags were due, not {type(tags).__name__}")
     texts = (first_of(_plain(tag), _TAG_TEXTS) if isinstance(tag, Mapping) else tag for tag in tags)
@@ -161,10 +189,10 @@ def read_time_ns(value: Any) -> int:
         return 0
     try:
         moment = datetime.fromisoformat(value)
-        whole = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     except (ValueError, OverflowError):
         return 0
-    return int(whole.replace(microsecond=0).timestamp()) * 10**9 + whole.microsecond * 1000
+    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
 
 
 def _of_number_ns(value: float) -> int:
@@ -230,14 +258,48 @@ def _plain(answer: Mapping[Any, Any]) -> dict[str, Any]:
     return told
 
 
-def _read_name(told: Mapping[str, Any]) -> str:
-    name = first_of(told, _NAMES)
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keys of rows of one form that may tell each value, as they are spelled there, likeliest first."""
+
+    types: tuple[Any, ...]
+    ids: tuple[Any, ...]
+    names: tuple[Any, ...]
+    paths: tuple[Any, ...]
+    titles: tuple[Any, ...]
+    sizes: tuple[Any, ...]
+    created: tuple[Any, ...]
+    states: tuple[Any, ...]
+    owners: tuple[Any, ...]
+    projects: tuple[Any, ...]
+    tags: tuple[Any, ...]
+
+
+@lru_cache(maxsize=1024)
+def _keys_of(row_keys: tuple[Any, ...]) -> _Keys:
+    """Found out once for all rows of a form: a listing has many of each."""
+    told = _plain({key: key for key in row_keys})
+    groups = (_TYPES, _IDS, _NAMES, _PATHS, _TITLES, _SIZES, _CREATED, _STATES, _OWNERS, _PROJECTS, _TAGS)
+    return _Keys(*(tuple(told[key] for key in group if key in told) for group in groups))
+
+
+def _first(row: Mapping[Any, Any], keys: tuple[Any, ...]) -> Any:
+    """The value of the first key that tells one, else None."""
+    for key in keys:
+        value = row[key]
+        if value is not None:
+            return value
+    return None
+
+
+def _read_name(row: Mapping[Any, Any], keys: _Keys) -> str:
+    name = _first(row, keys.names)
     if isinstance(name, str) and name:
         return name
-    path = first_of(told, _PATHS)
+    path = _first(row, keys.paths)
     if isinstance(path, str) and path.strip("/"):
         return path.rstrip("/").rsplit("/", 1)[-1]
-    raise RemoteFailure(f"a row without a name: keys {sorted(told)[:8]}")
+    raise RemoteFailure(f"a row without a name: keys {sorted(map(str, row))[:8]}")
 
 
 def _read_title(told: Mapping[str, Any]) -> str:
@@ -253,6 +315,8 @@ def _as_count(value: Any) -> int | None:
 
 def _as_id(value: Any) -> int | None:
     """An id from a number, from its digits, or from the thing that has it."""
+    if type(value) is int:
+        return value
     if isinstance(value, Mapping):
         value = first_of(_plain(value), _IDS)
     if isinstance(value, bool) or value is None:

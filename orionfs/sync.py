@@ -27,6 +27,8 @@ from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachabl
 from orionfs.journal import Journal, Removal, UploadRow
 from orionfs.journal_thread import JournalThread
 from orionfs.models import Item, Key, LocalAttributes
+from orionfs.relocating import Relocator
+from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
 from orionfs.tasks import Background
 
@@ -56,11 +58,21 @@ class Sync:
         self.unseen: set[Key] = set()
         self.assigner = Assigner(remote, self._journal, staging, home)
         self._carrier = Carrier(
-            remote, self.assigner, self._journal, content, staging, home, self._until_still, self.unseen
+            remote,
+            self.assigner,
+            self._journal,
+            content,
+            staging,
+            home,
+            self._until_still,
+            self._is_moving,
+            self.unseen,
         )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
         self._background = Background()
+        self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
+        self.relocator.on_end = self._note_progress
         self._progress = trio.Condition()
         self._wake = trio.Event()
 
@@ -80,7 +92,7 @@ class Sync:
 
     @property
     def pending_count(self) -> int:
-        return len(self._uploads) + len(self._removals)
+        return len(self._uploads) + len(self._removals) + len(self.relocator.pending)
 
     def new_staged(self) -> Staged:
         """An empty staged file; who asks for it gives it back with `release_staged`."""
@@ -176,7 +188,7 @@ class Sync:
         try:
             async with AsyncExitStack() as stack:
                 for upload in self.pending:
-                    if _is_below(upload.row.folder, old):
+                    if is_below(upload.row.folder, old):
                         await stack.enter_async_context(upload.placing)
                 yield
         finally:
@@ -186,14 +198,21 @@ class Sync:
     async def folder_moved(self, old: str, new: str) -> None:
         """What is under way to a folder or below it goes along with its rename."""
         for upload in self._uploads.values():
-            if _is_below(upload.row.folder, old):
+            if is_below(upload.row.folder, old):
                 upload.row = replace(upload.row, folder=new + upload.row.folder[len(old) :])
         await self._journal.run(lambda journal: journal.move_folder(old, new))
 
     async def _until_still(self, upload: Upload) -> None:
-        """Wait while the folder of an upload is moving."""
-        while moves := [moved for path, moved in self._moving.items() if _is_below(upload.row.folder, path)]:
-            await moves[0].wait()
+        """Wait while the folder of an upload is moving. Raises Busy where that takes long."""
+        while not upload.is_over and self._is_moving(upload):
+            for path, moved in list(self._moving.items()):
+                if is_below(upload.row.folder, path):
+                    await moved.wait()
+            await self.relocator.until_free(upload.row.path)
+
+    def _is_moving(self, upload: Upload) -> bool:
+        is_held = any(is_below(upload.row.folder, path) for path in self._moving)
+        return is_held or self.relocator.moves.blocking(upload.row.path, is_deep=False) is not None
 
     async def cancel(self, upload: Upload) -> None:
         """The version is not wanted any more; what it leaves on Orion is removed behind this."""
@@ -257,7 +276,8 @@ class Sync:
         if self._remote.health is Health.OFFLINE:
             return True
         errors = [upload.error for upload in self._uploads.values()]
-        return not self._removals and all(error is not None and not error.is_retryable for error in errors)
+        is_going_on = self._removals or self.relocator.pending
+        return not is_going_on and all(error is not None and not error.is_retryable for error in errors)
 
     async def wait_progress(self, limit_s: float) -> None:
         """Wait until one upload or removal more is over, or for so many seconds."""
@@ -330,8 +350,7 @@ class Sync:
         self._removals.pop(removal.key, None)
         if on_done is not None:
             on_done()
-        async with self._progress:
-            self._progress.notify_all()
+        await self._note_progress()
 
     async def _remove(self, removal: Removal) -> None:
         folder, _, name = removal.path.rpartition("/")
@@ -365,6 +384,7 @@ class Sync:
             upload.hurry.set()
         self._wake.set()
         self._wake = trio.Event()
+        self.relocator.wake()
 
     async def _wake_when_online(self) -> None:
         while True:
@@ -379,6 +399,9 @@ class Sync:
     async def _over(self, upload: Upload) -> None:
         self._uploads.pop(upload.row.mark, None)
         self.release_staged(upload.row.staged)
+        await self._note_progress()
+
+    async def _note_progress(self) -> None:
         async with self._progress:
             self._progress.notify_all()
 
@@ -389,7 +412,3 @@ def _pause_after(error: BaseException, usual_s: float) -> float:
         return inf
     is_refused = isinstance(error, OrionFsError) and not error.is_retryable
     return _REFUSED_PAUSE_S if is_refused else usual_s
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder + "/")

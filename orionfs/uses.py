@@ -25,15 +25,14 @@ class Uses:
         self._clock = clock
         self._touched: OrderedDict[InodeNumber, float] = OrderedDict()  # folder -> when, oldest first
         self.news = trio.Event()
-        """Set, and replaced by who waits, when another folder than before comes into use."""
+        """Set, and replaced by who waits, when another folder is used than before, or may be due."""
 
     def touch(self, folder: InodeNumber) -> None:
         """A handler needed a folder, or something in it."""
-        if folder in self._touched:
-            self._touched.move_to_end(folder)
-        else:
+        if not self._touched or next(reversed(self._touched)) != folder:
             self.news.set()
         self._touched[folder] = self._clock()
+        self._touched.move_to_end(folder)
         if len(self._touched) > FOLDERS_MAX:
             self._touched.popitem(last=False)
 

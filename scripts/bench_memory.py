@@ -69,8 +69,8 @@ def resident_bytes() -> int:
 
 async def list_and_bind(entries: int) -> tuple[Namespace, float]:
     """A tree whose one folder was listed, with every entry told to the kernel; and the seconds it took."""
-    remote = Remote(cast(Any, Pages(entries)))
-    assigner = cast(Any, None)  # nothing is renamed
+    remote = Remote(cast("Any", Pages(entries)))
+    assigner = cast("Any", None)  # nothing is renamed
     namespace = Namespace(remote, assigner, MetaCache(2 * entries), Freshness(), Permissions(), {})
     namespace.mount_root(FOLDER)
     root = namespace.inodes.root

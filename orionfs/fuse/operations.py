@@ -85,7 +85,7 @@ class Operations(pyfuse3.Operations):
         self._next_directory = 1
         self.ended = trio.Event()
         self.presentation = presentation
-        self.locks = locks or Holds()
+        self.locks = locks if locks is not None else Holds()
 
     async def run(self) -> None:
         """Answer the kernel until the mount ends."""

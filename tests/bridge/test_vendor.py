@@ -22,16 +22,7 @@ from orionfs.sessions import connect
 from tests.bridge.conftest import children, descriptors, wait_until
 from tests.bridge.test_documented import work_through
 from tests.client.embedded import Embedded, running_server
-from tests.standin.python import NoVendorPython, StandIn, VendorPython, make_vendor_python
-
-
-@pytest.fixture(scope="module")
-def vendor(tmp_path_factory: pytest.TempPathFactory) -> VendorPython:
-    """An interpreter with the stand-in."""
-    try:
-        return make_vendor_python(tmp_path_factory.mktemp("vendor"))
-    except NoVendorPython as why:
-        pytest.skip(str(why))
+from tests.standin.python import StandIn, VendorPython
 
 
 @pytest.fixture

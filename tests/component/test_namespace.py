@@ -574,15 +574,6 @@ async def test_folder_is_never_moved_into_itself(tmp_path, fake) -> None:
         assert fake.count("assign_paths") == 0
 
 
-@pytest.mark.parametrize("switch", ["folders_assignable", "folders_have_ids"])
-async def test_folder_of_a_stack_that_can_not_move_folders_is_copied_by_mv(tmp_path, fake, switch) -> None:
-    setattr(fake, switch, False)
-    async with mount(tmp_path, fake) as world:
-        with pytest.raises(errors.CrossDevice):
-            await world.rename("my-data/f/sub", "my-data/f/moved")
-        assert await world.ls("my-data/f") == ["a", "b", "sub"]
-
-
 async def test_folder_made_here_can_be_moved_at_once(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         await world.mkdir("my-data/f/new")

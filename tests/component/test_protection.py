@@ -48,9 +48,10 @@ async def number(world: World, path: str) -> int:
 
 
 async def changes_in(world: World, folder: str, file: str) -> dict[str, Callable[[], Awaitable[Any]]]:
-    """Every way to change something in a folder of Team Data and a file in it."""
+    """Every way to change something in a folder and a file in it."""
     ops = world.operations
-    parent, item, sub = await number(world, folder), await number(world, f"{folder}/{file}"), file.encode()
+    parent = (await world.inode(folder)).number
+    item, sub = (await world.inode(f"{folder}/{file}")).number, file.encode()
     attributes = pyfuse3.EntryAttributes()
     truncating = SimpleNamespace(**{**vars(NOTHING), "update_size": True})
     touching = SimpleNamespace(**{**vars(NOTHING), "update_mtime": True})
@@ -74,7 +75,7 @@ async def test_every_change_in_a_protected_subtree_is_refused_without_a_request(
     tmp_path: Path, fake: FakeCalls
 ) -> None:
     async with mount(tmp_path, fake, protected=PROTECTED) as world:
-        changes = await changes_in(world, "results/final", "file")
+        changes = await changes_in(world, "team-data/results/final", "file")
         with fake.counting() as verbs:
             found = {name: await errno_of(change) for name, change in changes.items()}
         assert found == dict.fromkeys(changes, errno.EROFS)

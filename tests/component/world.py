@@ -35,6 +35,7 @@ from orionfs.models import Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.protection import Protection
+from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
 from orionfs.toplevel import Top
@@ -71,6 +72,7 @@ class World:
     content: ContentCache
     claimed: state.StateFolder
     nursery: trio.Nursery
+    refresher: Refresher
 
     # -- names
 
@@ -185,14 +187,18 @@ async def mount(
     tops: Mapping[str, str] = TOPS,
     facts: StackFacts = KNOWN,
     protected: Sequence[tuple[str, ...]] = (),
+    about: Callable[[], str] = lambda: "{}\n",
+    views_items_max: int = 100_000,
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
     kernel: KernelView | None = None,
+    refresh_folders: int = 0,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
-    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere.
+    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
+    `refresh_folders` are looked at again in the background.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -215,9 +221,19 @@ async def mount(
                     freshness or Freshness(),
                     tops,
                     Protection(protected),
+                    about,
+                    views_items_max,
                     kernel,
+                    refresh_folders,
                 )
-                for service in (remote.run, world.sync.run, world.fetcher.run, world.ahead.run):
+                services = (
+                    remote.run,
+                    world.sync.run,
+                    world.fetcher.run,
+                    world.ahead.run,
+                    world.refresher.run,
+                )
+                for service in services:
                     await nursery.start(service)
                 await adopt(claimed.journal, world.namespace, world.files, world.sync)
                 try:
@@ -241,7 +257,10 @@ def _build(
     freshness: Freshness,
     tops: Mapping[str, str],
     protection: Protection,
+    about: Callable[[], str],
+    views_items_max: int,
     kernel: KernelView | None,
+    refresh_folders: int,
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
@@ -253,8 +272,11 @@ def _build(
         Permissions(),
         local,
         sync.unseen,
+        about,
+        views_items_max,
         kernel=kernel,
     )
+    namespace.show_relocations(sync.relocator)
     for name, orion_path in tops.items():
         if name:
             namespace.add_top(name, orion_path, Top(name, orion_path).naming(WORKSPACES))
@@ -288,6 +310,7 @@ def _build(
         content,
         claimed,
         nursery,
+        Refresher(namespace, refresh_folders),
     )
 
 
