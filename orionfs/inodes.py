@@ -51,6 +51,7 @@ class _Seldom:
         "is_attached",
         "local",
         "mtime_ns",
+        "name",
         "number",
         "opens",
         "pins",
@@ -64,6 +65,7 @@ class _Seldom:
         self.is_attached = True
         self.local = _NO_ATTRIBUTES
         self.mtime_ns: int | None = None
+        self.name: str | None = None
         self.number: InodeNumber | None = None
         self.opens = 0
         self.pins = 0
@@ -108,7 +110,7 @@ class Inode:
     given: bytes | None = None
     """The contents of a file that the mount itself has written."""
 
-    __slots__ = ("_item", "_seldom", "lookups", "name", "parent")
+    __slots__ = ("_item", "_seldom", "lookups", "parent")
 
     anchor = _Own[str | None]()
     children = _Own["dict[str, Inode] | None"]()  # visible name -> inode
@@ -121,10 +123,10 @@ class Inode:
 
     def __init__(self, number: InodeNumber, parent: Inode | None, name: str, item: Item) -> None:
         self.parent = parent
-        self.name = name
         self.lookups = 0
         self._item = item
         self._seldom = _COMMON
+        self.name = name
         if item.is_folder:
             self.children = {}
             self.mtime_ns = item.created_ns
@@ -140,7 +142,20 @@ class Inode:
     def item(self, item: Item) -> None:
         if self._seldom.number is None and (item.id != self._item.id or item.kind is not self._item.kind):
             self.number = self.number
+        if self._seldom.name is None and item.name != self._item.name:
+            self._differing().name = self._item.name
         self._item = item
+
+    @property
+    def name(self) -> str:
+        """What it is called below `parent`."""
+        name = self._seldom.name
+        return self._item.name if name is None else name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        if self._seldom is not _COMMON or name != self._item.name:
+            self._differing().name = name
 
     @property
     def number(self) -> InodeNumber:

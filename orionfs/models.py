@@ -64,8 +64,9 @@ class Item:
     people call it where a row tells that beside its name: of workspaces.
     """
 
-    # A mount may hold a million: what many of them have in common is kept once for all.
-    __slots__ = ("_common", "created_ns", "id", "name", "size")
+    # A mount may hold a million: what many of them have in common is kept once for all, and a time in
+    # microseconds (kept as a number below 0) is a smaller number.
+    __slots__ = ("_common", "_created", "id", "name", "size")
 
     kind: Kind
     id: int | None
@@ -102,7 +103,8 @@ class Item:
         _set_id(self, id)
         _set_name(self, name)
         _set_size(self, size)
-        _set_created(self, created_ns)
+        # A negated number is a new one without the unused digit that a division leaves.
+        _set_created(self, created_ns if created_ns % 1000 else -(created_ns // 1000))
 
     @property
     def key(self) -> Key | None:
@@ -132,7 +134,8 @@ _set_common = Item.__dict__["_common"].__set__
 _set_id = Item.__dict__["id"].__set__
 _set_name = Item.__dict__["name"].__set__
 _set_size = Item.__dict__["size"].__set__
-_set_created = Item.__dict__["created_ns"].__set__
+_set_created = Item.__dict__["_created"].__set__
+_created_of = Item.__dict__["_created"].__get__
 
 
 def _part(at: int) -> property:
@@ -142,6 +145,12 @@ def _part(at: int) -> property:
     return property(get)
 
 
+def _created_ns(item: Item) -> int:
+    created: int = _created_of(item)
+    return created if created > 0 else created * -1000
+
+
+setattr(Item, "created_ns", property(_created_ns))  # noqa: B010 - the field is declared above
 for _at, _field in enumerate(("kind", "literal", "state", "owner", "project", "tags", "mark", "title")):
     setattr(Item, _field, _part(_at))
 

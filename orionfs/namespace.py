@@ -8,7 +8,7 @@ not know FUSE, handles or contents.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -33,7 +33,7 @@ from orionfs.errors import (
 from orionfs.folders import Folders
 from orionfs.holds import Holds
 from orionfs.inodes import Inode, InodeTable, Naming
-from orionfs.metacache import MetaCache
+from orionfs.metacache import Entries, MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
@@ -48,7 +48,7 @@ from orionfs.views import VIEWS_NAME, Views
 class Snapshot:
     """Visible names and items of a folder, taken and believed at these moments (seconds)."""
 
-    entries: list[tuple[str, Item]]
+    entries: Sequence[tuple[str, Item]]
     taken_at_s: float
     holds_until_s: float
 
@@ -159,7 +159,7 @@ class Namespace:
                 visited(folder)
         items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
-        return Snapshot(list(items.items()), now_s, now_s + valid_s)
+        return Snapshot(Entries(items), now_s, now_s + valid_s)
 
     def remaining_s(self, snapshot: Snapshot) -> float:
         """For how many seconds a snapshot still holds."""

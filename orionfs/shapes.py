@@ -8,14 +8,17 @@ as received.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from orionfs.errors import RemoteFailure
 from orionfs.models import Account, Item, Kind
+
+log = logging.getLogger(__name__)
 
 # All in the form of `plain_key`, the likeliest first.
 _ROWS = ("results", "items", "contents", "objects", "resources", "children", "entries", "rows", "data")
@@ -51,6 +54,7 @@ _TYPE_LISTS = {
     "dirs": Kind.FOLDER,
     "paths": Kind.FOLDER,
 }
+_PlacedRow = tuple[Any, Kind | None, str | None]  # a row, and the kind and the id that its place tells
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DEPTH_MAX = 4  # of envelopes within envelopes
 _SECONDS_FROM = 10**8  # 1973; what is smaller is no moment
@@ -62,12 +66,18 @@ class Page:
     """One page of a listing.
 
     `total` is None where the envelope tells none; `has_more` is what it says of a next page, None where
-    it says nothing of that.
+    it says nothing of that. `unread` rows were there and could not be read.
     """
 
     rows: tuple[Item, ...]
     total: int | None
     has_more: bool | None = None
+    unread: int = 0
+
+    @property
+    def row_count(self) -> int:
+        """How many rows the answer held."""
+        return len(self.rows) + self.unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,7 @@ def first_of(answer: Mapping[str, Any], keys: Iterable[str]) -> Any:
 def read_page(answer: Any) -> Page:
     """A page of `ls_path`: rows in a list, in lists by type, or by id; bare or in envelopes."""
     if isinstance(answer, list):
-        return Page(tuple(read_item(row) for row in answer), None)
+        return _page_of([(row, None, None) for row in answer], None, None)
     if not isinstance(answer, Mapping):
         raise RemoteFailure(f"a listing was due, not {type(answer).__name__}")
     levels = list(_levels(answer))
@@ -108,7 +118,20 @@ def read_page(answer: Any) -> Page:
     rows = _rows_of(levels[-1])
     if rows is None and total != 0:
         raise RemoteFailure(f"a listing without rows: keys {sorted(map(str, answer))[:8]}")
-    return Page(tuple(_read_row(*each) for each in rows or ()), total, more)
+    return _page_of(rows or [], total, more)
+
+
+def _page_of(rows: Sequence[_PlacedRow], total: int | None, has_more: bool | None) -> Page:
+    """One row that can't be read hides none of the others."""
+    items = []
+    for row in rows:
+        try:
+            items.append(_read_row(*row))
+        except RemoteFailure as error:
+            log.debug("a row of a listing is left out: %s", error)
+    if rows and not items:
+        _read_row(*rows[0])  # not a single one: this is no listing as we know it
+    return Page(tuple(items), total, has_more, len(rows) - len(items))
 
 
 def read_item(row: Any) -> Item:
@@ -192,6 +215,8 @@ def read_time_ns(value: Any) -> int:
         since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     except (ValueError, OverflowError):
         return 0
+    if moment.year in (MINYEAR, MAXYEAR):
+        return 0  # no time, but a mark that there is none
     return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
 
 
@@ -220,7 +245,7 @@ def _levels(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         level = inner
 
 
-def _rows_of(level: Mapping[str, Any]) -> list[tuple[Any, Kind | None, str | None]] | None:
+def _rows_of(level: Mapping[str, Any]) -> list[_PlacedRow] | None:
     """The rows that an envelope itself holds, each with the kind and the id that its place tells."""
     told = _plain(level)
     rows = next((told[key] for key in _ROWS if isinstance(told.get(key), list)), None)
