@@ -34,7 +34,7 @@ RANKS: list[set[str]] = [
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks"},
     {"inodes"},
-    {"names", "ranges", "finding"},
+    {"names", "ranges", "numbers", "finding"},
     {"remote"},
     {"listings", "knowledge", "descriptors", "unclear", "limiter"},
     {"shapes", "bridge", "failures", "tasks"},
