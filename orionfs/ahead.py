@@ -54,6 +54,7 @@ class Ahead:
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._namespace = namespace
+        self._beliefs = namespace.beliefs
         self._remote = remote
         self._items_max = cache_items_max // 4
         self._in_flight_max = in_flight_max
@@ -63,7 +64,7 @@ class Ahead:
         self._seen: dict[InodeNumber, float] = {}  # folder -> when it was listed, or one in it
         self._background = Background()
         namespace.on_visit.append(self._visited)
-        namespace.on_listed.append(self._listed)
+        self._beliefs.on_listed.append(self._listed)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Home of what is listed ahead. Ends when cancelled."""
@@ -75,7 +76,7 @@ class Ahead:
         """Somebody in the foreground lists a folder."""
         now_s = self._clock()
         self._walks = [each for each in self._walks if now_s - each.seen_at_s <= _PATIENCE_S]
-        entries = self._namespace.believed_entries(folder)
+        entries = self._beliefs.entries(folder)
         following = [each for each in self._walks if each.walk.expects(folder)]
         if following:
             self._follow(following[-1], folder, entries)
@@ -118,7 +119,7 @@ class Ahead:
         above = folder.parent
         if above is None or now_s - self._seen.get(above.number, -inf) > _PATIENCE_S:
             return
-        entries = self._namespace.believed_entries(above)
+        entries = self._beliefs.entries(above)
         if entries is None:
             return
         log.debug("a walk begins at %s", above.local_path())
@@ -158,13 +159,22 @@ class Ahead:
         upcoming = walk.take_next()
         if upcoming is None:
             return False
-        folder = self._namespace.known_folder(upcoming[0].folder, upcoming[1])
+        folder = self._folder(upcoming[0].folder, upcoming[1])
         if folder is not None:
             self._begin(active, walk.add(*upcoming, folder))
         return True
 
+    def _folder(self, above: Inode, name: str) -> Inode | None:
+        """The inode of a folder that a name is known to mean now, own changes included."""
+        if above.children is None or not self._namespace.inodes.has(above):
+            return None
+        if above.is_virtual:
+            return above.children.get(name)
+        item = self._beliefs.known(above, name)
+        return self._namespace.bind(above, name, item) if item and item.kind is Kind.FOLDER else None
+
     def _begin(self, active: _Active, stop: Stop) -> None:
-        entries = self._namespace.believed_entries(stop.folder)
+        entries = self._beliefs.entries(stop.folder)
         if entries is not None:
             active.walk.tell(stop.folder, _folders_in(entries), len(entries))
             return
@@ -175,7 +185,7 @@ class Ahead:
     async def _list(self, active: _Active, folder: Inode) -> None:
         try:
             with working_at(Priority.PREFETCH):
-                await self._namespace.list_ahead(folder)
+                await self._beliefs.list_ahead(folder)
         except OrionFsError as error:
             log.debug("not listed ahead: %s", error)
             self._note_failure(active, folder, error)

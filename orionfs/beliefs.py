@@ -294,9 +294,11 @@ class Beliefs:
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     async def _ask_listing(self, folder: Inode) -> None:
-        asked_at_s = self._clock()
+        asked_at_s, path = self._clock(), folder.orion_path()
         answer = await self._listed_at_last(folder)
         _check_still_there(folder)
+        if folder.orion_path() != path:
+            return  # renamed meanwhile: what its old path means tells nothing of it, so it is asked for again
         names = (folder.naming or visible_names)(answer.items)
         listing = Listing(names, asked_at_s, answer.is_complete, answer.pages)
         before = self._cache.get(folder.number).listing

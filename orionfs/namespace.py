@@ -85,7 +85,6 @@ class Namespace:
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
-        self.on_listed = self._beliefs.on_listed
         self._relocator: Relocator | None = None
         self._tagging = Tagging(remote, self.folder_with_id)
         self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
@@ -157,27 +156,6 @@ class Namespace:
         items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
         return Snapshot(list(items.items()), now_s, now_s + valid_s)
-
-    def believed_entries(self, folder: Inode) -> Mapping[str, Item] | None:
-        """What the fresh listing of a folder holds, own changes aside; None if there is none."""
-        return self._beliefs.entries(folder)
-
-    def known_folder(self, parent: Inode, name: str) -> Inode | None:
-        """The inode of a folder (no collection) that a name is known to mean; no request."""
-        if parent.children is None or not self.inodes.has(parent):
-            return None
-        item = self._beliefs.known(parent, name) if not parent.is_virtual else None
-        if item is None:
-            return parent.children.get(name) if parent.is_virtual else None
-        return self.bind(parent, name, item) if item.kind is Kind.FOLDER else None
-
-    async def list_ahead(self, folder: Inode) -> None:
-        """Have the listing of a folder before anybody asks for it."""
-        try:
-            await self._beliefs.list_ahead(folder)
-        finally:
-            if self._beliefs.entries(folder) is None:
-                self.inodes.collect(folder)
 
     def remaining_s(self, snapshot: Snapshot) -> float:
         """For how many seconds a snapshot still holds."""

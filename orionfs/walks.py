@@ -2,7 +2,7 @@
 
 A walk is the path of folders from its root to the one visited last, and what was listed ahead of it. A
 walker goes in preorder, and within a folder in the order of its entries (find, du, tar) or of their
-names (ls -R): which, the first folder that it enters shows. What it has passed by is forgotten. Knows
+names (ls -R): which, the first folders that it enters show. What it has passed by is forgotten. Knows
 folders and names of folders; must not know requests, clocks or who asks.
 """
 
@@ -18,6 +18,7 @@ from orionfs.models import InodeNumber
 
 LEAD_AT_FIRST = 3
 LEAD_MAX = 256
+_LEAPS_TELLING = 3  # looking for an order costs the length of a folder
 
 
 class Order(Enum):
@@ -31,9 +32,13 @@ class Order(Enum):
         """Names in this order; they come in that of the entries."""
         return list(names) if self is Order.ENTRIES else sorted(names, key=_KEYS[self])
 
-    def first(self, names: Sequence[str]) -> str:
-        """The one that is entered first."""
-        return names[0] if self is Order.ENTRIES else min(names, key=_KEYS[self])
+    def after(self, last: str | None, names: Sequence[str]) -> str | None:
+        """The name that is entered after `last` (None: first)."""
+        if last is None:
+            return names[0] if self is Order.ENTRIES else min(names, key=_KEYS[self])
+        in_order = self.sorted(names)
+        following = in_order.index(last) + 1 if last in in_order else len(in_order)
+        return in_order[following] if following < len(in_order) else None
 
 
 _KEYS: dict[Order, Callable[[str], tuple[object, ...]]] = {
@@ -67,12 +72,13 @@ class Stop:
     passed: set[str] = field(default_factory=set)
     item_count: int = 0
     is_listed: bool = False
-    is_entered: bool = False
+    entered: str | None = None
+    leaps: int = 0
     is_in_order: bool = True
 
     def take(self, name: str) -> Stop | None:
         """The walker enters `name`, and passes by what comes before. None: it was not asked for."""
-        self.is_entered = True
+        self.entered = name
         if name in self.passed:
             self._wait_for_all()
         if self.is_in_order and (name in self.ahead or name in self.waiting):
@@ -149,7 +155,7 @@ class Walk:
         upcoming = self._upcoming()
         is_next = upcoming is not None and (upcoming[0].folder, upcoming[1]) == (folder.parent, folder.name)
         visit = Visit.NEXT if is_next else self._kind_of(folder)
-        self._enter(folder)
+        self._enter(folder, visit)
         if visit in (Visit.AHEAD, Visit.NEXT):
             self.lead = min(LEAD_MAX, max(1, 2 * self.lead))
         elif visit is Visit.BY_LEAP:
@@ -158,7 +164,7 @@ class Walk:
 
     def begin(self, folder: Inode) -> None:
         """The visit by which the walk was recognised: it was not foreseen, and no leap."""
-        self._enter(folder)
+        self._enter(folder, Visit.UNKNOWN)
 
     def hold_back(self) -> None:
         """The walker may have gone elsewhere: no more than at first, until it shows up again."""
@@ -200,11 +206,11 @@ class Walk:
             return Visit.AHEAD
         return Visit.BY_LEAP if folder.name in above.waiting else Visit.UNKNOWN
 
-    def _enter(self, folder: Inode) -> None:
+    def _enter(self, folder: Inode, visit: Visit) -> None:
         while self._path[-1].folder is not folder.parent:
             self._path.pop()
         above = self._path[-1]
-        self._learn_order(above, folder.name)
+        self._learn_order(above, visit, folder.name)
         stop = above.take(folder.name)
         self._path.append(stop if stop is not None and stop.folder is folder else Stop(folder))
 
@@ -220,10 +226,13 @@ class Walk:
         stops = (stop for each in reversed(self._path) for stop in (each, *_below(each)))
         return next((stop for stop in stops if stop.folder.number == number), None)
 
-    def _learn_order(self, above: Stop, name: str) -> None:
-        if above.is_entered or not above.listed or self.order.first(above.listed) == name:
+    def _learn_order(self, above: Stop, visit: Visit, name: str) -> None:
+        """The first folder entered, or one that was not expected yet, may show another order."""
+        above.leaps += visit is Visit.BY_LEAP
+        is_telling = above.entered is None or (visit is Visit.BY_LEAP and above.leaps <= _LEAPS_TELLING)
+        if not is_telling or not above.listed or self.order.after(above.entered, above.listed) == name:
             return
-        fitting = [order for order in Order if order.first(above.listed) == name]
+        fitting = [order for order in Order if order.after(above.entered, above.listed) == name]
         if fitting:
             self.order = fitting[0]
             for stop in (*self._path, *self._ahead()):

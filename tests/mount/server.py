@@ -91,8 +91,10 @@ class Server:
         import_dir: Path | None = None,
         *,
         has_sample: bool = False,
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self.folder = folder
+        self._start_timeout_s = start_timeout_s
         self.data = folder / "data"
         self._switches = dict(switches or {})
         self._import_dir = import_dir
@@ -137,7 +139,7 @@ class Server:
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error"},
         )
         assert self._process.stdout is not None
-        is_there, _, _ = select.select([self._process.stdout], [], [], START_TIMEOUT_S)
+        is_there, _, _ = select.select([self._process.stdout], [], [], self._start_timeout_s)
         line = self._process.stdout.readline() if is_there else ""
         match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
         assert match, f"no server: {line} {(self.folder / 'server.err').read_text()}"
