@@ -194,12 +194,11 @@ async def mount(
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
     kernel: KernelView | None = None,
     refresh_folders: int = 0,
-    lists_ahead: bool = True,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
     `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
-    `refresh_folders` are looked at again in the background; `lists_ahead`: walks are recognised.
+    `refresh_folders` are looked at again in the background.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -236,8 +235,6 @@ async def mount(
                 )
                 for service in services:
                     await nursery.start(service)
-                if not lists_ahead:
-                    world.namespace.on_visit.clear()
                 await adopt(claimed.journal, world.namespace, world.files, world.sync)
                 try:
                     yield world

@@ -91,10 +91,11 @@ class Server:
         import_dir: Path | None = None,
         *,
         has_sample: bool = False,
-        start_timeout_s: float = START_TIMEOUT_S,
+        users: str | None = None,
     ) -> None:
+        """`users` is the text of a users file."""
         self.folder = folder
-        self._start_timeout_s = start_timeout_s
+        self._users = users
         self.data = folder / "data"
         self._switches = dict(switches or {})
         self._import_dir = import_dir
@@ -139,7 +140,7 @@ class Server:
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error"},
         )
         assert self._process.stdout is not None
-        is_there, _, _ = select.select([self._process.stdout], [], [], self._start_timeout_s)
+        is_there, _, _ = select.select([self._process.stdout], [], [], START_TIMEOUT_S)
         line = self._process.stdout.readline() if is_there else ""
         match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
         assert match, f"no server: {line} {(self.folder / 'server.err').read_text()}"
@@ -158,6 +159,9 @@ class Server:
             command += ["--set", "=".join(switch)]
         if self._has_sample:
             command.append("--sample")
+        if self._users is not None:
+            (self.folder / "users.toml").write_text(self._users)
+            command += ["--users", str(self.folder / "users.toml")]
         if self._import_dir is not None and not self.data.exists():
             command += ["--import", str(self._import_dir)]
         return command
