@@ -44,7 +44,8 @@ def fake() -> FakeCalls:
 @asynccontextmanager
 async def forgetting(tmp_path, fake, items_max: int = LIMIT) -> AsyncIterator[tuple[World, Forgetful]]:
     kernel = Forgetful()
-    async with mount(tmp_path, fake, kernel=kernel, lists_ahead=False) as world:
+    async with mount(tmp_path, fake, kernel=kernel) as world:
+        world.namespace.on_visit.clear()  # nothing is listed ahead
         kernel.world = world
         await world.nursery.start(Forgetting(world.namespace, kernel, items_max).run)
         yield world, kernel

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
-from scripts.bench_seed import multiply
 
 from tests.cli.processes import wait_for
-from tests.mount.server import Server
+from tests.mount.server import REPOSITORY, Server
 from tests.mount.stand import Stand
 
 LIMIT = 1000
@@ -23,6 +23,16 @@ def rss_mib(stand: Stand) -> float:
     status = Path(f"/proc/{stand.pid()}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
+
+
+def multiply(data: Path, name: str, copies: int) -> None:
+    """As the benchmark does: so many more of every item of this name, in a server that has ended."""
+    spec = importlib.util.spec_from_file_location("bench_seed", REPOSITORY / "scripts" / "bench_seed.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.multiply(data, name, copies)
 
 
 def find(folder: Path) -> list[str]:
