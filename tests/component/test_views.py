@@ -259,6 +259,14 @@ async def test_deleted_items_are_shown_by_type_and_all_reachable(tmp_path, fake)
         assert calls_since(fake, start) == A_TAG
 
 
+async def test_deleted_item_that_nobody_can_read_says_so(tmp_path, fake) -> None:
+    fake.remove(f"{HOME}/b")
+    async with mount(tmp_path, fake) as world:
+        assert await world.ls(".orion/deleted/file") == ["b"]
+        with pytest.raises(errors.NotSupported, match="what is deleted"):
+            await world.read(".orion/deleted/file/b")
+
+
 async def test_own_removal_shows_there_at_once(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         assert await world.ls(".orion/deleted/file") == []
