@@ -78,7 +78,7 @@ def test_find_costs_one_a_folder_and_nothing_again(mounted, walk_names) -> None:
     with mounted.counting() as cold:
         found = quiet("find", walk, "-type", "d", "-printf", "walk/%P\\n")
     assert cold.cost == ["ls"] * len(walk_names)
-    asked = Counter(tuple(row.query.values()) for row in cold.rows)
+    asked = Counter(row.query["path"] for row in cold.of("ls"))
     assert set(asked.values()) == {1}
     assert sorted(name.rstrip("/") for name in found.split()) == sorted(walk_names)
     for again in (["find", walk, "-size", "+0"], ["ls", "-lR", walk], ["du", "-a", walk]):
