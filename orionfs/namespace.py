@@ -87,7 +87,7 @@ class Namespace:
         """Show folders that are on their way at their new place, and wait for them before changes."""
         self._relocator = relocator
         self._beliefs.asking = relocator
-        relocator.moves.read_lag_s = self._beliefs.freshness.read_lag_s
+        self._remote.recent.read_lag_s = self._beliefs.freshness.read_lag_s
 
     # The top of the tree
 

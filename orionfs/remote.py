@@ -38,6 +38,7 @@ from orionfs.failures import failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, together
 from orionfs.models import Account, Item, Key, Kind
+from orionfs.recent import RecentChanges
 from orionfs.shapes import read_account, read_item, read_page, read_tags
 from orionfs.unclear import UnclearChanges
 
@@ -93,6 +94,7 @@ class Remote:
         self._went_offline = trio.Event()
         self._came_back = trio.Event()
         self.knowledge = Knowledge()
+        self.recent = RecentChanges(trio.current_time)
 
     @property
     def facts(self) -> StackFacts:
@@ -171,6 +173,7 @@ class Remote:
     async def create_folder(self, path: str) -> Item | None:
         """Make one folder; None where the stack gives folders no id. Raises Conflict, NoSuchName."""
         await self._change("create_paths", [path])
+        self.recent.made(path)
         return None
 
     async def remove_folder(self, path: str) -> None:
@@ -179,6 +182,7 @@ class Remote:
             await self._change("remove_paths", [path])
         except NoSuchName:
             log.debug("%s was gone already", path)
+        self.recent.removed(path)
 
     async def assign(self, *assignments: Assignment, form: str | None = None) -> None:
         """Give items their folders and names, all or none. Raises Conflict where a name is taken.
@@ -187,6 +191,8 @@ class Remote:
         """
         is_full = (form or self.facts.assign_path) == "full"
         await self._change("assign_paths", [self._assignment(each, is_full) for each in assignments])
+        for each in assignments:
+            self.recent.placed(each.folder, each.item.renamed(each.name))
 
     def _assignment(self, given: Assignment, is_full: bool) -> dict[str, Any]:
         item = given.item
@@ -201,6 +207,7 @@ class Remote:
             await self._change("delete", key.kind.value, key.id, is_conflict_busy=True)
         except NoSuchName:
             log.debug("%s %s was gone already", key.kind.value, key.id)
+        self.recent.deleted(key)
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""

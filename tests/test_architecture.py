@@ -35,7 +35,7 @@ RANKS: list[set[str]] = [
     {"journal", "content", "metacache", "inodes"},
     {"names", "ranges"},
     {"remote"},
-    {"listings", "knowledge", "descriptors", "unclear"},
+    {"listings", "knowledge", "descriptors", "unclear", "recent"},
     {"shapes", "bridge", "failures", "tasks"},
 ]
 # They may be imported from everywhere, and from each other downwards.
