@@ -113,7 +113,8 @@ class ExtendedAttributes:
         return inode.item.literal if kind is Kind.OTHER and inode.item.literal else kind.value
 
     async def _path(self, inode: Inode) -> str | None:
-        return None if inode.is_virtual else inode.orion_path()
+        is_place_known = not inode.is_virtual and (inode.parent is None or not inode.parent.is_view)
+        return inode.orion_path() if is_place_known else None
 
     async def _name(self, inode: Inode) -> str | None:
         return inode.item.name or None

@@ -8,7 +8,7 @@ answer says how long it holds. Each question is asked once, however many wait fo
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -18,7 +18,8 @@ import trio
 
 from orionfs.changes import Changes
 from orionfs.errors import NoSuchName, NotADirectory, NotSupported, OrionFsError, RemoteFailure, TimedOut
-from orionfs.inodes import Inode
+from orionfs.inodes import Inode, InodeTable
+from orionfs.limiter import Urgency, current_urgency
 from orionfs.listings import FolderAnswer
 from orionfs.metacache import Listing, MetaCache, Single
 from orionfs.models import InodeNumber, Item, Key, Kind
@@ -27,6 +28,7 @@ from orionfs.remote import Health, Remote
 
 _BIG_FOLDER_PAGES = 5  # larger folders are asked name by name, but for readdir
 _OFFLINE_VALID_S = 1.0
+_LAG_PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 4.0)  # more than the read lag that is reckoned with
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class _Flight:
 
     done: trio.Event = field(default_factory=trio.Event)
     error: OrionFsError | None = None
+    urgency: Urgency = field(default_factory=current_urgency)
 
 
 class Beliefs:
@@ -73,6 +76,7 @@ class Beliefs:
         self,
         remote: Remote,
         cache: MetaCache,
+        inodes: InodeTable,
         freshness: Freshness,
         unseen: Collection[Key],
         clock: Callable[[], float],
@@ -80,10 +84,15 @@ class Beliefs:
         self._remote = remote
         self.asking: Asking = remote
         self._cache = cache
+        cache.hold_in(inodes)
+        self._inodes = inodes
+        self._forgets_changes_at_s = -inf
         self._clock = clock
         self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
         self.freshness = freshness
-        self.changes = Changes(freshness.read_lag_s, unseen)
+        self.changes = Changes(freshness.read_lag_s, unseen, inodes)
+        self.on_listed: list[Callable[[Inode, Listing | None, Listing], None]] = []
+        """Told of every new listing that is believed: the folder, the listing before, the new one."""
 
     async def list(self, folder: Inode) -> tuple[dict[str, Item], float]:
         """Visible name -> item of a folder, and how long that holds. Never short: incomplete is an error."""
@@ -106,7 +115,7 @@ class Beliefs:
         if not listing.is_complete:
             self._cache.drop(folder.number)
             raise RemoteFailure(f"{folder.local_path()}: Orion told less than the folder holds; try again")
-        self._fold(folder)
+        self._fold(folder.number)
         return self.changes.overlay(folder.number, listing), self._valid_s(listing.asked_at_s)
 
     async def resolve(self, parent: Inode, name: str) -> Believed:
@@ -129,6 +138,22 @@ class Beliefs:
             else:
                 believed = self._believed(parent, name, since_s=asked_at_s)
         return believed
+
+    def entries(self, folder: Inode) -> Mapping[str, Item] | None:
+        """What the fresh listing of a folder holds, own changes aside; None if there is none."""
+        if folder.is_virtual:
+            return {name: inode.item for name, inode in (folder.children or {}).items()}
+        listing = self._cache.get(folder.number).listing
+        return listing.items if listing is not None and self._valid_s(listing.asked_at_s) > 0 else None
+
+    async def list_ahead(self, folder: Inode) -> None:
+        """Have the listing of a folder that somebody may soon ask for; one that is cut short is of no use."""
+        if self._fresh_listing(folder, since_s=None) is not None:
+            return
+        await self._once(folder, None, lambda: self._ask_listing(folder))
+        listing = self._cache.get(folder.number).listing
+        if listing is not None and not listing.is_complete:
+            self._cache.drop(folder.number)
 
     async def list_now(self, folder: Inode) -> dict[str, Item]:
         """What a folder holds at this moment: asked anew, never from what was believed."""
@@ -173,6 +198,23 @@ class Beliefs:
         """The folder is gone."""
         self._cache.drop(folder.number)
         self.changes.drop_folder(folder.number)
+
+    def listing_of(self, folder: Inode) -> Listing | None:
+        """The last listing of a folder that is kept, however old."""
+        return self._cache.get(folder.number).listing
+
+    def has_answers(self, folder: Inode) -> bool:
+        """True if anything is kept of what Orion said of a folder."""
+        belief = self._cache.get(folder.number)
+        return belief.listing is not None or bool(belief.singles)
+
+    def latest_answer(self, parent: Inode, name: str) -> tuple[Item | None, float] | None:
+        """What a name means by the last that was heard, however old, and when that was; None: nothing."""
+        return self._best_answer(parent, name)
+
+    def forget(self, folder: Inode) -> None:
+        """The folder is gone, as another machine says; our own changes in it are not dropped."""
+        self._cache.drop(folder.number)
 
     def _believed(self, parent: Inode, name: str, since_s: float | None) -> Believed | None:
         """What is known of a name and still holds, or was asked for after `since_s`."""
@@ -232,7 +274,7 @@ class Beliefs:
         belief = self._cache.get(parent.number)
         if belief.listing is not None and not belief.listing.is_complete:
             return False  # it proves no absence, however often it is asked for
-        if not is_plain(name):
+        if parent.naming is not None or not is_plain(name):
             return True
         if belief.listing is not None:
             return belief.listing.pages <= _BIG_FOLDER_PAGES
@@ -248,21 +290,38 @@ class Beliefs:
         item = await self.asking.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
         if item is not None and base_name(item) != name:
             item = None  # a dataset by its bare name, or a path that means something else
+        _check_still_there(parent)
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     async def _ask_listing(self, folder: Inode) -> None:
-        asked_at_s = self._clock()
-        try:
-            answer = await self.asking.list_folder(folder.orion_path())
-        except NoSuchName:
-            if not self.is_just_made(folder, asked_at_s):
-                raise
-            answer = FolderAnswer((), is_complete=True, pages=1)  # by a replica that has not heard of it
-        listing = Listing(visible_names(answer.items), asked_at_s, answer.is_complete, answer.pages)
+        asked_at_s, path = self._clock(), folder.orion_path()
+        answer = await self._listed_at_last(folder)
+        _check_still_there(folder)
+        if folder.orion_path() != path:
+            return  # renamed meanwhile: what its old path means tells nothing of it, so it is asked for again
+        names = (folder.naming or visible_names)(answer.items)
+        listing = Listing(names, asked_at_s, answer.is_complete, answer.pages)
         before = self._cache.get(folder.number).listing
         if before is not None and before.items.keys() != listing.items.keys():
             touch(folder)
         self._cache.put_listing(folder.number, listing)
+        for tell in self.on_listed:
+            tell(folder, before, listing)
+
+    async def _listed_at_last(self, folder: Inode) -> FolderAnswer:
+        """A folder that got its name here is asked for until every replica has heard of it."""
+        for pause_s in (*_LAG_PAUSES_S, None):
+            try:
+                return await self.asking.list_folder(folder.orion_path())
+            except NoSuchName:
+                if not self.is_just_made(folder):
+                    raise
+                if folder.item.id is None:
+                    return FolderAnswer((), is_complete=True, pages=1)  # made here, so it held nothing
+                if pause_s is None:
+                    raise
+            await trio.sleep(pause_s)
+        raise AssertionError("the last attempt returns or raises")
 
     async def _once(self, folder: Inode, name: str | None, ask: Callable[[], Awaitable[object]]) -> None:
         """Single flight: whoever comes second waits, and looks again, or gets the same error.
@@ -271,11 +330,14 @@ class Beliefs:
         """
         flight = self._flights.get((folder.number, None), self._flights.get((folder.number, name)))
         if flight is not None:
+            flight.urgency.raise_to(current_urgency().priority)
             await flight.done.wait()
             if flight.error is not None:
                 raise flight.error
             return
+        self._forget_changes()
         flight = self._flights[folder.number, name] = _Flight()
+        self._inodes.hold(folder.number)
         try:
             await ask()
         except OrionFsError as error:
@@ -284,14 +346,31 @@ class Beliefs:
         finally:
             del self._flights[folder.number, name]
             flight.done.set()
+            self._inodes.release(folder.number)
 
-    def _fold(self, folder: Inode) -> None:
+    def _fold(self, folder: InodeNumber) -> None:
         """Drop changes that every answer still believed knows."""
         horizon_s = self._clock() - self.freshness.metadata_ttl_s - self.freshness.read_lag_s
-        folded = self.changes.fold(folder.number, self._cache.get(folder.number).listing, horizon_s)
+        self._inodes.hold(folder)
+        folded = self.changes.fold(folder, self._cache.get(folder).listing, horizon_s)
         if folded is not None:
-            self._cache.drop(folder.number)
-            self._cache.put_listing(folder.number, folded)
+            self._cache.replace_listing(folder, folded)
+        self._inodes.release(folder)
+
+    def _forget_changes(self) -> None:
+        """The same for all folders once in a while: nobody may ever list some of them again."""
+        now_s = self._clock()
+        if now_s < self._forgets_changes_at_s:
+            return
+        self._forgets_changes_at_s = now_s + self.freshness.metadata_ttl_s
+        for folder in self.changes.folders():
+            self._fold(folder)
+
+
+def _check_still_there(folder: Inode) -> None:
+    """Nothing is believed of a folder that was removed while it was asked about."""
+    if not folder.is_attached:
+        raise NoSuchName(folder.local_path())
 
 
 def touch(folder: Inode) -> None:

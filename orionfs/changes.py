@@ -3,7 +3,8 @@
 A change says what this mount did to one name of one folder. While it is under way it wins over every
 listing; once settled it wins over listings that were asked for before it, or so soon after it that a
 lagging replica may have answered (`read_lag_s`). Later listings know better. Only `namespace` changes
-this; it must not know sessions, clocks or inodes beyond their numbers.
+this; it must not know sessions, clocks or inodes beyond their numbers, which stay the folders' own while
+there are changes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from orionfs.metacache import Listing
-from orionfs.models import InodeNumber, Item, Key
+from orionfs.models import Holder, InodeNumber, Item, Key
 from orionfs.names import duplicate_name
 
 
@@ -37,14 +38,22 @@ class _FolderChanges:
 class Changes:
     """All changes that some listing may not show yet, by folder number."""
 
-    def __init__(self, read_lag_s: float, unseen: Collection[Key] = ()) -> None:
-        """`unseen`, a live view: items on their way to their name or to be removed, which nobody is shown."""
+    def __init__(self, read_lag_s: float, unseen: Collection[Key] = (), holder: Holder | None = None) -> None:
+        """`unseen`, a live view: items on their way to their name or to be removed, which nobody is shown.
+
+        `holder` keeps the number of each folder that has changes.
+        """
+        self._holder = holder
         self.read_lag_s = read_lag_s
         self._unseen = unseen
         self._folders: dict[InodeNumber, _FolderChanges] = {}
 
     def __contains__(self, folder: InodeNumber) -> bool:
         return folder in self._folders
+
+    def folders(self) -> tuple[InodeNumber, ...]:
+        """All folders that have changes now."""
+        return tuple(self._folders)
 
     def record(
         self,
@@ -55,7 +64,11 @@ class Changes:
         replaces: Key | None = None,
     ) -> None:
         """`name` of `folder` now means `item`; the version `replaces` is no longer there."""
-        changes = self._folders.setdefault(folder, _FolderChanges())
+        changes = self._folders.get(folder)
+        if changes is None:
+            changes = self._folders[folder] = _FolderChanges()
+            if self._holder is not None:
+                self._holder.hold(folder)
         before = changes.names.get(name)
         own_key = item.key if item is not None else None
         for key in (replaces, before.item.key if before and before.item else None):
@@ -143,7 +156,8 @@ class Changes:
 
     def drop_folder(self, folder: InodeNumber) -> None:
         """A removed folder has no changes."""
-        self._folders.pop(folder, None)
+        if self._folders.pop(folder, None) is not None and self._holder is not None:
+            self._holder.release(folder)
 
     def _wins(self, change: Change, asked_at_s: float) -> bool:
         return change.settled_at_s + self.read_lag_s >= asked_at_s
@@ -151,4 +165,4 @@ class Changes:
     def _tidy(self, folder: InodeNumber, changes: _FolderChanges) -> None:
         changes.left = {key: name for key, name in changes.left.items() if name in changes.names}
         if not changes.names:
-            self._folders.pop(folder, None)
+            self.drop_folder(folder)

@@ -35,6 +35,7 @@ class MountConfig:
     profile: Profile
     root: str | None  # an Orion path, or None for the default tree
     read_only: bool
+    protected: tuple[tuple[str, ...], ...]  # the names that lead to each subtree that is read-only
     uid: int
     gid: int
     umask: int
@@ -50,6 +51,7 @@ class MountConfig:
     in_flight_max: int = 16
     cache_limit_bytes: int | None = None
     cache_items_max: int = 200_000
+    refresh_folders: int = 16
     log_level: str = "INFO"
 
 
@@ -63,10 +65,14 @@ NUMBER_OPTIONS: dict[str, tuple[type[int] | type[float], float, float]] = {
     "in_flight_max": (int, 1, 256),
     "cache_limit_bytes": (int, 0, 2**63 - 1),
     "cache_items_max": (int, 1_000, 100_000_000),
+    "refresh_folders": (int, 0, 1_000),
     # Greater numbers mean "no such user" to the kernel.
     "uid": (int, 0, 2**32 - 2),
     "gid": (int, 0, 2**32 - 2),
 }
+SHARED_SPACES, ORGANIZATION = "shared-spaces", "organization"
+TOP_NAMES = ("my-data", "team-data", SHARED_SPACES, ORGANIZATION)
+UNPROTECTED = ("", "none")
 KNOWN_OPTIONS = ("allow_other", "ro", "umask", *NUMBER_OPTIONS)
 
 
@@ -76,13 +82,15 @@ def load_mount_config(
     profile_name: str | None = None,
     root: str | None = None,
     read_only: bool = False,
+    protect: Sequence[str] | None = None,
     options: Sequence[str] = (),
     log_level: str = "INFO",
 ) -> MountConfig:
     """The configuration of a mount on `mountpoint` (absolute, symbolic links resolved).
 
-    `options` are the arguments of `-o`, each a comma list. Makes the three folders. Raises
-    StartupError for whatever is wrong, before any folder is made.
+    `options` are the arguments of `-o`, each a comma list; `protect` the arguments of `--protect`, None
+    for the default. Makes the three folders. Raises StartupError for whatever is wrong, before any
+    folder is made.
     """
     fields: dict[str, Any] = {"uid": os.getuid(), "gid": os.getgid(), "umask": 0o022, "allow_other": False}
     fields.update(parse_options(options))
@@ -92,6 +100,7 @@ def load_mount_config(
         mountpoint=mountpoint,
         profile=load_profile(profile_name),
         root=None if root is None else check_root(root),
+        protected=protected_subtrees(protect, root, mountpoint),
         read_only=bool(fields.pop("read_only", False)) or read_only,
         log_level=log_level,
         cache_dir=_private_folder(cache_folder()),
@@ -144,6 +153,35 @@ def check_root(root: str) -> str:
     if not root.startswith("/") or any(part in (".", "..") for part in parts) or "\0" in root:
         raise _wrong(f"--root {root!r}: an absolute Orion path is needed, such as /project/1/team")
     return str(PurePosixPath("/", *parts))
+
+
+def protected_subtrees(
+    paths: Sequence[str] | None, root: str | None, mountpoint: Path
+) -> tuple[tuple[str, ...], ...]:
+    """The names that lead to each path of --protect; StartupError for what is none in this mount.
+
+    Without any it is `organization`, where that is Orion's own: not a folder of that name somewhere.
+    """
+    if not paths:
+        return () if root not in (None, "/") else ((ORGANIZATION,),)
+    if any(path in UNPROTECTED for path in paths):
+        if len(paths) > 1:
+            raise _wrong("--protect none lifts all protection: give it alone")
+        return ()
+    return tuple(_names_below(path, root, mountpoint) for path in paths)
+
+
+def _names_below(path: str, root: str | None, mountpoint: Path) -> tuple[str, ...]:
+    point = f"{mountpoint}/"
+    names = tuple(filter(None, path.removeprefix(point).split("/")))
+    if not names or any(name in (".", "..") for name in names) or "\0" in path:
+        raise _wrong(
+            f"--protect {path!r}: a path in the mount is needed, such as organization or team-data/results; "
+            "--read-only protects all of it"
+        )
+    if root is None and names[0] not in TOP_NAMES:
+        raise _wrong(f"--protect {path!r}: the mount has no {names[0]!r}; there: {', '.join(TOP_NAMES)}")
+    return names
 
 
 # -- folders -------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ from typing import Any
 import trio
 
 from orionfs import control, facts, fuse, state
+from orionfs.about import about_text
 from orionfs.adoption import adopt
+from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.carry import UploadState
@@ -35,7 +37,9 @@ from orionfs.models import Account
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.private import make_private
-from orionfs.remote import Limits, Remote
+from orionfs.protection import Protection
+from orionfs.refresh import Refresher
+from orionfs.remote import Health, Limits, Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, find_tops
@@ -43,6 +47,8 @@ from orionfs.toplevel import Top, find_tops
 log = logging.getLogger(__name__)
 
 _DRAIN_LIMIT_S = 60.0
+_PROGRESS_EVERY_S = 1.0
+_TELLING_LIMIT_S = 10.0
 _CACHE_MAX_BYTES = 20 * 2**30
 _CACHE_SHARE = 5  # of the free room, where nobody says how much
 
@@ -58,7 +64,10 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    ahead: Ahead
     operations: fuse.Operations
+    kernel: fuse.Invalidations
+    refresher: Refresher
 
 
 def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
@@ -84,7 +93,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
     try:
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
-            for service in (remote.run, layers.sync.run, layers.fetcher.run):
+            for service in (remote.run, layers.sync.run, layers.fetcher.run, layers.ahead.run):
                 await nursery.start(service)
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
             source = f"orion:{account.project_name}@{_host_of(config)}"
@@ -138,15 +147,30 @@ def _build(
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
     cache = MetaCache(config.cache_items_max)
-    namespace = Namespace(remote, sync.assigner, cache, freshness, permissions, local, sync.unseen)
+    kernel = fuse.Invalidations()
+    tree = {top.name or "/": top.orion_path for top in tops}
+    namespace = Namespace(
+        remote,
+        sync.assigner,
+        cache,
+        freshness,
+        permissions,
+        local,
+        sync.unseen,
+        lambda: about_text(account, config.profile, remote.client_version, remote.facts, tree),
+        config.cache_items_max,
+        kernel=kernel,
+    )
     namespace.show_relocations(sync.relocator)
     for top in tops:
         if top.name:
-            namespace.add_top(top.name, top.orion_path)
+            namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))
         else:
             namespace.mount_root(top.orion_path)
+    refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
+    ahead = Ahead(namespace, remote, config.cache_items_max, config.in_flight_max)
     presentation = fuse.Presentation(
         config.uid,
         config.gid,
@@ -161,8 +185,12 @@ def _build(
         ExtendedAttributes(namespace),
         presentation,
         lambda: os.statvfs(claimed.staging),
+        Protection(config.protected),
+        kernel.locks,
     )
-    return Layers(account, remote, content, namespace, sync, fetcher, files, operations)
+    return Layers(
+        account, remote, content, namespace, sync, fetcher, files, ahead, operations, kernel, refresher
+    )
 
 
 async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
@@ -170,7 +198,9 @@ async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None])
     async with trio.open_nursery() as nursery:
         commands = _commands(config, layers)
         await nursery.start(control.serve, control_path(config.runtime_dir, config.mountpoint), commands)
-        await nursery.start(_end_on_signal)
+        await nursery.start(_heed_signals, layers)
+        for service in (layers.kernel.run, layers.refresher.run):
+            await nursery.start(service)
         await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
         ready()
         log.info("mounted on %s", config.mountpoint)
@@ -189,12 +219,24 @@ async def _answer_kernel(
     await operations.run()
 
 
-async def _end_on_signal(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _end(layers: Layers) -> None:
+    """End the mount; the kernel hears nothing from then on."""
+    await layers.kernel.close()
+    fuse.terminate()
+
+
+async def _heed_signals(
+    layers: Layers, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
+            if number == signal.SIGHUP:
+                log.info("signal SIGHUP: everything known is asked for again")
+                layers.refresher.start("/")
+                continue
             log.info("signal %s: unmounting", signal.Signals(number).name)
-            fuse.terminate()
+            await _end(layers)
 
 
 def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Command]:
@@ -220,13 +262,29 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "health": layers.remote.health.value,
             "pending": sync.pending_count,
             "inodes": len(layers.namespace.inodes),
+            "daemon_calls": dict(layers.operations.presentation.calls),
+        }
+
+    async def refresh(request: Mapping[str, Any]) -> control.Answers:
+        refreshed = layers.refresher.start(str(request.get("path", "/")))
+        while not refreshed.done.is_set():
+            yield {"folders": refreshed.folders, "left": refreshed.left}
+            with trio.move_on_after(_PROGRESS_EVERY_S):
+                await refreshed.done.wait()
+        await layers.kernel.settled(_TELLING_LIMIT_S)
+        yield {
+            "done": True,
+            "folders": refreshed.folders,
+            **refreshed.names,
+            "failed": [str(error) for error in refreshed.failed],
+            "is_offline": layers.remote.health is Health.OFFLINE,
         }
 
     async def stop(_request: Mapping[str, Any]) -> control.Answers:
-        fuse.terminate()
+        await _end(layers)
         yield {"done": True}
 
-    return {"drain": drain, "status": status, "stop": stop}
+    return {"drain": drain, "status": status, "refresh": refresh, "stop": stop}
 
 
 def _startup_error_of(group: BaseExceptionGroup[BaseException]) -> StartupError | None:

@@ -61,6 +61,8 @@ class Files:
         if inode.item.kind not in (Kind.FILE, Kind.DATASET):
             raise NotSupported(f"{inode.local_path()}: a {inode.item.literal} can't be opened")
         handle_id = self._new_handle(inode)
+        if inode.given is not None:
+            return handle_id
         try:
             if inode.item.size is None and inode.written_size is None:
                 await self._find_size(self._handles[handle_id].file)
@@ -93,6 +95,8 @@ class Files:
         """Bytes at `offset`; short only at the end of the file."""
         handle = self._handles[handle_id]
         file = handle.file
+        if file.inode.given is not None:
+            return file.inode.given[offset : offset + size]
         if file.staged is not None:
             return file.staged.read(offset, size)
         return await self._fetcher.read(self._staging.source(file), handle.window, offset, size)

@@ -8,7 +8,7 @@ changes). Only `namespace` changes it. Must not know caches, sessions or what a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from orionfs.errors import Stale
@@ -16,6 +16,9 @@ from orionfs.models import InodeNumber, Item, Key, Kind, LocalAttributes
 
 ROOT_NUMBER = InodeNumber(1)
 _NO_ATTRIBUTES = LocalAttributes()
+
+Naming = Callable[[Sequence[Item]], dict[str, Item]]
+"""Visible name -> item for one whole folder."""
 
 
 def number_of(seed: str) -> InodeNumber:
@@ -29,13 +32,22 @@ class Inode:
 
     `name` is the visible name below `parent`; a detached inode (unlinked, or replaced elsewhere) keeps
     both but is no child any more. `anchor` is the Orion path of a top of the tree. `lookups` are the
-    kernel's, `opens` the handles', `pins` those of changes under way. `written_size` is the size in
-    bytes while the contents here are newer than Orion's.
+    kernel's, `opens` the handles', `pins` those of changes under way, `holds` those of what is believed of
+    a folder or changed in it, which is kept by its number. `written_size` is the size in bytes while the
+    contents here are newer than Orion's. `naming` says how the items of a folder are called where that is
+    not by their names.
     """
+
+    naming: Naming | None = None
+    is_view = False
+    """True for folders that show what lies elsewhere."""
+    given: bytes | None = None
+    """The contents of a file that the mount itself has written."""
 
     __slots__ = (
         "anchor",
         "children",
+        "holds",
         "is_attached",
         "item",
         "local",
@@ -60,6 +72,7 @@ class Inode:
         self.lookups = 0
         self.opens = 0
         self.pins = 0
+        self.holds = 0
         self.mtime_ns = item.created_ns
         self.local = _NO_ATTRIBUTES
         self.written_size: int | None = None
@@ -75,7 +88,7 @@ class Inode:
 
     @property
     def is_in_use(self) -> bool:
-        return bool(self.lookups or self.opens or self.pins or self.children)
+        return bool(self.lookups or self.opens or self.pins or self.holds or self.children)
 
     def orion_path(self) -> str:
         """Absolute path on Orion, from true names; Stale for what hangs below no anchor."""
@@ -97,6 +110,16 @@ class Inode:
             names.append(inode.name)
             inode = inode.parent
         return "/" + "/".join(reversed(names))
+
+
+class Top(Inode):
+    """A folder of the virtual root that stands for an Orion path; it stays."""
+
+    __slots__ = ("naming",)
+
+    def __init__(self, parent: Inode, name: str, item: Item, orion_path: str, naming: Naming | None) -> None:
+        super().__init__(number_of(f"folder:{orion_path}"), parent, name, item)
+        self.anchor, self.pins, self.naming = orion_path, 1, naming
 
 
 class InodeTable:
@@ -121,11 +144,18 @@ class InodeTable:
         except KeyError:
             raise Stale(f"inode {number} is not known any more") from None
 
-    def add_top(self, name: str, item: Item, orion_path: str) -> Inode:
+    def find(self, number: InodeNumber) -> Inode | None:
+        """The inode of a number, if it is still known."""
+        return self._inodes.get(number)
+
+    def has(self, inode: Inode) -> bool:
+        """True while an inode is needed and is in its place."""
+        return inode.is_attached and self._inodes.get(inode.number) is inode
+
+    def add_top(self, name: str, item: Item, orion_path: str, naming: Naming | None = None) -> Inode:
         """A folder of the virtual root that stands for an Orion path; it stays."""
         assert self.root.children is not None
-        inode = Inode(number_of(f"folder:{orion_path}"), self.root, name, item)
-        inode.anchor, inode.pins = orion_path, 1
+        inode = Top(self.root, name, item, orion_path, naming)
         self._inodes[inode.number] = self.root.children[name] = inode
         return inode
 
@@ -144,6 +174,32 @@ class InodeTable:
             elsewhere.item = item
             return elsewhere
         return self._new(parent, name, item)
+
+    def bind_seen(self, view: Inode, name: str, item: Item, number: InodeNumber | None = None) -> Inode:
+        """The inode of `item` seen under a view; what the tree has stays at its place there.
+
+        `number` is what it would get, where that is not the tree's.
+        """
+        assert view.children is not None
+        child = view.children.get(name)
+        if child is not None:
+            if child.item.is_same_version(item):
+                return child
+            self.detach(child)
+        number = number or self._preferred(view, item)
+        elsewhere = self._inodes.get(number)
+        if elsewhere is not None and elsewhere.is_attached and elsewhere.item.is_same_version(item):
+            return elsewhere
+        inode = Inode(number, view, name, item)
+        self.add(inode)
+        view.children[name] = inode
+        return inode
+
+    def add(self, inode: Inode) -> None:
+        """Know an inode that was made elsewhere; with another number if its own is taken."""
+        while inode.number in self._inodes:
+            inode.number = InodeNumber(inode.number % (2**63 - 1) + 1)
+        self._inodes[inode.number] = inode
 
     def attach(self, inode: Inode, parent: Inode, name: str) -> None:
         """Make `inode` the child `name` of `parent`, wherever it was; what had the name is detached."""
@@ -170,11 +226,31 @@ class InodeTable:
         if item.key is not None:
             self._rebound[item.key] = inode.number
 
+    def folders_below(self, top: Inode) -> Iterator[Inode]:
+        """A folder, and those below it that are known."""
+        yield top
+        for child in (top.children or {}).values():
+            if child.item.kind is Kind.FOLDER:
+                yield from self.folders_below(child)
+
     def forget(self, number: int, lookups: int) -> None:
         """The kernel drops `lookups` references; unknown numbers are ignored."""
         inode = self._inodes.get(InodeNumber(number))
         if inode is not None:
             inode.lookups = max(0, inode.lookups - lookups)
+            self.collect(inode)
+
+    def hold(self, number: InodeNumber) -> None:
+        """Something is kept under a folder's number: nobody else gets it until `release`."""
+        inode = self._inodes.get(number)
+        if inode is not None:
+            inode.holds += 1
+
+    def release(self, number: InodeNumber) -> None:
+        """What was kept under a folder's number is gone."""
+        inode = self._inodes.get(number)
+        if inode is not None:
+            inode.holds = max(0, inode.holds - 1)
             self.collect(inode)
 
     def collect(self, inode: Inode | None) -> None:
@@ -187,11 +263,8 @@ class InodeTable:
 
     def _new(self, parent: Inode, name: str, item: Item) -> Inode:
         assert parent.children is not None
-        number = self._preferred(parent, item)
-        while number in self._inodes:
-            number = InodeNumber(number % (2**63 - 1) + 1)
-        inode = Inode(number, parent, name, item)
-        self._inodes[number] = inode
+        inode = Inode(self._preferred(parent, item), parent, name, item)
+        self.add(inode)
         parent.children[name] = inode
         return inode
 

@@ -16,7 +16,7 @@ import trio
 
 from orionfs.facts import UNKNOWN, StackFacts
 from orionfs.models import Item, Kind
-from orionfs.shapes import read_item
+from orionfs.shapes import Found, read_found, read_item
 
 log = logging.getLogger(__name__)
 
@@ -60,3 +60,8 @@ class Knowledge:
     def resource(self, attributes: Any, kind: Kind) -> Item:
         """A resource's attributes as an item; its type is in its class, and none of its attributes."""
         return replace(read_item(attributes), kind=kind, literal=self.literal_of(kind))
+
+    def found(self, attributes: Any, kind: Kind) -> Found:
+        """The same, with what only those who look for it need."""
+        found = read_found(attributes)
+        return replace(found, item=replace(found.item, kind=kind, literal=self.literal_of(kind)))

@@ -2,18 +2,18 @@
 
 An entry never decides how long it holds; it says when it was asked for, and `namespace` compares.
 Entries outlive their validity, because an offline mount answers from them however old they are.
-Holds no identity: losing an entry costs a request, never an inode number.
+Losing an entry costs a request, never an inode number; a folder's number stays its own while there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 
 from cachetools import LRUCache
 
-from orionfs.models import InodeNumber, Item
+from orionfs.models import Holder, InodeNumber, Item
 
 _SINGLES_MAX = 64
 
@@ -52,14 +52,34 @@ class FolderBelief:
         return 1 + len(self.singles) + (len(self.listing.items) if self.listing else 0)
 
 
-class MetaCache:
-    """Beliefs by folder number, the least recently used dropped beyond `items_max` items."""
+class _Beliefs(LRUCache[InodeNumber, FolderBelief]):
+    """Tells of what it drops to make room."""
 
     def __init__(self, items_max: int) -> None:
-        self._beliefs: LRUCache[InodeNumber, FolderBelief] = LRUCache(
-            items_max,
-            getsizeof=lambda belief: min(belief.size, items_max),  # the largest folder alone fits
-        )
+        # The largest folder alone fits.
+        super().__init__(items_max, getsizeof=lambda belief: min(belief.size, items_max))
+        self.on_dropped: Callable[[InodeNumber], None] = lambda _: None
+
+    def popitem(self) -> tuple[InodeNumber, FolderBelief]:
+        number, belief = super().popitem()
+        self.on_dropped(number)
+        return number, belief
+
+
+class MetaCache:
+    """Beliefs by folder number, the least recently used dropped beyond `items_max` items.
+
+    `holder` keeps the number of each folder that something is believed of.
+    """
+
+    def __init__(self, items_max: int) -> None:
+        self._beliefs = _Beliefs(items_max)
+        self._holder: Holder | None = None
+
+    def hold_in(self, holder: Holder) -> None:
+        """Whose numbers these are."""
+        self._holder = holder
+        self._beliefs.on_dropped = holder.release
 
     def get(self, folder: InodeNumber) -> FolderBelief:
         """What is believed; an empty belief if nothing is."""
@@ -80,6 +100,10 @@ class MetaCache:
             del singles[next(iter(singles))]
         self._put(folder, replace(belief, singles=singles))
 
+    def replace_listing(self, folder: InodeNumber, listing: Listing) -> None:
+        """Other contents for the listing that is there, whenever it was asked for."""
+        self._put(folder, FolderBelief(listing, {}))
+
     def expire(self, folder: InodeNumber) -> None:
         """Believe nothing of a folder any more; offline the last answers still hold."""
         if folder not in self._beliefs:
@@ -90,8 +114,11 @@ class MetaCache:
         self._put(folder, FolderBelief(listing, singles))
 
     def drop(self, folder: InodeNumber) -> None:
-        self._beliefs.pop(folder, None)
+        if self._beliefs.pop(folder, None) is not None and self._holder is not None:
+            self._holder.release(folder)
 
     def _put(self, folder: InodeNumber, belief: FolderBelief) -> None:
-        self._beliefs.pop(folder, None)
+        is_new = self._beliefs.pop(folder, None) is None
+        if is_new and self._holder is not None:
+            self._holder.hold(folder)
         self._beliefs[folder] = belief

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NamedTuple, NewType
+from typing import NamedTuple, NewType, Protocol
 
 InodeNumber = NewType("InodeNumber", int)
 HandleId = NewType("HandleId", int)
@@ -18,6 +18,18 @@ MARK_PREFIX = ".orionfs-"
 
 NAME_MAX_BYTES = 255
 """The kernel's NAME_MAX for a FUSE mount."""
+
+
+class Holder(Protocol):
+    """Whoever keeps the numbers of folders valid while something is kept under them."""
+
+    def hold(self, number: InodeNumber) -> None:
+        """Something is kept under a number from now on."""
+        ...
+
+    def release(self, number: InodeNumber) -> None:
+        """It is not any more; once for each `hold`."""
+        ...
 
 
 class Kind(Enum):
@@ -43,7 +55,8 @@ class Item:
 
     `id` is None for a folder of a stack that gives folders no id, and for a file that is not on Orion
     yet; the latter has a `mark`, the name its upload carries. `size` is None where nobody has told it.
-    `literal` is the `resource_type` as received: it is what `assign_paths` gets back.
+    `literal` is the `resource_type` as received: it is what `assign_paths` gets back. `title` is what
+    people call it where a row tells that beside its name: of workspaces.
     """
 
     kind: Kind
@@ -57,6 +70,7 @@ class Item:
     project: int | None = None
     tags: tuple[str, ...] | None = None
     mark: str | None = None
+    title: str = ""
 
     @property
     def key(self) -> Key | None:
@@ -117,3 +131,16 @@ class Account:
     def home(self) -> str:
         """Orion path of My Data, where an upload lands first."""
         return f"/project/{self.project_id}/user/{self.username}"
+
+
+class KernelView(Protocol):
+    """What the kernel believes of the mount, as far as it must hear of a change made elsewhere.
+
+    Both return at once; what the kernel does not know is ignored.
+    """
+
+    def entry_changed(self, parent: InodeNumber, name: str) -> None:
+        """A name means something else, or nothing any more. Never for a folder that still exists."""
+
+    def attributes_changed(self, number: InodeNumber) -> None:
+        """`stat` says something else of the same version."""

@@ -56,6 +56,10 @@ class Moves:
 
     async def unlink(self, parent: Inode, name: str) -> None:
         """Remove a file; who has it open goes on reading it."""
+        with self._namespace.changing(parent):
+            await self._unlink(parent, name)
+
+    async def _unlink(self, parent: Inode, name: str) -> None:
         inode = await self._namespace.child(parent, name)
         await self._sync.relocator.until_free(inode.orion_path())
         is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
@@ -83,6 +87,12 @@ class Moves:
         self, parent: Inode, name: str, new_parent: Inode, new_name: str, *, may_replace: bool
     ) -> None:
         """Give an item or a folder another name or folder, in place of what is there. Raises NameExists."""
+        with self._namespace.changing(parent, new_parent):
+            await self._rename(parent, name, new_parent, new_name, may_replace=may_replace)
+
+    async def _rename(
+        self, parent: Inode, name: str, new_parent: Inode, new_name: str, *, may_replace: bool
+    ) -> None:
         source = await self._namespace.child(parent, name)
         await self._until_free(source, new_parent, new_name)
         target = await self._namespace.check_rename(source, new_parent, new_name)

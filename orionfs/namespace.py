@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -17,8 +17,8 @@ import trio
 
 from orionfs.assigning import Assigner
 from orionfs.beliefs import Beliefs, Believed, Freshness, touch
+from orionfs.differences import Differences, Silent
 from orionfs.errors import (
-    CrossDevice,
     DirectoryNotEmpty,
     InvalidCall,
     IsADirectory,
@@ -26,19 +26,22 @@ from orionfs.errors import (
     NoSuchName,
     NotADirectory,
     NotPermitted,
-    NotSupported,
     RemoteFailure,
     Stale,
     TimedOut,
 )
 from orionfs.folders import Folders
-from orionfs.inodes import Inode, InodeTable
+from orionfs.holds import Holds
+from orionfs.inodes import Inode, InodeTable, Naming
 from orionfs.metacache import MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
-from orionfs.models import Attributes, Item, Key, Kind, LocalAttributes
+from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
-from orionfs.relocating import Relocator
+from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
+from orionfs.tagging import Tagging
+from orionfs.uses import Absences, Uses
+from orionfs.views import VIEWS_NAME, Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +65,38 @@ class Namespace:
         permissions: Permissions,
         local: Mapping[Key, LocalAttributes],
         unseen: Collection[Key] = (),
+        about: Callable[[], str] = str,
+        views_items_max: int = 100_000,
         clock: Callable[[], float] = trio.current_time,
+        kernel: KernelView | None = None,
     ) -> None:
         """`local` is what this machine knows of items; this keeps it up to date from then on.
 
-        `unseen` is a live view of the items that nobody is shown.
+        `unseen` is a live view of the items that nobody is shown; `kernel` hears of foreign changes.
+        `about` gives the text of `.orion/about`; views keep and show `views_items_max` items at most.
         """
         self._remote = remote
         self._permissions = permissions
         self._local = dict(local)
         self._clock = clock
-        self._beliefs = Beliefs(remote, cache, freshness, unseen, clock)
+        self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
+        self._beliefs = Beliefs(remote, cache, self.inodes, freshness, unseen, clock)
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
-        self._relocator: Relocator | None = None
-        self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
+        self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
+        self._until_free: UntilFree = at_once
+        self._tagging = Tagging(remote, self.folder_with_id)
+        self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
+        self.uses = Uses(clock)
+        self._changing = Holds()
+        kernel = kernel if kernel is not None else Silent()
+        self._absences = Absences(clock, kernel)
+        self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
+
+    @property
+    def beliefs(self) -> Beliefs:
+        """What is believed of names; who is not `namespace` looks only."""
+        return self._beliefs
 
     @property
     def own_valid_s(self) -> float:
@@ -85,8 +105,7 @@ class Namespace:
 
     def show_relocations(self, relocator: Relocator) -> None:
         """Show folders that are on their way at their new place, and wait for them before changes."""
-        self._relocator = relocator
-        self._beliefs.asking = relocator
+        self._until_free, self._beliefs.asking = relocator.until_free, relocator.asking
         self._remote.recent.read_lag_s = self._beliefs.freshness.read_lag_s
 
     # The top of the tree
@@ -95,12 +114,10 @@ class Namespace:
         """The mount shows one Orion folder."""
         self.inodes.root.anchor = orion_path
 
-    def add_top(self, name: str, orion_path: str) -> Inode:
+    def add_top(self, name: str, orion_path: str, naming: Naming | None = None) -> Inode:
         """A folder of the virtual root that stands for an Orion path; lives as long as the mount."""
-        last_name = orion_path.rsplit("/", 1)[-1]
-        return self.inodes.add_top(
-            name, Item(Kind.FOLDER, None, last_name, created_ns=time.time_ns()), orion_path
-        )
+        item = Item(Kind.FOLDER, None, orion_path.rsplit("/", 1)[-1], created_ns=time.time_ns())
+        return self.inodes.add_top(name, item, orion_path, naming)
 
     def tops(self) -> list[Inode]:
         """The folders that stand for an Orion path of their own."""
@@ -111,10 +128,20 @@ class Namespace:
 
     async def lookup(self, parent: Inode, name: str) -> tuple[Inode | None, float]:
         """The inode under a name (None: nothing there), and for how many seconds that holds."""
-        believed = await self._beliefs.resolve(parent, name)
+        self.touch(parent)
+        believed = await self._resolve(parent, name)
         if believed.item is None:
+            if parent is self.inodes.root and name == VIEWS_NAME:  # Orion's own of that name would win
+                return self._views.root, believed.valid_s
+            if not parent.is_view:
+                self._absences.told(parent.number, name, believed.valid_s)
             return None, believed.valid_s
         return self.bind(parent, name, believed.item), believed.valid_s
+
+    def touch(self, folder: Inode | None) -> None:
+        """Somebody works in a folder."""
+        if folder is not None and not folder.is_virtual and not folder.is_view:
+            self.uses.touch(folder.number)
 
     async def child(self, parent: Inode, name: str) -> Inode:
         """The inode under a name. Raises NoSuchName."""
@@ -125,7 +152,11 @@ class Namespace:
 
     async def snapshot(self, folder: Inode) -> Snapshot:
         """All entries of a folder at one moment. Never short: an incomplete listing is an error."""
-        items, valid_s = await self._beliefs.list(folder)
+        self.touch(folder)
+        if not folder.is_view:
+            for visited in self.on_visit:
+                visited(folder)
+        items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
         return Snapshot(list(items.items()), now_s, now_s + valid_s)
 
@@ -146,25 +177,29 @@ class Namespace:
         """The inode of an item that was just seen under a name."""
         assert parent.children is not None
         inode = parent.children.get(name)
-        if inode is not None and (inode.item is item or parent.is_virtual):
+        if inode is not None and (inode.item is item or (parent.is_virtual and not parent.is_view)):
             return inode
-        inode = self.inodes.bind(parent, name, item)
+        inode = (self._views if parent.is_view else self.inodes).bind(parent, name, item)
         if item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
         return inode
 
     async def stat(self, inode: Inode) -> Attributes:
         """Attributes of an inode that the kernel knows. Raises Stale if its name means another version."""
+        self.touch(inode.parent)
         if inode.opens:
             return self.attributes(inode, OPEN_VALID_S)
         if inode.pins or inode.parent is None:
             return self.attributes(inode, self._beliefs.freshness.metadata_ttl_s)
         if not inode.is_attached:
             raise Stale(f"{inode.local_path()} is not there any more")
-        believed: Believed = await self._beliefs.resolve(inode.parent, inode.name)
+        believed = await self._resolve(inode.parent, inode.name)
         if believed.item is None or not inode.is_attached or not believed.item.is_same_version(inode.item):
             raise Stale(f"{inode.local_path()} is another version now")
         return self.attributes(inode, believed.valid_s)
+
+    async def _resolve(self, parent: Inode, name: str) -> Believed:
+        return await (self._views if parent.is_view else self._beliefs).resolve(parent, name)
 
     def attributes(self, inode: Inode, valid_s: float) -> Attributes:
         """What `stat` says, from what is known now, and for how many seconds."""
@@ -179,10 +214,11 @@ class Namespace:
             raise InvalidCall(f"{name}: Orion can't have a folder called {new_name!r}")
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
         await self._until_free(path)
-        with self.doubting(parent):
-            await self._folders.create(parent, name, path)
-        item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
-        inode = self._commit_new(parent, name, item, self._clock())
+        with self.changing(parent):
+            with self.doubting(parent):
+                await self._folders.create(parent, name, path)
+            item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
+            inode = self._commit_new(parent, name, item, self._clock())
         if self._folders.is_new_when_made:
             self._beliefs.learn_empty(inode)
         return inode
@@ -214,10 +250,11 @@ class Namespace:
             raise NotADirectory(inode.local_path())
         self._check_may_change(parent)
         await self._until_free(inode.orion_path(), is_deep=True)
-        await self.check_empty(inode)
-        with self.doubting(parent):
-            await self._folders.remove(inode)
-        self._commit_gone(inode, self._clock())
+        with self.changing(parent):
+            await self.check_empty(inode)
+            with self.doubting(parent):
+                await self._folders.remove(inode)
+            self._commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
 
     async def remove_item(
@@ -284,17 +321,10 @@ class Namespace:
 
     def commit_relocation(self, source: Inode, parent: Inode, name: str) -> None:
         """A folder is shown at its new place, and is another one on Orion: it and all below get new ids."""
-        folders = [source]
-        while folders:
-            folder = folders.pop()
+        for folder in self.inodes.folders_below(source):
             folder.item = replace(folder.item, id=None)
             self._beliefs.doubt(folder)  # listings name folders by the ids that they had
-            folders += [child for child in (folder.children or {}).values() if child.item.kind is Kind.FOLDER]
         self.commit_rename(source, parent, name, None, is_settled=True)
-
-    async def _until_free(self, path: str, *, is_deep: bool = False) -> None:
-        if self._relocator is not None:
-            await self._relocator.until_free(path, is_deep=is_deep)
 
     def commit_rename(
         self, source: Inode, parent: Inode, name: str, replaced: Key | None, *, is_settled: bool
@@ -307,6 +337,7 @@ class Namespace:
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
         self.inodes.attach(source, parent, name)
+        self._views.doubt()
         touch(old_parent)
         touch(parent)
 
@@ -322,6 +353,7 @@ class Namespace:
     def commit_version(self, inode: Inode, item: Item, *, is_still_written: bool) -> None:
         """A version written here is on Orion as `item`: another id, the same inode."""
         replaced = inode.item.key
+        self._views.doubt()
         self.inodes.rebind(inode, item)
         if replaced is not None:
             self._local.pop(replaced, None)
@@ -334,6 +366,7 @@ class Namespace:
 
     def doubt(self, inode: Inode) -> None:
         """The version of an inode is gone: its name means something else by now."""
+        self._views.doubt()
         if inode.parent is not None and inode.is_attached:
             self._beliefs.doubt(inode.parent)
 
@@ -353,55 +386,25 @@ class Namespace:
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
-        if inode.item.kind is Kind.FOLDER and inode.item.id is None and not await self._find_folder_id(inode):
-            return ()  # this stack gives folders no id, so no tags
-        if inode.item.tags is None and inode.item.key is not None:
-            try:
-                tags = await self._remote.tags(inode.item.key)
-            except InvalidCall:
-                if inode.item.kind is not Kind.FOLDER:
-                    raise
-                tags = ()  # this session knows no tags of folders
-            inode.item = replace(inode.item, tags=tags)
-        return inode.item.tags or ()
+        return await self._tagging.tags(inode)
 
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
-        before = await self.tags(inode)
-        if inode.item.kind is Kind.FOLDER and inode.item.id is None:
-            raise NotSupported(f"{inode.local_path()}: this stack gives folders no id, so no tags")
-        added = tuple(tag for tag in add if tag not in before)
-        removed = tuple(tag for tag in remove if tag in before)
-        try:
-            await self._send_tags(inode.item.key, added, removed)
-        except InvalidCall as error:
-            if inode.item.kind is not Kind.FOLDER:
-                raise
-            raise NotSupported(f"{inode.local_path()}: folders can't be tagged here: {error}") from error
-        after = (set(inode.item.tags or ()) | set(added)) - set(removed)
-        self._commit_tags(inode, tuple(sorted(after)))
-
-    async def _send_tags(self, key: Key | None, added: tuple[str, ...], removed: tuple[str, ...]) -> None:
-        if key is not None and removed:
-            await self._remote.untag(key, removed)
-        if key is not None and added:
-            await self._remote.tag(key, added)
-
-    async def _find_folder_id(self, folder: Inode) -> bool:
-        try:
-            await self.folder_with_id(folder)
-        except CrossDevice:
-            return False
-        return True
+        self._commit_tags(inode, await self._tagging.change(inode, add, remove))
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         inode.item = replace(inode.item, tags=tags)
+        self._views.doubt()
         parent = inode.parent
         if parent is not None and inode.is_attached and not parent.is_virtual:
             is_on_orion = inode.item.key is not None or inode.item.is_folder
             self._changes.record(parent.number, inode.name, inode.item, self._clock() if is_on_orion else inf)
 
     # Committing
+
+    def changing(self, *folders: Inode) -> AbstractContextManager[None]:
+        """While a change of names is under way, what a listing shows of it is no foreign change."""
+        return self._changing.held(*(folder.number for folder in folders))
 
     @contextmanager
     def doubting(self, folder: Inode) -> Iterator[None]:
@@ -442,5 +445,6 @@ class Namespace:
     def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
+        self._views.doubt()
         self.inodes.detach(inode)
         touch(parent)

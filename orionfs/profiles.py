@@ -44,7 +44,9 @@ _KEYS: Mapping[str, frozenset[str]] = {
     "client_python": _ALL_CLIENTS - {OWN_CLIENT},
     "orion_profile": frozenset({VENDOR_CLIENT}),
     "wire": frozenset({OWN_CLIENT}),
+    "workspaces": _ALL_CLIENTS,
 }
+_NO_TEXTS = ("project", "workspaces")
 PROFILE_KEYS = tuple(_KEYS)
 
 
@@ -63,6 +65,7 @@ class Profile:
     `client_python`, with the profile `orion_profile` of its own, which knows stack and account), or
     "module:factory", any session object made under that interpreter. `wire` is a file with the routes
     and keys that our own client speaks instead of its own dialect. `username` is for display.
+    `workspaces` are names of workspaces by id, for stacks that tell ids only.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Profile:
     orion_profile: str | None = None
     wire: Path | None = None
     username: str | None = None
+    workspaces: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def config_path() -> Path:
@@ -161,7 +165,7 @@ def profile_of(name: str, table: object, path: Path) -> Profile:
     for key in table:
         if key not in _KEYS:
             raise _wrong(f"unknown key {key!r} in {where}; known: {', '.join(PROFILE_KEYS)}")
-    text = {key: _text_of(table, key, where) for key in _KEYS if key != "project"}
+    text = {key: _text_of(table, key, where) for key in _KEYS if key not in _NO_TEXTS}
     client = _client_of(text, where)
     _check_keys(table, client, where)
     url = None if text["url"] is None else check_url(text["url"], f"'url' in {where}")
@@ -181,6 +185,7 @@ def profile_of(name: str, table: object, path: Path) -> Profile:
         orion_profile,
         _wire_of(text, where, path),
         text["username"],
+        _workspaces_of(table, where),
     )
 
 
@@ -212,6 +217,16 @@ def _project_of(table: Mapping[str, Any], where: str) -> int | None:
     if project is not None and (type(project) is not int or project < 1):
         raise _wrong(f"'project' in {where} is not a number of a project")
     return project
+
+
+def _workspaces_of(table: Mapping[str, Any], where: str) -> Mapping[str, str]:
+    names = table.get("workspaces", {})
+    is_good = isinstance(names, dict) and all(
+        key.isascii() and key.isdecimal() and isinstance(name, str) and name for key, name in names.items()
+    )
+    if not is_good:
+        raise _wrong(f"'workspaces' in {where} is not a table of names by number, such as 12 = \"lab\"")
+    return dict(names)
 
 
 def _text_of(table: Mapping[str, Any], key: str, where: str) -> str | None:

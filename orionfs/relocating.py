@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import trio
 
@@ -32,9 +33,11 @@ from orionfs.errors import (
 )
 from orionfs.journal import Journal, RelocationRow
 from orionfs.journal_thread import JournalThread
+from orionfs.limiter import Priority, working_at
 from orionfs.listings import FolderAnswer
 from orionfs.models import Item, Kind
-from orionfs.relocation import Relocation, Relocations, batches, merged
+from orionfs.relocated import NOTHING, RelocatedAnswers
+from orionfs.relocation import Relocation, Relocations, batches
 from orionfs.remote import Assignment, Health, Remote
 from orionfs.tasks import Background
 
@@ -48,8 +51,19 @@ _TAKEN_PAUSES_S = (0.2, 0.5, 1.0)
 _WAIT_MAX_S = 75.0  # of a call that needs a folder which is not there yet
 _NAMED_MAX = 10  # in a line of the log
 
-_NOTHING = FolderAnswer((), is_complete=True, pages=1)
 _REFUSALS = (AccessDenied, InvalidCall, NameExists, NoSuchName)
+
+
+class UntilFree(Protocol):
+    """`Relocator.until_free`."""
+
+    async def __call__(self, path: str, *, is_deep: bool = False) -> None:
+        """Wait until the name at a path may be changed."""
+        ...
+
+
+async def at_once(path: str, *, is_deep: bool = False) -> None:
+    """For a mount where nothing is ever on its way."""
 
 
 class Relocator:
@@ -64,6 +78,7 @@ class Relocator:
         self._background = background
         self._wake = trio.Event()
         self.moves = Relocations(remote.recent, trio.current_time)
+        self.asking = RelocatedAnswers(remote, self.moves)
         self.on_end: Callable[[], Awaitable[None]] | None = None
 
     @property
@@ -104,6 +119,7 @@ class Relocator:
             if trio.current_time() >= ends_at_s:
                 raise Busy(f"{path}: {move.row.old} is still on its way to {move.row.new}")
             move.want(path)
+            move.urgency.raise_to(Priority.FOREGROUND)
             with trio.move_on_at(ends_at_s):
                 await move.progress.wait()
 
@@ -112,47 +128,6 @@ class Relocator:
         self._wake.set()
         self._wake = trio.Event()
 
-    # What Orion tells, as users here see it
-
-    async def list_folder(self, path: str) -> FolderAnswer:
-        """A folder as it is shown here. Raises NoSuchName."""
-        asked_at_s = trio.current_time()
-        at_both = self.moves.at_both(path)
-        # The old place first: what moves between the two answers is then in both.
-        places = [at_both[1], path] if at_both is not None else [path]
-        answers = [answer for answer in [await self._rows(each) for each in places] if answer is not None]
-        if not answers and not self.moves.is_expected(path, asked_at_s):
-            raise NoSuchName(path)
-        found = merged(answers) if len(answers) != 1 else answers[0]
-        return self.moves.shown(path, found)
-
-    async def stat(self, path: str) -> Item | None:
-        """What is shown here at a path, or None."""
-        folder, _, name = path.rpartition("/")
-        at_both = self.moves.at_both(folder)
-        places = [at_both[1], folder] if at_both is not None else [folder]
-        found = merged([await self._single(each, name) for each in places])
-        shown = self.moves.shown(folder, found).items
-        if found.items and not shown:  # the old place of a tree, and perhaps an item beside it
-            shown = (await self.list_folder(folder)).items
-        named = [item for item in shown if item.name == name]
-        return max(named, key=lambda item: (item.kind is Kind.FOLDER, item.created_ns), default=None)
-
-    async def _rows(self, path: str) -> FolderAnswer | None:
-        asked_at_s = trio.current_time()
-        try:
-            answer = await self._remote.list_folder(path)
-        except NoSuchName:
-            unheard = self.moves.corrected(path, _NOTHING, asked_at_s)
-            return unheard if unheard.items else None
-        return self.moves.corrected(path, answer, asked_at_s)
-
-    async def _single(self, folder: str, name: str) -> FolderAnswer:
-        asked_at_s = trio.current_time()
-        item = await self._remote.stat(f"{folder}/{name}")
-        answer = replace(_NOTHING, items=(item,)) if item is not None else _NOTHING
-        return self.moves.corrected(folder, answer, asked_at_s)
-
     # Carrying out
 
     def _enter(self, move: Relocation) -> None:
@@ -160,6 +135,10 @@ class Relocator:
         self._background.start(f"move of {move.row.old} to {move.row.new}", partial(self._carry, move))
 
     async def _carry(self, move: Relocation) -> None:
+        with working_at(Priority.BACKGROUND) as move.urgency:
+            await self._carry_on(move)
+
+    async def _carry_on(self, move: Relocation) -> None:
         """Attempt after attempt until nothing more can be moved."""
         pause_s = 1.0
         while True:
@@ -273,7 +252,7 @@ class Relocator:
             except NoSuchName:
                 if pause_s is None:
                     unheard = self._remote.recent.corrected(path, (), asked_at_s)
-                    return replace(_NOTHING, items=unheard) if unheard else None
+                    return replace(NOTHING, items=unheard) if unheard else None
             except AccessDenied as denied:
                 move.leave_folder(folder, denied)
                 move.old_folders.discard(folder)

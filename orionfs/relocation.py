@@ -18,6 +18,7 @@ import trio
 
 from orionfs.errors import OrionFsError
 from orionfs.journal import RelocationRow
+from orionfs.limiter import Priority, Urgency
 from orionfs.listings import FolderAnswer
 from orionfs.models import Item, Kind
 from orionfs.recent import RecentChanges
@@ -38,6 +39,7 @@ class Relocation:
         self.left: dict[str, dict[Identity, tuple[Item, OrionFsError]]] = {}  # folder -> what stays, and why
         self.error: OrionFsError | None = None  # why it does not go on for the moment
         self.progress = trio.Event()
+        self.urgency = Urgency(Priority.BACKGROUND)  # of its calls
         self._wanted: set[str] = set()
 
     def __repr__(self) -> str:

@@ -10,13 +10,13 @@ not know inodes or names shown to users.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import trio
 
@@ -36,10 +36,11 @@ from orionfs.errors import (
 from orionfs.facts import StackFacts
 from orionfs.failures import failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
+from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, together
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.recent import RecentChanges
-from orionfs.shapes import read_account, read_item, read_page, read_tags
+from orionfs.shapes import Found, read_account, read_item, read_page, read_tags
 from orionfs.unclear import UnclearChanges
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ log = logging.getLogger(__name__)
 _SLOWEST_UPLOAD_BYTES_PER_S = 64 * 1024  # a guess: slower lines than this can't be told from a hang
 _SILENT_CALLS_MAX = 2
 _CHECK_EVERY_S = 2.0
+_IN_FLIGHT_AT_FIRST = 8
+_THROTTLING = frozenset({429, 503})
 _DETAILS_MAX = 200_000
 
 
@@ -85,8 +88,8 @@ class Remote:
     def __init__(self, calls: SessionCalls, limits: Limits | None = None) -> None:
         self._calls = calls
         self._limits = limits or Limits()
-        self._metadata = trio.CapacityLimiter(self._limits.metadata_in_flight)
-        self._contents = trio.CapacityLimiter(self._limits.contents_in_flight)
+        self._metadata = AdaptiveLimiter(self._limits.metadata_in_flight, _IN_FLIGHT_AT_FIRST)
+        self._contents = AdaptiveLimiter(self._limits.contents_in_flight)
         self._details: dict[Key, tuple[int, int]] = {}  # version -> bytes, created_ns: asked for once
         self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
@@ -100,6 +103,11 @@ class Remote:
     def facts(self) -> StackFacts:
         """What is known of this stack now."""
         return self.knowledge.facts
+
+    @property
+    def client_version(self) -> str | None:
+        """The version of the session's client, where it is known."""
+        return self._calls.client_version
 
     def can_read_ranges(self, key: Key) -> bool:
         """True if this session can read a part of such an item: Files, with our extension."""
@@ -133,10 +141,7 @@ class Remote:
     # Folders and names
 
     async def list_folder(self, path: str, *, with_details: bool = True) -> FolderAnswer:
-        """All of a folder: the first page, then the others at once. Raises NoSuchName.
-
-        `with_details`: what rows do not tell of Files is asked for.
-        """
+        """All of a folder, and what rows do not tell of Files. Raises NoSuchName."""
         ask = partial(self._read, "ls_path", path)
         answer = await list_all(ask, self.facts)
         if not answer.is_complete:
@@ -144,7 +149,7 @@ class Remote:
         self.knowledge.see(answer.items)
         if not with_details:
             return answer
-        return replace(answer, items=await self._with_details(answer.items))
+        return replace(answer, items=await self.with_details(answer.items))
 
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
         """All in a folder that have this name, which something there is known to have."""
@@ -168,13 +173,12 @@ class Remote:
         self.knowledge.see((item,))
         if item.kind is Kind.FOLDER and item.id is None:
             self.knowledge.learn(folder_ids="no")
-        return (await self._with_details((item,)))[0]
+        return (await self.with_details((item,)))[0]
 
-    async def create_folder(self, path: str) -> Item | None:
-        """Make one folder; None where the stack gives folders no id. Raises Conflict, NoSuchName."""
+    async def create_folder(self, path: str) -> None:
+        """Make one folder. Raises Conflict, NoSuchName."""
         await self._change("create_paths", [path])
         self.recent.made(path)
-        return None
 
     async def remove_folder(self, path: str) -> None:
         """Remove one folder that was seen empty. A folder that is gone already is no error."""
@@ -212,6 +216,15 @@ class Remote:
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
         return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
+
+    async def look_up(self, key: Key) -> Found:
+        """The same, with what tells whether it is deleted. Raises NoSuchName."""
+        return self.knowledge.found(await self._read("get", key.kind.value, key.id), key.kind)
+
+    async def find(self, kind: Kind, filters: Mapping[str, Any], count_max: int) -> list[Found]:
+        """What a listing of all resources of a kind gives with these filters, `count_max` at most."""
+        rows = await self._read("find", kind.value, dict(filters), count_max)
+        return [self.knowledge.found(row, kind) for row in rows]
 
     async def find_upload(self, home: str, mark: str) -> Item | None:
         """The item that an interrupted upload left under its mark, if it did.
@@ -286,13 +299,16 @@ class Remote:
 
     async def _retrying(
         self,
-        limiter: trio.CapacityLimiter,
+        limiter: AdaptiveLimiter,
         deadline_s: float,
         verb: str,
         *args: Any,
         is_conflict_busy: bool = False,
     ) -> Any:
-        """Attempts until one succeeds. `is_conflict_busy`: no name can be taken here, so a 409 is "busy"."""
+        """Attempts until one succeeds. `is_conflict_busy`: no name can be taken here, so a 409 is "busy".
+
+        What is fetched ahead is tried once: who needs it asks again.
+        """
         ends_at = trio.current_time() + deadline_s
         attempt, is_unclear = 0, False
         while True:
@@ -308,6 +324,7 @@ class Remote:
                     pause_s is None
                     or trio.current_time() + pause_s >= ends_at
                     or self.health is Health.OFFLINE
+                    or current_urgency().priority is Priority.PREFETCH
                 ):
                     raise error from failed.__cause__
                 log.debug("%s: %s; attempt %d follows in %.1f s", verb, error, attempt + 1, pause_s)
@@ -316,24 +333,29 @@ class Remote:
             if verb == "remove_paths" and is_unclear and await self._unclear.has_happened(verb, args):
                 return None
 
-    async def _attempt(self, limiter: trio.CapacityLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
+    async def _attempt(self, limiter: AdaptiveLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
         if self.health is Health.OFFLINE:
             raise Unreachable(
                 f"{verb}: Orion is not reachable; it is asked again every {_CHECK_EVERY_S:.0f} s"
             )
         return await self._call(limiter, deadline_s, verb, *args)
 
-    async def _call(self, limiter: trio.CapacityLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
+    async def _call(self, limiter: AdaptiveLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
+        slot = limiter.slot()
         with trio.move_on_after(deadline_s):
             try:
                 answer = await trio.to_thread.run_sync(
-                    call, limiter=limiter, abandon_on_cancel=deadline_s != inf
+                    call,
+                    limiter=cast("trio.CapacityLimiter", slot),
+                    abandon_on_cancel=deadline_s != inf,
                 )
             except CallFailed as failed:
                 error = failure_of(verb, args, failed.info)
+                if isinstance(error, Throttled) or error.status in _THROTTLING:
+                    slot.note_throttled()
                 self._note(error, is_refused=bool(failed.info.get("refused")))
                 raise error from failed
             finally:
@@ -342,6 +364,7 @@ class Remote:
                     if isinstance(arg, OwnDescriptor):
                         arg.give_up()
             self._silent_calls = 0
+            slot.note_success()
             return answer
         timed_out = TimedOut(f"{verb} {subject_of(args)}: no answer within {deadline_s:.0f} s")
         timed_out.is_unclear = True
@@ -377,7 +400,7 @@ class Remote:
 
     # Listings
 
-    async def _with_details(self, items: Sequence[Item]) -> tuple[Item, ...]:
+    async def with_details(self, items: Sequence[Item]) -> tuple[Item, ...]:
         """Files whose rows tell no size are asked for one by one, several at a time, once in a life.
 
         What is asked tells when they were made, too.

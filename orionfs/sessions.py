@@ -83,7 +83,9 @@ def _in_process(profile: Profile, timeout_s: float) -> SessionCalls:
         token = newest.read_again()
         return None if token is None else make(token)
 
-    return InProcess(make(profile.token), renew, lambda calls: calls.close())
+    made = InProcess(make(profile.token), renew, lambda calls: calls.close())
+    made.client_version = __version__
+    return made
 
 
 def _own_session(profile: Profile, token: Token, timeout_s: float) -> OrionSession:
@@ -129,13 +131,15 @@ def _of_vendor(profile: Profile) -> SessionCalls:
     log.info("OpenEye's client %s under %s", found.client_version or "(of no told version)", found.python)
     ours = ("ORIONFS_URL", "ORIONFS_TOKEN")  # the vendor's profile knows where and who
     environment = {name: value for name, value in os.environ.items() if name not in ours}
-    return BridgePool(
+    pool = BridgePool(
         found.python,
         None,
         vendor_profile=profile.orion_profile,
         contents_timeout_s=_UPLOAD_TIMEOUT_S,
         env=environment,
     )
+    pool.client_version = found.client_version
+    return pool
 
 
 def _in_workers(profile: Profile) -> SessionCalls:

@@ -24,6 +24,7 @@ _NEXTS = ("next", "nextpage", "nexturl", "hasmore", "hasnext")
 _IDS = ("id", "pk", "resourceid")
 _NAMES = ("name", "displayname", "filename")
 _PATHS = ("path", "fullpath")
+_TITLES = ("displayname", "title", "label")
 _TYPES = ("resourcetype", "type", "kind")
 _CREATED = ("created", "createdat", "datecreated", "createdon", "creationdate")
 _SIZES = ("size", "sizebytes", "sizeinbytes", "length")
@@ -31,6 +32,8 @@ _OWNERS = ("owner", "ownerid")
 _PROJECTS = ("project", "projectid")
 _STATES = ("state", "status")
 _TAGS = ("tags", "taglist")
+_SYSTEM_TAGS = ("systemtags",)
+_DELETED = ("deleted", "isdeleted", "deletedat")
 _TAG_TEXTS = ("name", "tag", "value", "label", "text")
 _KINDS = (
     (Kind.COLLECTION, ("collection",)),
@@ -64,6 +67,18 @@ class Page:
     rows: tuple[Item, ...]
     total: int | None
     has_more: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A resource as its object shows it.
+
+    `tags` are all that it tells, of users and of the system; `is_deleted` is None where it does not say.
+    """
+
+    item: Item
+    tags: frozenset[str]
+    is_deleted: bool | None
 
 
 @lru_cache(maxsize=4096)
@@ -106,8 +121,9 @@ def read_item(row: Any) -> Item:
             return read_item(inner)
     literal = str(first_of(told, _TYPES) or "")
     tags = first_of(told, _TAGS)
+    kind = read_kind(literal)
     return Item(
-        kind=read_kind(literal),
+        kind=kind,
         id=_as_id(first_of(told, _IDS)),
         name=_read_name(told),
         size=_as_count(first_of(told, _SIZES)),
@@ -117,7 +133,18 @@ def read_item(row: Any) -> Item:
         owner=_as_id(first_of(told, _OWNERS)),
         project=_as_id(first_of(told, _PROJECTS)),
         tags=read_tags(tags) if tags is not None else None,
+        title=_read_title(told) if kind is Kind.FOLDER else "",
     )
+
+
+def read_found(attributes: Any) -> Found:
+    """The attributes of a resource, with what only those who look for it need."""
+    item = read_item(attributes)
+    told = _plain(attributes)
+    tags = (read_tags(told[key]) for key in (*_TAGS, *_SYSTEM_TAGS) if told.get(key))
+    deleted = next((told[key] for key in _DELETED if key in told), None)
+    is_told = any(key in told for key in _DELETED)
+    return Found(item, frozenset(tag for each in tags for tag in each), bool(deleted) if is_told else None)
 
 
 def read_account(answer: Mapping[str, Any], stack: str) -> Account:
@@ -235,6 +262,12 @@ def _read_name(told: Mapping[str, Any]) -> str:
     if isinstance(path, str) and path.strip("/"):
         return path.rstrip("/").rsplit("/", 1)[-1]
     raise RemoteFailure(f"a row without a name: keys {sorted(told)[:8]}")
+
+
+def _read_title(told: Mapping[str, Any]) -> str:
+    """What people call it, where that stands beside the name."""
+    title = first_of(told, _TITLES)
+    return title if isinstance(title, str) and told.get("name") not in (None, title) else ""
 
 
 def _as_count(value: Any) -> int | None:

@@ -1,16 +1,20 @@
 """What the top of a mount shows: the friendly folders of the profile's project, or one Orion path.
 
-What the account may not list is not shown, so that `ls -l` of the top never fails.
+What the account may not list is not shown, so that `ls -l` of the top never fails. Workspaces are shown
+by their names, while their paths on Orion keep the id. Must not know inodes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
+from orionfs.config import SHARED_SPACES, TOP_NAMES
 from orionfs.errors import AccessDenied, ExitStatus, NoSuchName, OrionFsError, StartupError
 from orionfs.listings import together
-from orionfs.models import Account
+from orionfs.models import Account, Item
+from orionfs.names import visible_names
 from orionfs.remote import Remote
 
 
@@ -21,20 +25,49 @@ class Top:
     name: str
     orion_path: str
 
+    def naming(self, workspaces: Mapping[str, str]) -> Callable[[Sequence[Item]], dict[str, Item]] | None:
+        """How what is in it is called; None: by its names. `workspaces` are names by id."""
+        return partial(workspace_names, workspaces) if self.name == SHARED_SPACES else None
+
 
 async def find_tops(remote: Remote, account: Account, root: str | None) -> list[Top]:
     """The tops that this account can list. Raises StartupError for a `root` that is no folder."""
     if root is not None:
         return [await _verbatim(remote, root)]
     project = f"/project/{account.project_id}"
-    candidates = [
-        Top("my-data", account.home),
-        Top("team-data", f"{project}/team"),
-        Top("shared-spaces", f"{project}/workspace"),
-        Top("organization", "/organization"),
-    ]
+    paths = (account.home, f"{project}/team", f"{project}/workspace", "/organization")
+    candidates = [Top(name, path) for name, path in zip(TOP_NAMES, paths, strict=True)]
     visible = await together([partial(_is_visible, remote, top) for top in candidates])
     return [top for top, is_visible in zip(candidates, visible, strict=True) if is_visible]
+
+
+def workspace_names(told_by_config: Mapping[str, str], rows: Sequence[Item]) -> dict[str, Item]:
+    """Visible name -> workspace: by what Orion calls it, else by the config, else by its id.
+
+    The items are called by their ids, as their paths on Orion are.
+    """
+    meant: list[tuple[Item, Item]] = []  # as it is called, as it is
+    for row in rows:
+        number = _workspace_id(row)
+        if number is None:
+            meant.append((row, row))
+            continue
+        title = row.title or (row.name if not _is_number(row.name) else "")
+        called = replace(row, id=number, name=title or told_by_config.get(str(number), str(number)))
+        meant.append((called, replace(row, name=str(number), title="")))
+    itself = {id(called): item for called, item in meant}
+    return {name: itself[id(called)] for name, called in visible_names([each for each, _ in meant]).items()}
+
+
+def _workspace_id(row: Item) -> int | None:
+    """The id in a workspace's path: its name, else the row's id where the name is one for people."""
+    if not row.is_folder:
+        return None
+    return int(row.name) if _is_number(row.name) else row.id
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and str(int(name)) == name
 
 
 async def _is_visible(remote: Remote, top: Top) -> bool:
@@ -42,7 +75,7 @@ async def _is_visible(remote: Remote, top: Top) -> bool:
         item_count = await remote.count(top.orion_path)
     except (NoSuchName, AccessDenied):
         return False
-    return item_count > 0 or top.name != "shared-spaces"  # an account without spaces needs no folder for them
+    return item_count > 0 or top.name != SHARED_SPACES  # an account without spaces needs no folder for them
 
 
 async def _verbatim(remote: Remote, root: str) -> Top:

@@ -3,6 +3,7 @@
 * A log record of level WARNING or above fails the test, unless `expect_log("regex")` declares it.
 * An `async def` test runs under trio; with `virtual_time` its clock jumps when nothing else is to do.
   There are no async fixtures: a test opens what it needs with `async with`.
+* Every process that a test starts finds the modules compiled, whatever the environment says of that.
 * Nothing of the user is touched: HOME and the XDG folders lie in the session's temporary folder.
 * Mounts that an aborted run left below pytest's temporary folders are taken away.
 """
@@ -28,6 +29,7 @@ import trio.testing
 
 from orionfs.mountinfo import ORIONFS_TYPE, read_mountinfo
 from tests.documented.shapes import SEED_VARIABLE
+from tests.standin.python import NoVendorPython, VendorPython, vendor_python
 
 XDG_FOLDERS = {
     "XDG_CONFIG_HOME": "config",
@@ -50,8 +52,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Listen to the log from here on, so that fixtures and background threads are heard too.
 
-    The workers of a run inherit its seed of the documented session's shapes.
+    The workers of a run inherit its seed of the documented session's shapes, and so do they and all
+    other processes that modules are kept compiled: to compile ours takes longer than most tests.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.setdefault(SEED_VARIABLE, str(random.SystemRandom().randrange(10**6)))
     handler = _Collector()
     config.stash[_COLLECTOR] = handler
@@ -185,6 +189,17 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("NO_PROXY", "127.0.0.1,localhost")
         patch.setenv("no_proxy", "127.0.0.1,localhost")
         yield home
+
+
+@pytest.fixture(scope="session")
+def vendor(tmp_path_factory: pytest.TempPathFactory, own_home: Path) -> VendorPython:
+    """An interpreter with the stand-in for the vendor's client."""
+    ours = tmp_path_factory.getbasetemp()
+    is_one_of_many = "PYTEST_XDIST_WORKER" in os.environ
+    try:
+        return vendor_python(ours.parent if is_one_of_many else ours)
+    except NoVendorPython as why:
+        pytest.skip(str(why))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -62,7 +62,8 @@ class BridgePool(Verbs):
         self._call_timeout_s, self._contents_timeout_s = call_timeout_s, contents_timeout_s
         self._metadata = _Group(start, start_timeout_s, metadata_workers, idle_s)
         self._contents = _Group(start, start_timeout_s, content_workers, idle_s)
-        self._renewal = Renewal(self._start_anew, _RENEWAL_PAUSE_S)
+        whoami = partial(self._metadata.call, "whoami", (), call_timeout_s)
+        self._renewal = Renewal(self._start_anew, _RENEWAL_PAUSE_S, whoami=whoami)
 
     def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
         """Carry out one verb in a worker; `timeout_s` replaces the pool's limit for it."""

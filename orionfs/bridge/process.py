@@ -56,6 +56,7 @@ class Worker:
         self.generation = generation
         self._ids = 0
         self._is_between_calls = True
+        self._is_killed = False
         self._reaping = threading.Lock()
         self._connection, theirs = socket.socketpair()
         self._output, their_output = socket.socketpair()
@@ -90,7 +91,8 @@ class Worker:
 
     def is_alive(self) -> bool:
         """Whether the process still runs and waits for the next call."""
-        return self._is_between_calls and not self._has_ended()
+        # A process that was just killed may seem to run for a moment.
+        return self._is_between_calls and not self._is_killed and not self._has_ended()
 
     def await_ready(self, timeout_s: float) -> None:
         """Wait until the session is made; before any call. Raises CallFailed when it can't be."""
@@ -136,6 +138,7 @@ class Worker:
 
     def kill_process(self) -> None:
         """End the process at once; a call under way in another thread fails and frees the rest."""
+        self._is_killed = True
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:

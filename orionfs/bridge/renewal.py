@@ -16,21 +16,27 @@ from .worker import CallFailed
 __all__ = ["Renewal"]
 
 _T = TypeVar("_T")
-_REFUSED_CODES = frozenset({"bad_credentials", "token_expired"})  # of stacks that answer 403
+_REFUSED_CODES = frozenset({"bad_credentials", "not_authenticated", "token_expired"})
+_DOUBT_PAUSE_S = 10.0  # between questions whether a 403 is about the credentials
 
 
 class Renewal:
     """Counts generations of a session's credentials.
 
     `renew` begins a new generation and says whether there is one; it is asked again `pause_s` seconds
-    later at the earliest, since an account that is locked fails every call.
+    later at the earliest, since an account that is locked fails every call. `whoami` is a call that every
+    account may make: a 403 that does not say why is about the credentials if that is refused as well.
     """
 
-    def __init__(self, renew: Callable[[], bool], pause_s: float = 0.0) -> None:
+    def __init__(
+        self, renew: Callable[[], bool], pause_s: float = 0.0, *, whoami: Callable[[], object] | None = None
+    ) -> None:
         self._renew = renew
         self._pause_s = pause_s
+        self._whoami = whoami
         self._lock = threading.Lock()
         self._next_s = 0.0
+        self._next_doubt_s = 0.0
         self.generation = 0
 
     def call(self, attempt: Callable[[], _T]) -> _T:
@@ -39,9 +45,28 @@ class Renewal:
         try:
             return attempt()
         except CallFailed as failed:
-            if not _are_refused(failed.info) or not self._is_renewed(generation):
+            if not self._are_refused(failed.info, generation) or not self._is_renewed(generation):
                 raise
         return attempt()
+
+    def _are_refused(self, info: Mapping[str, Any], generation: int) -> bool:
+        """Whether the credentials were not accepted; a permission that is missing is something else."""
+        if _is_about_credentials(info):
+            return True
+        if self._whoami is None or info.get("status") != 403 or info.get("code") is not None:
+            return False
+        return self.generation != generation or self._is_nobody(self._whoami)
+
+    def _is_nobody(self, whoami: Callable[[], object]) -> bool:
+        with self._lock:
+            if time.monotonic() < self._next_doubt_s:
+                return False
+            self._next_doubt_s = time.monotonic() + _DOUBT_PAUSE_S
+        try:
+            whoami()
+        except CallFailed as failed:
+            return _is_about_credentials(failed.info) or failed.info.get("status") == 403
+        return False
 
     def _is_renewed(self, generation: int) -> bool:
         """Whether newer credentials than those of `generation` are there, or could be had."""
@@ -56,7 +81,6 @@ class Renewal:
             return self.generation != generation
 
 
-def _are_refused(info: Mapping[str, Any]) -> bool:
-    """Whether the credentials were not accepted; a permission that is missing is something else."""
+def _is_about_credentials(info: Mapping[str, Any]) -> bool:
     is_unknown = info.get("status") == 401 or info.get("error") == "InvalidCredentials"
     return is_unknown or info.get("code") in _REFUSED_CODES

@@ -17,6 +17,8 @@ class Verbs(ABC):
     """The verbs of `Calls`, each handed to `call`; their meaning stands there."""
 
     ranged: bool
+    client_version: str | None = None
+    """Of the client behind it, where its maker knows."""
 
     @abstractmethod
     def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
@@ -54,9 +56,9 @@ class Verbs(ABC):
         answer: dict[str, Any] = self.call("get", kind, id)
         return answer
 
-    def find(self, kind: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def find(self, kind: str, filters: Mapping[str, Any], count_max: int = 100) -> list[dict[str, Any]]:
         """See `Calls.find`."""
-        answer: list[dict[str, Any]] = self.call("find", kind, filters)
+        answer: list[dict[str, Any]] = self.call("find", kind, filters, count_max)
         return answer
 
     def delete(self, kind: str, id: int) -> None:

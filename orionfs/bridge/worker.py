@@ -227,10 +227,10 @@ class Calls:
         self._hold(kind, id, resource)
         return _attributes(resource)
 
-    def find(self, kind: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
-        """Attributes of the resources that a listing with these filters gives, 100 at most."""
+    def find(self, kind: str, filters: dict[str, Any], count_max: int = _FOUND_MAX) -> list[dict[str, Any]]:
+        """Attributes of the resources that a listing with these filters gives, `count_max` at most."""
         found = self._session.list_resources(self._class(kind), filters=filters)
-        return [_attributes(each) for each in islice(found, _FOUND_MAX)]
+        return [_attributes(each) for each in islice(found, count_max)]
 
     def delete(self, kind: str, id: int) -> None:
         """Delete one resource, the soft way."""

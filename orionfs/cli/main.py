@@ -11,6 +11,7 @@ from orionfs.cli.config import config
 from orionfs.cli.demo import demo
 from orionfs.cli.mount import mount
 from orionfs.cli.probe import probe
+from orionfs.cli.refresh import refresh
 from orionfs.cli.serve import serve
 from orionfs.cli.terminal import printable
 from orionfs.cli.umount import umount
@@ -69,7 +70,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, demo, serve, config, probe):
+for command in (mount, umount, refresh, demo, serve, config, probe):
     cli.add_command(command)
 
 

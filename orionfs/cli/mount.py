@@ -34,6 +34,13 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
 @click.option("-p", "--profile", help="Profile; see 'orionfs config --help'.")
 @click.option("--root", metavar="PATH", help="Show this Orion path alone, such as /project/1/team.")
 @click.option("--read-only", is_flag=True, help="Refuse every change.")
+@click.option(
+    "--protect",
+    multiple=True,
+    metavar="PATH",
+    help="Refuse every change below this path of the mount; can be given several times. Without it:"
+    " organization. 'none' lifts that.",
+)
 @click.option("-f", "--foreground", is_flag=True, help="Stay in this terminal; the log goes to stderr.")
 @click.option("-o", "options", multiple=True, metavar="NAME[=VALUE],...", help=OPTIONS_HELP)
 @click.option(
@@ -56,6 +63,7 @@ def mount(mountpoint: str, foreground: bool, ready_fd: int | None, keep_fd: int 
     Examples:
         orionfs mount ~/orion
         orionfs mount ~/orion --profile work --read-only
+        orionfs mount ~/orion --protect organization --protect team-data/results
         orionfs mount ~/orion -o umask=077,metadata_ttl_s=5
 
     Which account it is says the profile: 'orionfs config profile NAME' makes one. The log of a mount
@@ -85,6 +93,7 @@ def load(point: Path, how: dict[str, Any]) -> MountConfig:
         profile_name=how["profile"],
         root=how["root"],
         read_only=how["read_only"],
+        protect=how["protect"],
         options=how["options"],
         log_level=how["log_level"].upper(),
     )
@@ -98,6 +107,8 @@ def arguments_of(how: dict[str, Any]) -> list[str]:
             arguments += [f"--{name}", how[name]]
     if how["read_only"]:
         arguments.append("--read-only")
+    for path in how["protect"]:
+        arguments.append(f"--protect={path}")
     for option in how["options"]:
         arguments += ["-o", option]
     return arguments

@@ -56,3 +56,8 @@ def waiting(message: str) -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status(Text(printable(message))) as status:
         yield lambda words: status.update(Text(printable(words)))
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 folder", "2 folders"."""
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"

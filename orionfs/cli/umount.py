@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,10 +21,10 @@ from orionfs.cli.mounts import (
     wait_until_gone,
     wrong_mount_point,
 )
-from orionfs.cli.terminal import printable, waiting
-from orionfs.config import control_path, runtime_folders
+from orionfs.cli.talking import answers, connect
+from orionfs.cli.terminal import counted, printable, waiting
 from orionfs.errors import ExitStatus, StartupError
-from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
+from orionfs.mountinfo import ORIONFS_TYPE, mount_at, read_mountinfo
 
 # What a daemon may take to end once nothing is mounted any more.
 END_TIMEOUT_S = 30.0
@@ -81,25 +79,11 @@ def umount(mountpoint: str, timeout_s: float) -> int:
         raise wrong_mount_point(f"nothing is mounted on {point}")
     if entry.fs_type != ORIONFS_TYPE:
         raise wrong_mount_point(f"{point} is not a mount of orionfs: it is {entry.source} ({entry.fs_type})")
-    connection = _connect(point, entry)
+    connection = connect(point, entry)
     if connection is None:
         return _unmount_without_daemon(point)
     with connection:
         return _unmount_with_daemon(point, connection, timeout_s)
-
-
-def _connect(point: Path, entry: MountEntry) -> socket.socket | None:
-    """The control socket of the daemon; None if there is none that listens."""
-    uid = os.getuid() if entry.owner_uid is None else entry.owner_uid
-    for folder in runtime_folders(uid):
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.connect(str(control_path(folder, point)))
-        except OSError:
-            connection.close()
-        else:
-            return connection
-    return None
 
 
 def _unmount_without_daemon(point: Path) -> int:
@@ -129,16 +113,12 @@ def _not_uploaded(point: Path, drained: Drained) -> int:
     more = len(drained.failed) - FAILED_SHOWN
     if more > 0:
         click.echo(f"  and {more} more", err=True)
-    left = "an unknown number of changes" if drained.pending is None else _counted(drained.pending)
+    left = "an unknown number of changes" if drained.pending is None else counted(drained.pending, "change")
     raise StartupError(
         f"{point} is unmounted, but {left} could not be uploaded; nothing is lost: the bytes are kept on"
         " this machine, and the next mount of the same account finishes it",
         ExitStatus.NOT_UPLOADED,
     )
-
-
-def _counted(changes: int) -> str:
-    return "1 change" if changes == 1 else f"{changes} changes"
 
 
 def _drain(connection: socket.socket, timeout_s: float, show: Callable[[str], None]) -> Drained:
@@ -147,7 +127,7 @@ def _drain(connection: socket.socket, timeout_s: float, show: Callable[[str], No
     try:
         connection.settimeout(END_TIMEOUT_S)
         connection.sendall(b'{"command": "drain"}\n')
-        for answer in _answers(connection, time.monotonic() + timeout_s):
+        for answer in answers(connection, timeout_s):
             drained.pending = answer.get("pending", drained.pending)
             drained.failed = tuple(str(name) for name in answer.get("failed", drained.failed))
             drained.is_done = bool(answer.get("done"))
@@ -158,22 +138,6 @@ def _drain(connection: socket.socket, timeout_s: float, show: Callable[[str], No
         # A daemon that hangs, dies or talks nonsense: what it has not said is not known to be done.
         return drained
     return drained
-
-
-def _answers(connection: socket.socket, deadline: float) -> Iterator[dict[str, Any]]:
-    """The JSON objects that come in until the deadline, one a line."""
-    received = b""
-    while (left_s := deadline - time.monotonic()) > 0:
-        connection.settimeout(left_s)
-        piece = connection.recv(65536)
-        if not piece:
-            return
-        *lines, received = (received + piece).split(b"\n")
-        for line in lines:
-            answer = json.loads(line)
-            if not isinstance(answer, dict):
-                raise ValueError("the daemon's answer is not an object")
-            yield answer
 
 
 def _is_closed_within(connection: socket.socket, timeout_s: float) -> bool:

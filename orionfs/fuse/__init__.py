@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from orionfs.fuse.boundary import Presentation
+from orionfs.fuse.invalidation import Invalidations
 from orionfs.fuse.operations import Operations
 from orionfs.fuse.session import mounted, terminate, tune
 
-__all__ = ["Operations", "Presentation", "mounted", "terminate", "tune"]
+__all__ = ["Invalidations", "Operations", "Presentation", "mounted", "terminate", "tune"]

@@ -1,16 +1,19 @@
 """The one boundary around every handler of the kernel's requests.
 
 Our errors become their errno, anything else is logged and becomes EIO; nothing escapes, since whatever
-else a handler raises would end the mount for everybody. Every handler has a deadline.
+else a handler raises would end the mount for everybody. Every handler has a deadline, and is counted: what
+the kernel answers by itself costs nothing, what reaches us does.
 """
 
 from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
@@ -27,13 +30,14 @@ _NO_DEADLINE_S = float("inf")  # uploads: bounded by the session's own timeouts,
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """Who owns what the mount shows, and how long a handler may take (seconds)."""
+    """Who owns what the mount shows, how long a handler may take (seconds), and how often each was called."""
 
     uid: int
     gid: int
     read_deadline_s: float
     change_deadline_s: float
     contents_deadline_s: float
+    calls: Counter[str] = field(default_factory=Counter)  # handler -> calls of the kernel
 
 
 def _handler(
@@ -43,12 +47,16 @@ def _handler(
 
     def decorate(handler: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
         name = handler.__name__
+        folders = _folder_positions(handler)
 
         @functools.wraps(handler)
         async def bounded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             operations: Any = args[0]
+            presentation: Presentation = operations.presentation
+            presentation.calls[name] += 1
+            held = operations.locks.held(*[args[at] for at in folders])
             try:
-                with trio.fail_after(deadline(operations.presentation)):
+                with held, trio.fail_after(deadline(presentation)):
                     return await handler(*args, **kwargs)
             except pyfuse3.FUSEError:
                 raise
@@ -75,6 +83,16 @@ reading = _handler(lambda presentation: presentation.read_deadline_s)
 changing = _handler(lambda presentation: presentation.change_deadline_s)
 contents = _handler(lambda presentation: presentation.contents_deadline_s)
 uploading = _handler(lambda _: _NO_DEADLINE_S)
+
+
+def _folder_positions(handler: Callable[..., Any]) -> list[int]:
+    """Where the arguments of a handler name inodes whose lock the kernel holds until we have answered."""
+    is_locking_itself = handler.__name__ in ("setattr", "setxattr", "removexattr")
+    return [
+        at
+        for at, name in enumerate(inspect.signature(handler).parameters)
+        if name.startswith("parent_inode") or (is_locking_itself and name == "inode")
+    ]
 
 
 def _described(args: Sequence[Any]) -> str:

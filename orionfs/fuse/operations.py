@@ -26,11 +26,13 @@ from orionfs.errors import (
 )
 from orionfs.files import Files
 from orionfs.fuse.boundary import Presentation, changing, contents, reading, uploading
+from orionfs.holds import Holds
 from orionfs.inodes import Inode
 from orionfs.models import Attributes, HandleId
 from orionfs.moves import Moves
 from orionfs.names import from_kernel
 from orionfs.namespace import Namespace, Snapshot
+from orionfs.protection import Protection
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +66,13 @@ class Operations(pyfuse3.Operations):
         attributes: ExtendedAttributes,
         presentation: Presentation,
         room: Callable[[], os.statvfs_result],
+        protection: Protection,
+        locks: Holds | None = None,
     ) -> None:
-        """`room` tells the free room of the disk where written files are staged."""
+        """`room` tells the free room of the disk where written files are staged.
+
+        `locks` is told in which folders the kernel waits for an answer, as long as it does.
+        """
         super().__init__()
         self._namespace = namespace
         self._inodes = namespace.inodes
@@ -73,10 +80,12 @@ class Operations(pyfuse3.Operations):
         self._moves = moves
         self._attributes = attributes
         self._room = room
+        self._protection = protection
         self._directories: dict[int, _Directory] = {}
         self._next_directory = 1
         self.ended = trio.Event()
         self.presentation = presentation
+        self.locks = locks if locks is not None else Holds()
 
     async def run(self) -> None:
         """Answer the kernel until the mount ends."""
@@ -107,7 +116,7 @@ class Operations(pyfuse3.Operations):
     async def setattr(
         self, inode: int, attr: pyfuse3.EntryAttributes, fields: Any, fh: int | None, ctx: Any
     ) -> pyfuse3.EntryAttributes:
-        found = self._inodes.get(inode)
+        found = self._changeable(inode)
         if fields.update_uid or fields.update_gid:
             self._check_owner(attr, fields)
         if fields.update_size:
@@ -120,7 +129,7 @@ class Operations(pyfuse3.Operations):
 
     @changing
     async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: Any) -> pyfuse3.EntryAttributes:
-        inode = await self._namespace.make_folder(self._inodes.get(parent_inode), from_kernel(name))
+        inode = await self._namespace.make_folder(*self._place(parent_inode, name))
         return self._entered(inode, self._namespace.own_valid_s)
 
     @uploading
@@ -148,11 +157,11 @@ class Operations(pyfuse3.Operations):
 
     @changing
     async def rmdir(self, parent_inode: int, name: bytes, ctx: Any) -> None:
-        await self._namespace.remove_folder(self._inodes.get(parent_inode), from_kernel(name))
+        await self._namespace.remove_folder(*self._place(parent_inode, name))
 
     @contents
     async def unlink(self, parent_inode: int, name: bytes, ctx: Any) -> None:
-        await self._moves.unlink(self._inodes.get(parent_inode), from_kernel(name))
+        await self._moves.unlink(*self._place(parent_inode, name))
 
     @uploading
     async def rename(
@@ -166,13 +175,10 @@ class Operations(pyfuse3.Operations):
     ) -> None:
         if flags & ~pyfuse3.RENAME_NOREPLACE:
             raise pyfuse3.FUSEError(errno.EINVAL)
-        await self._moves.rename(
-            self._inodes.get(parent_inode_old),
-            from_kernel(name_old),
-            self._inodes.get(parent_inode_new),
-            from_kernel(name_new),
-            may_replace=not flags & pyfuse3.RENAME_NOREPLACE,
-        )
+        old, new = self._place(parent_inode_old, name_old), self._place(parent_inode_new, name_new)
+        for place in (old, new):
+            self._protection.check_renamed(*place)
+        await self._moves.rename(*old, *new, may_replace=not flags & pyfuse3.RENAME_NOREPLACE)
 
     # Directories
 
@@ -189,7 +195,8 @@ class Operations(pyfuse3.Operations):
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
         directory = self._directories[fh]
         if start_id == 0 and directory.is_read:
-            directory.snapshot = await self._namespace.snapshot(directory.inode)
+            with self.locks.held(directory.inode.number):
+                directory.snapshot = await self._namespace.snapshot(directory.inode)
         directory.is_read = True
         if not self._reply_dots(directory.inode, start_id, token):
             return
@@ -218,7 +225,8 @@ class Operations(pyfuse3.Operations):
 
     @contents
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        return _opened(await self._files.open(self._inodes.get(inode), flags))
+        found = self._inodes.get(inode) if flags & os.O_ACCMODE == os.O_RDONLY else self._changeable(inode)
+        return _opened(await self._files.open(found, flags))
 
     @uploading
     async def create(
@@ -268,11 +276,11 @@ class Operations(pyfuse3.Operations):
 
     @changing
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: Any) -> None:
-        await self._attributes.set(self._inodes.get(inode), name, value)
+        await self._attributes.set(self._changeable(inode), name, value)
 
     @changing
     async def removexattr(self, inode: int, name: bytes, ctx: Any) -> None:
-        await self._attributes.remove(self._inodes.get(inode), name)
+        await self._attributes.remove(self._changeable(inode), name)
 
     # The whole
 
@@ -301,9 +309,21 @@ class Operations(pyfuse3.Operations):
                 return False
         return True
 
+    def _changeable(self, number: int) -> Inode:
+        """The inode of a number. Raises ReadOnly."""
+        inode = self._inodes.get(number)
+        self._protection.check(inode)
+        return inode
+
+    def _place(self, parent_inode: int, name: bytes) -> tuple[Inode, str]:
+        """Where a name is to be made or removed. Raises ReadOnly."""
+        place = self._inodes.get(parent_inode), from_kernel(name)
+        self._protection.check_name(*place)
+        return place
+
     def _make_file(self, parent_inode: int, name: bytes, mode: int) -> Inode:
-        parent = self._inodes.get(parent_inode)
-        return self._namespace.make_file(parent, from_kernel(name), stat.S_IMODE(mode), new_mark())
+        parent, visible = self._place(parent_inode, name)
+        return self._namespace.make_file(parent, visible, stat.S_IMODE(mode), new_mark())
 
     @contextmanager
     def _withdrawing(self, inode: Inode) -> Iterator[None]:

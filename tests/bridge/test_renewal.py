@@ -79,7 +79,9 @@ def test_account_that_stays_locked_is_not_renewed_by_each_call() -> None:
         ({"error": "InvalidCredentials", "status": None}, True),
         ({"error": "BadResponse", "status": 401}, True),
         ({"error": "AuthorizationRequired", "status": 403, "code": "token_expired"}, True),
+        ({"error": "AuthorizationRequired", "status": 403, "code": "not_authenticated"}, True),
         ({"error": "AuthorizationRequired", "status": 403, "code": "permission_denied"}, False),
+        ({"error": "AuthorizationRequired", "status": 403, "code": None}, False),
         ({"error": "NotFoundResponse", "status": 404}, False),
     ],
 )
@@ -92,6 +94,44 @@ def test_only_refused_credentials_are_renewed(info: dict[str, Any], is_renewed: 
     with pytest.raises(CallFailed):
         Renewal(account.renew).call(attempt)
     assert account.renewed == int(is_renewed)
+
+
+FORBIDDEN = CallFailed({"error": "AuthorizationRequired", "status": 403, "code": None, "detail": "no"})
+
+
+class ForbiddingAccount(Account):
+    """One of a stack that answers 403 to whatever it does not allow, and says no more."""
+
+    def __init__(self, good: int) -> None:
+        super().__init__(good)
+        self.asked = 0
+
+    def whoami(self) -> int:
+        self.asked += 1
+        return self.call()
+
+    def call(self) -> int:
+        if self.now != self.good:
+            raise FORBIDDEN
+        return self.now
+
+    def refuse(self) -> None:
+        raise FORBIDDEN
+
+
+def test_403_without_a_reason_renews_if_the_account_is_unknown_as_well() -> None:
+    account = ForbiddingAccount(good=1)
+    assert Renewal(account.renew, whoami=account.whoami).call(account.call) == 1
+    assert (account.renewed, account.asked) == (1, 1)
+
+
+def test_403_without_a_reason_for_a_known_account_asks_once_and_renews_nothing() -> None:
+    account = ForbiddingAccount(good=0)
+    renewal = Renewal(account.renew, whoami=account.whoami)
+    for _ in range(5):
+        with pytest.raises(CallFailed, match="no"):
+            renewal.call(account.refuse)
+    assert (account.renewed, account.asked) == (0, 1)
 
 
 def test_workers_start_anew_with_credentials_read_again(

@@ -15,22 +15,14 @@ import trio
 
 from orionfs import errors
 from orionfs.bridge import BridgePool, CallFailed, find_client, program
+from orionfs.failures import failure_of
 from orionfs.profiles import VENDOR_CLIENT, Profile
 from orionfs.remote import Health, Limits, Remote
 from orionfs.sessions import connect
 from tests.bridge.conftest import children, descriptors, wait_until
 from tests.bridge.test_documented import work_through
-from tests.client.embedded import Embedded
-from tests.standin.python import NoVendorPython, StandIn, VendorPython, make_vendor_python
-
-
-@pytest.fixture(scope="module")
-def vendor(tmp_path_factory: pytest.TempPathFactory) -> VendorPython:
-    """An interpreter with the stand-in."""
-    try:
-        return make_vendor_python(tmp_path_factory.mktemp("vendor"))
-    except NoVendorPython as why:
-        pytest.skip(str(why))
+from tests.client.embedded import Embedded, running_server
+from tests.standin.python import StandIn, VendorPython
 
 
 @pytest.fixture
@@ -147,6 +139,23 @@ def test_new_token_of_its_profile_is_taken_by_new_workers(
     pool._renewal._next_s = 0.0  # the next try is due
     assert pool.whoami()["profile"]["username"] == "demo"
     assert not set(old) & set(pool.worker_pids())
+
+
+def test_new_token_is_taken_on_a_stack_that_answers_403_to_an_old_one(
+    pool: BridgePool, stand_in: StandIn, tmp_path: Path
+) -> None:
+    folder = tmp_path / "forbidding"
+    folder.mkdir()
+    with running_server(folder, "--set", "auth_status=403") as server:
+        stand_in.write_profile("work", server.url, "revoked-token")
+        with pytest.raises(CallFailed, match="a valid token is needed") as failed:
+            pool.whoami()
+        assert isinstance(failure_of("whoami", (), failed.value.info), errors.AccessDenied)
+        old = pool.worker_pids()
+        stand_in.write_profile("work", server.url, server.token)
+        pool._renewal._next_s = 0.0  # the next try is due
+        assert pool.whoami()["profile"]["username"] == "demo"
+        assert not set(old) & set(pool.worker_pids())
 
 
 # -- calls that hang -----------------------------------------------------------------------------

@@ -9,10 +9,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from orionfs.bridge import BridgePool, CallFailed, CallHandle, CallTimeout
+from orionfs.bridge.process import Worker
 from tests.bridge.conftest import MakePool, is_running, wait_until
 
 FACTORY = "tests.bridge.wild:make"
@@ -139,17 +141,58 @@ def in_thread(handle: CallHandle, pool: BridgePool, path: str) -> tuple[threadin
     return thread, failures
 
 
-def test_call_that_is_given_up_ends_at_once_with_its_worker(pool: BridgePool) -> None:
+def test_call_that_is_given_up_ends_at_once_with_its_worker(
+    pool: BridgePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     pool.stat_path("/p")
     (pid,) = pool.worker_pids()
     handle = CallHandle()
     thread, failures = in_thread(handle, pool, "/retry_for_an_hour")
-    wait_until(lambda: handle._end is not None and pool._metadata._free == 0, "the call is under way")
+    wait_until(lambda: any(line.endswith("under way") for line in said(caplog)), "the session retries")
     handle.give_up()
-    thread.join(5)
+    thread.join()
     assert not is_running(pid)
     assert failures[0].info["error"] == "WorkerDied"
     assert pool._metadata._free == 1
+
+
+def test_call_that_is_given_up_before_it_is_sent_is_never_made_and_costs_no_worker(
+    pool: BridgePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.stat_path("/p")
+    pids = pool.worker_pids()
+    handle, take = CallHandle(), pool._metadata._take
+
+    def take_and_give_up(*args: Any) -> Any:
+        taken = take(*args)
+        handle.give_up()
+        return taken
+
+    monkeypatch.setattr(pool._metadata, "_take", take_and_give_up)
+    with pytest.raises(CallFailed, match="nobody waits") as failed:
+        handle.carry(lambda: pool.stat_path("/leave"))
+    assert failed.value.info["nothing_sent"] is True
+    assert pool.worker_pids() == pids
+    assert pool._metadata._free == 1
+
+
+def test_worker_that_was_killed_after_its_answer_serves_no_further_call(
+    pool: BridgePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal may take effect later than the next call finds the worker."""
+    handle, call = CallHandle(), Worker.call
+
+    def call_and_give_up(worker: Worker, *args: Any) -> Any:
+        answer = call(worker, *args)
+        handle.give_up()
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "call", call_and_give_up)
+        patch.setattr(Worker, "_signal", lambda *_: None)
+        handle.carry(lambda: pool.stat_path("/p"))
+    assert pool.worker_pids() == []
 
 
 def test_call_that_is_given_up_while_it_waits_for_a_worker_is_never_made(pool: BridgePool) -> None:

@@ -86,6 +86,7 @@ class Wild(Session):
 
     def retry_for_an_hour(self):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("said under way")
         end = time.time() + 3600
         while time.time() < end:
             try:

@@ -129,6 +129,7 @@ class FakeCalls:
     def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.clock = clock
         self.ranged = True
+        self.client_version: str | None = "1.2"
         self.duplicate_names = True
         self.folders_assignable = True
         self.folders_have_ids = True
@@ -146,6 +147,8 @@ class FakeCalls:
         self.tells_sizes = True
         self.tells_tags = True
         self.offset_is_ignored = False
+        self.heeds_filters = True
+        self.objects_tell_all = True
         self.page_max = 1000
         self.read_lag_s = 0.0
         self.latency_s = 0.0
@@ -262,6 +265,10 @@ class FakeCalls:
         """A resource, deleted or not."""
         return self._rows[id]
 
+    def rows(self) -> list[Row]:
+        """All resources, deleted ones too."""
+        return list(self._rows.values())
+
     def ids_at(self, path: str) -> list[int]:
         """Ids of all that is there under a path."""
         return sorted(row.id for row in self._shown(path, inf))
@@ -371,17 +378,23 @@ class FakeCalls:
 
     def get(self, kind: str, id: int) -> dict[str, Any]:
         with self._called("get", kind, id):
-            row = self._existing(kind, id)
-            attributes = self._attributes(row)
-            attributes["deleted"] = "2026-08-23T00:00:00Z" if row.is_deleted else None
-            return attributes
+            return self._attributes(self._existing(kind, id))
 
-    def find(self, kind: str, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def find(self, kind: str, filters: Mapping[str, Any], count_max: int = 100) -> list[dict[str, Any]]:
         with self._called("find", kind, dict(filters)):
-            rows = [row for row in self._rows.values() if row.kind == kind and not row.is_deleted]
-            name = filters.get("name")
-            found = [row for row in rows if name is None or row.name == name]
-            return [self._attributes(row) for row in found[:100]]
+            if kind not in self.literals:
+                raise failure("ValidationError", None, detail=f"this session has no type for {kind}")
+            asked = dict(filters) if self.heeds_filters else {}
+            is_deleted, name, tag = bool(asked.get("deleted")), asked.get("name"), asked.get("tags")
+            rows = [row for row in self._rows.values() if row.kind == kind and row.is_deleted is is_deleted]
+            found = [row for row in rows if name in (None, row.name) and (tag is None or tag in row.tags)]
+            told = [self._attributes(row) for row in found[:count_max]]
+            return [self._incomplete(attributes) for attributes in told]
+
+    def _incomplete(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """What an object of a listing says: of its tags or its deletion not every stack tells there."""
+        untold = () if self.objects_tell_all else ("tags", "deleted")
+        return {key: value for key, value in attributes.items() if key not in untold}
 
     def delete(self, kind: str, id: int) -> None:
         with self._called("delete", kind, id):
@@ -607,6 +620,7 @@ class FakeCalls:
         """A resource as an object's attributes: the type is in its class, not among them."""
         attributes = self._told(row, self._path_of(row), row.name)
         del attributes["resource_type"]
+        attributes["deleted"] = "2026-08-23T00:00:00Z" if row.is_deleted else None
         return attributes
 
     def _told(self, row: Row, path: str, name: str) -> dict[str, Any]:

@@ -450,3 +450,77 @@ async def test_slow_server_that_answers_late_is_asked_once(tmp_path, fake) -> No
         with fake.counting() as verbs:
             await world.namespace.snapshot(folder)
         assert verbs == ["ls_path"]
+
+
+# -- numbers under which something is kept -------------------------------------------------------
+
+
+async def test_number_of_a_believed_folder_is_given_to_no_other_when_the_kernel_forgets_it(
+    tmp_path, fake
+) -> None:
+    async with mount(tmp_path, fake) as world:
+        folder = await world.inode("my-data/f")
+        await world.ls("my-data/f")
+        world.namespace.inodes.forget(folder.number, folder.lookups)
+        await world.rename("my-data/f", "my-data/g")
+        await world.mkdir("my-data/f")
+        assert await world.ls("my-data/f") == []
+        assert await world.ls("my-data/g") == ["a", "b", "c"]
+        assert (await world.inode("my-data/g")).number == folder.number
+
+
+async def test_changes_of_a_folder_that_the_kernel_forgets_are_still_seen(tmp_path, fake) -> None:
+    fake.read_lag_s = 8.0
+    async with mount(tmp_path, fake) as world:
+        await trio.sleep(100)
+        folder = await world.inode("my-data/f")
+        await world.unlink("my-data/f/a")
+        world.namespace.inodes.forget(folder.number, folder.lookups)
+        await world.rename("my-data/f", "my-data/g")
+        await world.mkdir("my-data/f")
+        await world.save("my-data/f/a", b"another")
+        assert await world.ls("my-data/g") == ["b", "c"]
+        assert await world.ls("my-data/f") == ["a"]
+
+
+async def test_folder_is_forgotten_with_the_last_belief_of_it(tmp_path, fake) -> None:
+    fake.add_folder(f"{HOME}/g")
+    async with mount(tmp_path, fake, cache_items_max=6) as world:
+        folder = await world.inode("my-data/f")
+        await world.ls("my-data/f")
+        world.namespace.inodes.forget(folder.number, folder.lookups)
+        assert folder in set(world.namespace.inodes)
+        for number in range(6):
+            fake.add_file(f"{HOME}/g/{number}")
+        await world.ls("my-data/g")
+        assert folder not in set(world.namespace.inodes)
+
+
+async def test_changes_of_a_folder_that_nobody_lists_again_are_forgotten(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        folder = await world.inode("my-data/f")
+        await world.unlink("my-data/f/a")
+        await trio.sleep(100)
+        await world.ls("team-data")
+        assert folder.number not in world.namespace.beliefs.changes
+
+
+async def test_folder_removed_while_it_is_listed_leaves_no_belief(tmp_path, fake) -> None:
+    fake.add_folder(f"{HOME}/empty")
+    async with mount(tmp_path, fake) as world:
+        empty = await world.inode("my-data/empty")
+        await world.ls("my-data/empty")
+        await trio.sleep(TTL_S + 1)
+        stall = fake.stall("ls_path", is_after=True)
+        async with trio.open_nursery() as nursery:
+            found: list[object] = []
+
+            async def look() -> None:
+                found.extend(await outcomes(partial(world.namespace.snapshot, empty)))
+
+            nursery.start_soon(look)
+            await stall.arrived.wait()
+            world.namespace.inodes.detach(empty)
+            stall.release()
+        assert isinstance(found[0], errors.NoSuchName)
+        assert world.namespace.beliefs.listing_of(empty) is None or not empty.is_attached

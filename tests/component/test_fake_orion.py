@@ -86,6 +86,21 @@ def refusal(error: pytest.ExceptionInfo[CallFailed]) -> tuple[str, int | None]:
     return error.value.info["error"], error.value.info["status"]
 
 
+def test_items_are_found_by_tag_and_among_the_deleted(orion, folder, source) -> None:
+    orion.create_paths([folder])
+    kept, gone = (orion.upload(f"found-{number}", source) for number in range(2))
+    for each in (kept, gone):
+        orion.tag("file", each["id"], ["Job 77", "other"])
+    orion.delete("file", gone["id"])
+    assert [found["id"] for found in orion.find("file", {"tags": "Job 77"})] == [kept["id"]]
+    assert orion.find("file", {"tags": "Job"}) == orion.find("dataset", {"tags": "Job 77"}) == []
+    (found,) = [each for each in orion.find("file", {"deleted": True}) if each["id"] == gone["id"]]
+    assert found["deleted"]
+    assert orion.get("file", gone["id"])["deleted"]
+    assert not orion.get("file", kept["id"])["deleted"]
+    assert len(orion.find("file", {}, 1)) == 1
+
+
 def test_session_tells_who_it_is(orion) -> None:
     told = orion.whoami()
     assert told["profile"]["username"] == "demo"

@@ -51,6 +51,37 @@ async def test_tops_are_what_the_account_may_list(tmp_path, fake) -> None:
         ]
 
 
+async def test_workspaces_have_names_and_their_paths_keep_the_ids(tmp_path, fake) -> None:
+    for number in (6, 7, 8):
+        fake.add_folder(f"/project/1/workspace/{number}")
+    fake.add_folder("/project/1/workspace/8/sub")
+
+    def with_title(page):
+        rows = [{**r, "display_name": "by Orion"} if r["name"] in "68" else r for r in page["results"]]
+        return {**page, "results": rows}
+
+    fake.edit_page = with_title
+    async with mount(tmp_path, fake, tops={"shared-spaces": "/project/1/workspace"}) as world:
+        with fake.counting() as verbs:
+            assert await world.stat("shared-spaces/7") is None
+            assert (await world.inode("shared-spaces/by config")).orion_path() == "/project/1/workspace/7"
+            assert await world.ls("shared-spaces") == ["by Orion", "by Orion~folder-6", "by config"]
+        assert verbs == ["ls_path"]
+        assert await world.ls("shared-spaces/by Orion") == ["sub"]
+        inode = await world.inode("shared-spaces/by Orion/sub")
+        assert inode.orion_path() == "/project/1/workspace/8/sub"
+
+
+async def test_top_that_is_refused_later_is_denied_and_no_absence(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        fake.fail("ls_path", "AuthorizationRequired", 403, times=9)
+        fake.fail("stat_path", "AuthorizationRequired", 403, times=9)
+        with pytest.raises(errors.AccessDenied):
+            await world.ls("team-data")
+        with pytest.raises(errors.AccessDenied):
+            await world.stat("team-data/file")
+
+
 async def test_tops_are_no_guess_when_orion_fails(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         fake.fail("ls_path", status=500, when=lambda path, _: path == TEAM, times=10**6)

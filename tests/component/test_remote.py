@@ -15,11 +15,12 @@ import pytest
 import trio
 
 from orionfs import errors
+from orionfs.limiter import Priority, working_at
 from orionfs.listings import together
 from orionfs.models import Item, Key, Kind
 from orionfs.remote import Assignment, Health, Limits, Remote
 from tests.cli.processes import wait_for
-from tests.component.fake_orion import HOME, FakeCalls
+from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock
 from tests.component.world import outcomes, settle
 
@@ -262,6 +263,44 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
         await outcomes(*[partial(remote.stat, HOME)] * 23)
         assert fake.in_flight_max["stat_path"] == 5
         assert trio.current_time() == 5.0
+
+
+@pytest.mark.parametrize(("status", "in_flight_max"), [(429, 4), (503, 4), (500, 8)])
+async def test_stack_that_says_slow_down_gets_half_as_many_calls_at_once(status, in_flight_max) -> None:
+    async with session(Limits(metadata_in_flight=8)) as (fake, remote):
+        fake.latency_s = 1.0
+        fake.fail("stat_path", status=status, times=8)
+        await outcomes(*[partial(remote.stat, HOME)] * 8)
+        fake.in_flight_max.clear()
+        await outcomes(*[partial(remote.stat, TEAM)] * 8)
+        assert fake.in_flight_max["stat_path"] == pytest.approx(in_flight_max, abs=1)
+
+
+async def test_what_is_fetched_ahead_is_tried_once_unless_somebody_comes_to_need_it() -> None:
+    async with session() as (fake, remote):
+        fake.fail("stat_path", status=500, times=1)
+        with working_at(Priority.PREFETCH), pytest.raises(errors.RemoteFailure):
+            await remote.stat(HOME)
+        assert fake.count("stat_path") == 1
+        fake.fail("stat_path", status=500, times=1)
+        with working_at(Priority.PREFETCH) as urgency:
+            urgency.raise_to(Priority.FOREGROUND)
+            assert await remote.stat(HOME) is not None
+        assert fake.count("stat_path") == 3
+
+
+async def test_stat_does_not_wait_for_a_row_of_listings_fetched_ahead() -> None:
+    async with session() as (fake, remote):
+        fake.stall("ls_path")
+        async with trio.open_nursery() as nursery:
+            with working_at(Priority.PREFETCH):
+                for _ in range(40):
+                    nursery.start_soon(outcomes, partial(remote.list_folder, HOME))
+            await settle()
+            assert fake.in_flight["ls_path"] == 6
+            assert await remote.stat(HOME) is not None
+            assert trio.current_time() < 1
+            nursery.cancel_scope.cancel()
 
 
 async def test_stalled_contents_never_delay_metadata(tmp_path: Path) -> None:

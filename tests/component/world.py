@@ -8,7 +8,7 @@ is left in `tmp_path` is what the next `mount` there finds.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import trio
 
 from orionfs import state
 from orionfs.adoption import adopt
+from orionfs.ahead import Ahead
 from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
@@ -30,11 +31,14 @@ from orionfs.fuse import Operations, Presentation
 from orionfs.inodes import Inode
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
-from orionfs.models import Account, HandleId, Item
+from orionfs.models import Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.protection import Protection
+from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
+from orionfs.toplevel import Top
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock
 
@@ -47,6 +51,8 @@ KNOWN = StackFacts(
 )
 """What a probe keeps of the fake's habits, as far as a mount asks otherwise what it does not know."""
 TOPS: Mapping[str, str] = {"my-data": HOME, "team-data": TEAM}
+WORKSPACES: Mapping[str, str] = {"7": "by config", "8": "never shown"}
+"""Names of workspaces, as the profile tells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,14 @@ class World:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    ahead: Ahead
     moves: Moves
     attributes: ExtendedAttributes
     operations: Operations
     content: ContentCache
     claimed: state.StateFolder
     nursery: trio.Nursery
+    refresher: Refresher
 
     # -- names
 
@@ -178,13 +186,19 @@ async def mount(
     limits: Limits | None = None,
     tops: Mapping[str, str] = TOPS,
     facts: StackFacts = KNOWN,
+    protected: Sequence[tuple[str, ...]] = (),
+    about: Callable[[], str] = lambda: "{}\n",
+    views_items_max: int = 100_000,
     cache_items_max: int = 100_000,
     cache_bytes: int = 2**30,
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
+    kernel: KernelView | None = None,
+    refresh_folders: int = 0,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
-    `facts` is what is known of the stack before.
+    `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
+    `refresh_folders` are looked at again in the background.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -202,11 +216,24 @@ async def mount(
                     content,
                     claimed,
                     nursery,
-                    MetaCache(cache_items_max),
+                    cache_items_max,
+                    limits,
                     freshness or Freshness(),
                     tops,
+                    Protection(protected),
+                    about,
+                    views_items_max,
+                    kernel,
+                    refresh_folders,
                 )
-                for service in (remote.run, world.sync.run, world.fetcher.run):
+                services = (
+                    remote.run,
+                    world.sync.run,
+                    world.fetcher.run,
+                    world.ahead.run,
+                    world.refresher.run,
+                )
+                for service in services:
                     await nursery.start(service)
                 await adopt(claimed.journal, world.namespace, world.files, world.sync)
                 try:
@@ -225,21 +252,39 @@ def _build(
     content: ContentCache,
     claimed: state.StateFolder,
     nursery: trio.Nursery,
-    metacache: MetaCache,
+    cache_items_max: int,
+    limits: Limits | None,
     freshness: Freshness,
     tops: Mapping[str, str],
+    protection: Protection,
+    about: Callable[[], str],
+    views_items_max: int,
+    kernel: KernelView | None,
+    refresh_folders: int,
 ) -> World:
     local = claimed.journal.local_attributes()
     sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
-    namespace = Namespace(remote, sync.assigner, metacache, freshness, Permissions(), local, sync.unseen)
+    namespace = Namespace(
+        remote,
+        sync.assigner,
+        MetaCache(cache_items_max),
+        freshness,
+        Permissions(),
+        local,
+        sync.unseen,
+        about,
+        views_items_max,
+        kernel=kernel,
+    )
     namespace.show_relocations(sync.relocator)
     for name, orion_path in tops.items():
         if name:
-            namespace.add_top(name, orion_path)
+            namespace.add_top(name, orion_path, Top(name, orion_path).naming(WORKSPACES))
         else:
             namespace.mount_root(orion_path)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
+    ahead = Ahead(namespace, remote, cache_items_max, (limits or Limits()).metadata_in_flight)
     moves = Moves(namespace, files, sync, remote)
     attributes = ExtendedAttributes(namespace)
     operations = Operations(
@@ -249,6 +294,7 @@ def _build(
         attributes,
         Presentation(1000, 1000, 35.0, 80.0, 240.0),
         lambda: os.statvfs(claimed.staging),
+        protection,
     )
     return World(
         fake,
@@ -257,12 +303,14 @@ def _build(
         sync,
         fetcher,
         files,
+        ahead,
         moves,
         attributes,
         operations,
         content,
         claimed,
         nursery,
+        Refresher(namespace, refresh_folders),
     )
 
 

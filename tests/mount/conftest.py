@@ -21,6 +21,7 @@ from tests.mount.stand import Client, Stand
 
 MANY = 2000
 COLD = 150
+WALK = 5
 # Listings in small pages that tell neither sizes nor tags, of items that may have a / in their names.
 ODD_HABITS = {"page_max": "7", "list_sizes": "no", "list_tags": "no", "slash_in_names": "yes"}
 IMPATIENT = ["metadata_ttl_s=0.2", "absence_ttl_s=0.2"]
@@ -48,8 +49,17 @@ def many_names() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory, many_names: list[str]) -> Iterator[Server]:
-    """The server that most tests use, with a folder of many items."""
+def walk_names() -> list[str]:
+    """The folders at and below my-data/walk of the shared server, in the order of `find`."""
+    inner = [[f"walk/{one}", *(f"walk/{one}/{two}" for two in range(WALK))] for one in range(WALK)]
+    return ["walk", *itertools.chain.from_iterable(inner)]
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    tmp_path_factory: pytest.TempPathFactory, many_names: list[str], walk_names: list[str]
+) -> Iterator[Server]:
+    """The server that most tests use, with a folder of many items and a tree of folders."""
     folder = tmp_path_factory.mktemp("server")
     many = folder / "import" / "many"
     many.mkdir(parents=True)
@@ -57,6 +67,9 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory, many_names: list[str
         (many / name).write_text(name)
     for name in map(str, range(COLD)):
         (folder / "import" / "cold" / name).mkdir(parents=True)
+    for name in walk_names:
+        (folder / "import" / name).mkdir(parents=True)
+        (folder / "import" / name / "file").write_text(name)
     server = Server(folder, import_dir=many.parent)
     yield server
     server.close()

@@ -83,7 +83,8 @@ class Stand:
         self.folder = folder
         self.server = server
         self.client = client
-        self.options = list(options)
+        # What is asked in the background would be counted as well.
+        self.options = ["refresh_folders=0", *options]
         self.point = folder / "orion"
         self.mine = self.point / "my-data"
         self.team = self.point / "team-data"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import time
+from collections import Counter
 from math import ceil
 
 import pytest
@@ -16,6 +18,13 @@ import pytest
 from tests.mount.stand import Client
 
 PAGE_ROWS = 1000
+ABSENCE_TTL_S = 2.0
+
+
+def quiet(*command: str | os.PathLike[str]) -> str:
+    """What a command that succeeds prints."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
 
 
 @pytest.fixture
@@ -44,24 +53,65 @@ def listed(folder):
 
 def test_long_listing_costs_its_pages_and_nothing_again(mounted, many_names) -> None:
     mounted.remount()
-    assert mounted.mine.is_dir()
-    command = ["ls", "-l", mounted.mine / "many"]
+    many = mounted.mine / "many"
+    assert many.is_dir()
     with mounted.counting() as cold:
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    # The folder itself, then its pages.
-    assert cold.cost == ["stat", *["ls"] * ceil(len(many_names) / PAGE_ROWS)]
-    for again in (command, ["ls", "-l", mounted.mine / "many" / many_names[0]], ["du", "-s", command[2]]):
+        quiet("ls", "-l", many)
+    assert cold.cost == ["ls"] * ceil(len(many_names) / PAGE_ROWS)
+    for again in (["ls", "-l", many], ["ls", "-l", many / many_names[0]], ["du", "-s", many]):
         with mounted.counting() as warm:
-            subprocess.run(again, stdout=subprocess.DEVNULL, check=True)
+            quiet(*again)
         assert warm.rows == []
 
 
-def test_absent_names_of_a_listed_folder_cost_nothing(mounted, many_names) -> None:
-    many = mounted.mine / "many"
-    os.listdir(many)
+def test_long_listing_of_one_page_costs_one(mounted, put) -> None:
+    folder = put("x").parent
     with mounted.counting() as counted:
-        assert not any((many / f"absent-{number}").exists() for number in range(1000))
-    assert len(counted.rows) <= 2, counted  # the listing may have become too old for an absence
+        quiet("ls", "-l", folder)
+    assert counted.cost == ["ls"]
+
+
+def test_find_costs_one_a_folder_and_nothing_again(mounted, walk_names) -> None:
+    mounted.remount()
+    walk = mounted.mine / "walk"
+    assert walk.is_dir()
+    with mounted.counting() as cold:
+        found = quiet("find", walk, "-type", "d", "-printf", "walk/%P\\n")
+    assert cold.cost == ["ls"] * len(walk_names)
+    asked = Counter(row.query["path"] for row in cold.rows)
+    assert asked == {f"{mounted.direct.home}/{name}": 1 for name in walk_names}
+    assert sorted(name.rstrip("/") for name in found.split()) == sorted(walk_names)
+    for again in (["find", walk, "-size", "+0"], ["ls", "-lR", walk], ["du", "-a", walk]):
+        with mounted.counting() as warm:
+            quiet(*again)
+        assert warm.rows == []
+
+
+def test_absent_names_of_a_listed_folder_cost_nothing_and_later_one_listing(
+    make_stand, client, shared_server
+) -> None:
+    stand = make_stand(client, server=shared_server, options=[f"absence_ttl_s={ABSENCE_TTL_S}"])
+    walk = stand.mine / "walk"
+    absent = [walk / f"absent-{number}" for number in range(1000)]
+    with stand.counting() as first:
+        os.listdir(walk)
+        began_s = time.monotonic()
+        assert not any(path.exists() for path in absent)
+    assert first.cost[:2] == ["stat", "ls"]
+    assert set(first.cost[2:]) <= {"ls"}
+    assert len(first.cost) - 1 <= lifetimes_since(began_s)
+    # The time is what is tested: the absences end, the listing does not.
+    time.sleep(max(0.0, began_s + 1.2 * ABSENCE_TTL_S - time.monotonic()))
+    began_s = time.monotonic()
+    with stand.counting() as later:
+        assert not any(path.exists() for path in absent)
+    assert set(later.cost) == {"ls"}
+    assert len(later.cost) <= lifetimes_since(began_s)
+
+
+def lifetimes_since(began_s: float) -> int:
+    """How many absences of one name fit in between: 1, except on a machine that crawls."""
+    return 1 + int((time.monotonic() - began_s) / ABSENCE_TTL_S)
 
 
 def test_mv_of_a_folder_costs_one_to_three(mounted, listed) -> None:
@@ -161,6 +211,19 @@ def test_rm_costs_one(mounted, listed, is_own) -> None:
     assert [word for word in counted.cost if word != "get" or is_own] == ["delete"]
 
 
+def test_mv_of_a_large_folder_that_is_known_costs_one(mounted, cold) -> None:
+    inner = mounted.orion_path(cold) + "/inner"
+    mounted.direct.make_folder(inner)
+    for number in range(120):
+        mounted.direct.put(f"{inner}/{number}", b"")
+    assert os.listdir(cold) == ["inner"]
+    assert len(os.listdir(cold / "inner")) == 120
+    with mounted.counting() as counted:
+        subprocess.run(["mv", cold / "inner", cold / "moved"], check=True)
+        assert len(os.listdir(cold / "moved")) == 120
+    assert counted.cost == ["assign"]
+
+
 def test_mkdir_costs_one_and_rmdir_two(mounted, listed) -> None:
     with mounted.counting() as counted:
         (listed / "a").mkdir()
@@ -207,11 +270,27 @@ def test_attributes_of_many_listed_items_cost_nothing(mounted) -> None:
     assert counted.rows == []
 
 
-def test_tagging_a_listed_item_costs_one_call(mounted, listed, is_own) -> None:
-    (listed / "x").write_text("x")
+def test_tagging_a_listed_item_costs_one_and_on_documented_calls_the_object_first(
+    mounted, put, is_own
+) -> None:
+    path = put("x")
+    os.listdir(path.parent)
     with mounted.counting() as counted:
-        os.setxattr(listed / "x", "user.orion.tag.lead", b"")
-    assert [word for word in counted.cost if word != "get" or is_own] == ["tags"]
+        os.setxattr(path, "user.orion.tag.lead", b"")
+    assert counted.cost == (["tags"] if is_own else ["get", "tags"])
+
+
+def test_tags_of_listed_items_cost_nothing(mounted, cold) -> None:
+    folder = mounted.orion_path(cold)
+    for number in range(20):
+        mounted.direct.put(f"{folder}/{number}", b"")
+        mounted.direct.tag(f"{folder}/{number}", f"tag {number}")
+    os.listdir(cold)
+    with mounted.counting() as counted:
+        for number in range(20):
+            assert os.listxattr(cold / f"{number}") == ["user.orion.tags"]
+            assert os.getxattr(cold / f"{number}", "user.orion.tags") == f"tag {number}".encode()
+    assert counted.rows == []
 
 
 def test_reading_a_tree_again_costs_nothing(mounted, listed, tmp_path) -> None:
@@ -231,6 +310,18 @@ def test_several_small_files_cost_two_each_in_any_folder(mounted, listed, tmp_pa
     with mounted.counting() as counted:
         subprocess.run(["cp", "-r", tmp_path / "in", listed / "in"], check=True)
     assert sorted(counted.cost) == sorted(["create"] * 4 + ["upload", "assign"] * 15), counted
+
+
+def test_what_the_kernel_still_believes_does_not_reach_the_daemon(mounted) -> None:
+    many = mounted.mine / "many"
+    command = ["ls", "-l", many]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    before = Counter(mounted.ask("status")["daemon_calls"])
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    asked = Counter(mounted.ask("status")["daemon_calls"]) - before
+    # A listing comes in pieces; of 2,000 items ls asks none again, its attributes for one alone.
+    assert asked["lookup"] + asked["getattr"] <= 5, asked
+    assert asked["getxattr"] <= 3, asked
 
 
 def test_mount_that_nobody_uses_asks_nothing(mounted) -> None:

@@ -17,22 +17,13 @@ from tests.cli.processes import wait_for
 from tests.mount.conftest import watched
 from tests.mount.server import Direct, Server
 from tests.mount.stand import Client, Stand
-from tests.standin.python import NoVendorPython, StandIn, VendorPython, make_vendor_python
+from tests.standin.python import StandIn, VendorPython
 
-DEADLINE_S = 2
+DEADLINE_S = 5  # a worker starts within it on a busy machine
 OPTIONS = [f"read_deadline_s={DEADLINE_S}", f"change_deadline_s={DEADLINE_S}", f"inactivity_s={DEADLINE_S}"]
 # What a download does wrong, and what its reader gets.
 FAULTS = {"preallocate": None, "short": errno.EIO, "long": errno.EIO, "stall": errno.ETIMEDOUT}
 CONTENTS = os.urandom(200_000)
-
-
-@pytest.fixture(scope="module")
-def vendor(tmp_path_factory: pytest.TempPathFactory) -> VendorPython:
-    """An interpreter with the stand-in."""
-    try:
-        return make_vendor_python(tmp_path_factory.mktemp("vendor"))
-    except NoVendorPython as why:
-        pytest.skip(str(why))
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +134,11 @@ def test_contents_are_shown_whole_or_not_at_all(
 def test_change_that_ended_with_its_worker_is_looked_up(stand: Stand, stand_in: StandIn) -> None:
     stand_in.misbehave(create_paths="crash")
     path = stand.mine / "unclear"
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+    # Tried again until its deadline, which may come while one more worker starts.
+    with pytest.raises(OSError, match=f"{os.strerror(errno.EIO)}|{os.strerror(errno.ETIMEDOUT)}"):
         path.mkdir()
     stand_in.misbehave()
+    wait_for(lambda: stand.ask("status")["health"] == "online")
     path.mkdir()
     path.rmdir()
     assert "create_paths" in stand.log

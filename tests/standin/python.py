@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -60,8 +61,20 @@ class StandIn:
         new.replace(path)
 
 
-def make_vendor_python(folder: Path) -> VendorPython:
-    """A virtual environment in `folder`. Raises NoVendorPython."""
+def vendor_python(run_folder: Path) -> VendorPython:
+    """The one of this run of tests, made by the first process that asks. Raises NoVendorPython."""
+    folder = run_folder / "vendor"
+    with (run_folder / "vendor.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = folder / "made"
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _make_vendor_python(folder)
+            made.touch()
+    return VendorPython(folder)
+
+
+def _make_vendor_python(folder: Path) -> None:
     made = VendorPython(folder)
     _run(_other_python(), "-m", "venv", "--without-pip", str(folder))
     packages = next(folder.glob("lib/python*/site-packages"))
@@ -69,7 +82,6 @@ def make_vendor_python(folder: Path) -> VendorPython:
     _run(sys.executable, "-m", "pip", "--python", str(made.python), "install", "-q", "requests", "msgspec")
     made.ocli.write_text(f"#!{made.python}\nprint('the vendor has commands')\n")
     made.ocli.chmod(0o755)
-    return made
 
 
 def _other_python() -> str:

@@ -79,6 +79,34 @@ def test_root_is_normalised(load) -> None:
     assert load(root="/").root == "/"
 
 
+def test_organization_is_protected_unless_something_else_is_said(load) -> None:
+    assert load().protected == load(protect=()).protected == load(root="/").protected == (("organization",),)
+    assert load(protect=["none"]).protected == load(protect=[""]).protected == ()
+    # A folder of that name in somebody's own data is no business of the mount's.
+    assert load(root="/project/1/user/demo").protected == ()
+    paths = ["organization", "/team-data/results/", "/mnt/my-data//kept"]
+    assert load(protect=paths).protected == (
+        ("organization",),
+        ("team-data", "results"),
+        ("my-data", "kept"),
+    )
+    assert load(root="/project/1", protect=["team/a b"]).protected == (("team", "a b"),)
+
+
+@pytest.mark.parametrize(
+    ("paths", "word"),
+    [
+        (["/"], "--read-only protects all of it"),
+        (["/mnt/"], "--read-only protects all of it"),
+        (["team-data/../my-data"], "a path in the mount is needed"),
+        (["orgnization"], "the mount has no 'orgnization'; there: my-data, team-data"),
+        (["none", "team-data"], "give it alone"),
+    ],
+)
+def test_nonsense_to_protect_is_refused(load, paths, word) -> None:
+    assert word in message_of(lambda: load(protect=paths))
+
+
 @pytest.mark.parametrize("root", ["project/1", "", "/project/../x", "/a/./b"])
 def test_root_that_is_not_absolute_and_plain_is_refused(load, root) -> None:
     assert "an absolute Orion path is needed" in message_of(lambda: load(root=root))

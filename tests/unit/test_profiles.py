@@ -166,6 +166,17 @@ def test_wire_file_beside_the_config_is_found(write_config) -> None:
     assert (found.wire, found.username) == (path.parent / "routes.toml", "ada")
 
 
+def test_names_of_workspaces_are_read_and_outlive_a_change(write_config) -> None:
+    write_config(OWN.format(name="default") + '[profile.default.workspaces]\n12 = "lab"\n')
+    found = profiles.load_profile()
+    assert found.workspaces == {"12": "lab"}
+    tables = profiles.read_tables(profiles.config_path())
+    assert tables is not None
+    profiles.write_profile("default", {**tables["default"], "username": "ada"})
+    changed = profiles.load_profile()
+    assert (changed.workspaces, changed.username) == ({"12": "lab"}, "ada")
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -186,6 +197,9 @@ def test_wire_file_beside_the_config_is_found(write_config) -> None:
         ('[profile.default]\nclient = "vendor"\ntoken = "t"\n', "the profile of OpenEye's client holds that"),
         ("[profile.default]\nproject = 3\n", "the profile of OpenEye's client holds that"),
         (OWN.format(name="default") + 'orion_profile = "x"\n', "means nothing to the client 'own'"),
+        ('[profile.default]\nworkspaces = "lab"\n', "'workspaces' in [profile.default]"),
+        ('[profile.default]\nworkspaces = { lab = "12" }\n', "'workspaces' in [profile.default]"),
+        ('[profile.default]\nworkspaces = { 12 = "" }\n', "'workspaces' in [profile.default]"),
         ('[profile.default]\nclient = "a:b"\nwire = "x"\n', "means nothing to the client 'a:b'"),
         ('[profile.default]\nurl = "http://h"\ntoken = "sec ret"\n', "is not a token"),
         ('[profile.default]\nurl = "http://h"\ntoken_file = "none"\n', "does not exist"),

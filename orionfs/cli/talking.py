@@ -1,0 +1,52 @@
+"""Talking to the daemon of a mount on its control socket: JSON lines out, JSON lines in."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orionfs.config import control_path, runtime_folders
+from orionfs.mountinfo import MountEntry
+
+
+def connect(point: Path, entry: MountEntry) -> socket.socket | None:
+    """The control socket of the daemon of a mount; None if there is none that listens."""
+    uid = os.getuid() if entry.owner_uid is None else entry.owner_uid
+    for folder in runtime_folders(uid):
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(control_path(folder, point)))
+        except OSError:
+            connection.close()
+        else:
+            return connection
+    return None
+
+
+def answers(
+    connection: socket.socket, timeout_s: float, *, is_in_all: bool = True
+) -> Iterator[dict[str, Any]]:
+    """The JSON objects that come in, one a line, until nothing comes in time; for each, or in all.
+
+    Raises OSError and ValueError.
+    """
+    received = b""
+    deadline = time.monotonic() + timeout_s
+    while (left_s := deadline - time.monotonic()) > 0:
+        connection.settimeout(left_s)
+        piece = connection.recv(65536)
+        if not piece:
+            return
+        *lines, received = (received + piece).split(b"\n")
+        for line in lines:
+            answer = json.loads(line)
+            if not isinstance(answer, dict):
+                raise ValueError("the daemon's answer is not an object")
+            yield answer
+        if not is_in_all:
+            deadline = time.monotonic() + timeout_s

@@ -1,0 +1,114 @@
+"""What another machine changed, found when a listing comes in, and what the kernel must hear of it.
+
+Part of `namespace`. The kernel may believe what a handler once answered: names that mean an inode of the
+table, and names told to be absent. Only these are compared. A foreign version is a new inode: the old one
+is detached and lives on for those who have it open. Our own changes are laid over a listing first, so
+they are no differences; in a folder where a change is under way nothing is compared before its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orionfs.beliefs import Beliefs
+from orionfs.holds import Holds
+from orionfs.inodes import Inode, InodeTable
+from orionfs.metacache import Listing
+from orionfs.models import InodeNumber, Item, KernelView
+from orionfs.uses import Absences
+
+
+class Silent:
+    """A kernel that nobody needs to tell, where there is none: see `KernelView`."""
+
+    def entry_changed(self, parent: InodeNumber, name: str) -> None:
+        """Nobody hears it."""
+
+    def attributes_changed(self, number: InodeNumber) -> None:
+        """Nobody hears it."""
+
+
+class Differences:
+    """Compares every new listing with what the kernel was told."""
+
+    def __init__(
+        self, inodes: InodeTable, beliefs: Beliefs, absences: Absences, changing: Holds, kernel: KernelView
+    ) -> None:
+        """`changing` holds the folders in which this mount is changing a name."""
+        self._inodes = inodes
+        self._beliefs = beliefs
+        self._absences = absences
+        self._changing = changing
+        self._kernel = kernel
+        self._postponed: dict[InodeNumber, Inode] = {}
+        beliefs.on_listed.append(self._on_listed)
+        changing.on_release.append(self._on_release)
+
+    def _on_listed(self, folder: Inode, before: Listing | None, after: Listing) -> None:
+        if folder.number in self._changing:
+            self._postponed[folder.number] = folder
+            return
+        self._compare(folder, after)
+        if before is not None and before.items.keys() != after.items.keys():
+            self._kernel.attributes_changed(folder.number)  # its time has moved
+
+    def _on_release(self, number: InodeNumber) -> None:
+        folder = self._postponed.pop(number, None)
+        if folder is None:
+            return
+        listing = self._beliefs.listing_of(folder)
+        if listing is not None:
+            self._compare(folder, listing)
+        self._kernel.attributes_changed(number)
+
+    def _compare(self, folder: Inode, listing: Listing) -> None:
+        if not listing.is_complete:
+            return  # it proves nothing of what it does not show
+        for name, child in list((folder.children or {}).items()):
+            if child.anchor is None and listing.items.get(name) is not child.item:
+                self._compare_child(folder, name, child)
+        self._tell_appeared(folder, listing)
+
+    def _tell_appeared(self, folder: Inode, listing: Listing) -> None:
+        for name in self._absences.take(folder.number, listing.items.__contains__):
+            child = (folder.children or {}).get(name)
+            if child is None or not child.lookups:  # else the kernel has heard better since
+                self._kernel.entry_changed(folder.number, name)
+
+    def _compare_child(self, folder: Inode, name: str, child: Inode) -> None:
+        answer = self._beliefs.latest_answer(folder, name)
+        if answer is None:
+            return
+        item, _ = answer
+        if item is None or not child.item.is_same_version(item):
+            self._replaced(folder, name, child)
+            return
+        told = child.item
+        self._inodes.bind(folder, name, item)
+        if child.item != told and child.lookups:
+            self._kernel.attributes_changed(child.number)
+
+    def _replaced(self, folder: Inode, name: str, child: Inode) -> None:
+        """Another version has the name, or nothing; a folder that is gone takes what is in it along."""
+        is_known = child.lookups > 0
+        self._forget_below(child)
+        self._inodes.detach(child)
+        if is_known:
+            self._kernel.entry_changed(folder.number, name)
+
+    def _forget_below(self, inode: Inode) -> None:
+        if inode.children is None:
+            return
+        self._beliefs.forget(inode)
+        for child in list(inode.children.values()):
+            self._forget_below(child)
+
+
+def count_differences(before: Mapping[str, Item], after: Mapping[str, Item]) -> dict[str, int]:
+    """How many names are new, gone, and mean another version."""
+    common = before.keys() & after.keys()
+    return {
+        "new": len(after) - len(common),
+        "gone": len(before) - len(common),
+        "changed": sum(not before[name].is_same_version(after[name]) for name in common),
+    }

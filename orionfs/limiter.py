@@ -1,0 +1,199 @@
+"""How many calls are in flight at once, and whose turn is next: one adaptive limiter, with urgencies.
+
+It begins with half of what is allowed at most, adds places while all of them are used and no call is
+told to slow down, halves when one is, and then grows back slowly. A call of lower urgency never takes
+the last places. An urgency is a matter of the task that calls (a context variable), and whoever else
+comes to need its answer raises it while it still waits. Must not know what calls are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import IntEnum
+from math import inf
+
+import trio
+
+_RESERVED_MAX = 2  # places that only the foreground may take
+_RESERVED_SHARE = 4  # of so many there is one
+
+
+class Priority(IntEnum):
+    """Whom a call is for; the smaller goes first."""
+
+    FOREGROUND = 0  # somebody waits in a system call
+    PREFETCH = 1
+    BACKGROUND = 2
+
+
+class Urgency:
+    """How urgent the calls of one piece of work are, now."""
+
+    def __init__(self, priority: Priority = Priority.FOREGROUND) -> None:
+        self.priority = priority
+        self._waiting: set[_Waiter] = set()
+
+    def raise_to(self, priority: Priority) -> None:
+        """Somebody of this priority needs the work too; what waits for its turn waits no longer than that."""
+        if priority >= self.priority:
+            return
+        self.priority = priority
+        for waiter in sorted(self._waiting):
+            waiter.limiter.reorder(waiter)
+
+
+_URGENCY: ContextVar[Urgency | None] = ContextVar("orionfs_urgency", default=None)
+
+
+def current_urgency() -> Urgency:
+    """The urgency of this task; that of the foreground where nobody said."""
+    return _URGENCY.get() or Urgency()
+
+
+@contextmanager
+def working_at(priority: Priority) -> Iterator[Urgency]:
+    """What is called in the block, and by the tasks it starts, has this priority until it is raised."""
+    urgency = Urgency(priority)
+    token = _URGENCY.set(urgency)
+    try:
+        yield urgency
+    finally:
+        _URGENCY.reset(token)
+
+
+class AdaptiveLimiter:
+    """Places for at most `places_max` calls at once; used in the trio thread only."""
+
+    def __init__(self, places_max: int, places_at_first: int | None = None) -> None:
+        self.places_max = places_max
+        self.places = min(places_max, places_at_first or places_max)
+        self.in_flight = 0
+        self._queues: dict[Priority, list[tuple[int, _Waiter]]] = {priority: [] for priority in Priority}
+        self._arrivals = itertools.count()
+        self._was_throttled = False
+        self._reduced_at_s = -inf
+        self._successes = 0
+
+    def __repr__(self) -> str:
+        return f"<AdaptiveLimiter {self.in_flight} of {self.places} places, {self.places_max} at most>"
+
+    def slot(self) -> Slot:
+        """A place for one call, taken when its turn comes; goes to `to_thread.run_sync` as its limiter."""
+        return Slot(self)
+
+    @property
+    def reserved(self) -> int:
+        """How many of the places only the foreground may take."""
+        return min(_RESERVED_MAX, self.places // _RESERVED_SHARE)
+
+    async def acquire(self) -> None:
+        """Wait for a place: first come, first served within a priority."""
+        waiter = _Waiter(self, current_urgency(), next(self._arrivals))
+        self._queue(waiter)
+        self._admit()
+        try:
+            await waiter.wait()
+        except trio.Cancelled:
+            self._leave(waiter)
+            raise
+
+    def release(self) -> None:
+        """Give a place back; whoever is next has it at once."""
+        self.in_flight -= 1
+        self._admit()
+
+    def note_success(self) -> None:
+        """An answer came: with all places in use there may be more, one a window once we were throttled."""
+        if self.places >= self.places_max or self.in_flight < self.places - self.reserved:
+            return
+        self._successes += 1
+        if not self._was_throttled or self._successes >= self.places:
+            self._successes = 0
+            self.places += 1
+            self._admit()
+
+    def note_throttled(self, started_at_s: float) -> None:
+        """A call that began at `started_at_s` was told to slow down: half the places, once a round trip."""
+        if started_at_s < self._reduced_at_s:
+            return
+        self._was_throttled, self._successes = True, 0
+        self._reduced_at_s = trio.current_time()
+        self.places = max(1, self.places // 2)
+
+    def reorder(self, waiter: _Waiter) -> None:
+        """The urgency of a waiter was raised."""
+        self._queue(waiter)
+        self._admit()
+
+    def _queue(self, waiter: _Waiter) -> None:
+        waiter.urgency._waiting.add(waiter)
+        heapq.heappush(self._queues[waiter.urgency.priority], (waiter.arrival, waiter))
+
+    def _admit(self) -> None:
+        for priority in Priority:
+            reserved = 0 if priority is Priority.FOREGROUND else self.reserved
+            queue = self._queues[priority]
+            while queue and self.in_flight < self.places - reserved:
+                waiter = heapq.heappop(queue)[1]
+                if not waiter.is_gone and waiter.urgency.priority is priority:
+                    self.in_flight += 1
+                    waiter.admit()
+
+    def _leave(self, waiter: _Waiter) -> None:
+        if waiter.is_admitted:
+            self.release()
+        waiter.go()
+
+
+class _Waiter:
+    """One call that waits for its turn."""
+
+    def __init__(self, limiter: AdaptiveLimiter, urgency: Urgency, arrival: int) -> None:
+        self.limiter = limiter
+        self.urgency = urgency
+        self.arrival = arrival
+        self.is_admitted = False
+        self.is_gone = False
+        self._turn = trio.Event()
+
+    def __lt__(self, other: _Waiter) -> bool:
+        return self.arrival < other.arrival
+
+    async def wait(self) -> None:
+        await self._turn.wait()
+
+    def admit(self) -> None:
+        self.is_admitted = True
+        self.go()
+        self._turn.set()
+
+    def go(self) -> None:
+        self.is_gone = True
+        self.urgency._waiting.discard(self)
+
+
+class Slot:
+    """The place of one call, as `trio.to_thread.run_sync` takes and gives it back."""
+
+    def __init__(self, limiter: AdaptiveLimiter) -> None:
+        self._limiter = limiter
+        self._started_at_s = inf
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:  # noqa: ARG002
+        await self._limiter.acquire()
+        self._started_at_s = trio.current_time()
+
+    def release_on_behalf_of(self, borrower: object) -> None:  # noqa: ARG002
+        self._limiter.release()
+
+    def note_success(self) -> None:
+        """The call was answered."""
+        self._limiter.note_success()
+
+    def note_throttled(self) -> None:
+        """The call was told to slow down."""
+        self._limiter.note_throttled(self._started_at_s)
