@@ -30,6 +30,7 @@ from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
+from orionfs.forgetting import Forgetting
 from orionfs.login import in_words
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
@@ -199,7 +200,8 @@ async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None])
         commands = _commands(config, layers)
         await nursery.start(control.serve, control_path(config.runtime_dir, config.mountpoint), commands)
         await nursery.start(_heed_signals, layers)
-        for service in (layers.kernel.run, layers.refresher.run):
+        forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
+        for service in (layers.kernel.run, layers.refresher.run, forgetting.run):
             await nursery.start(service)
         await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
         ready()

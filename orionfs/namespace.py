@@ -81,6 +81,7 @@ class Namespace:
         self._clock = clock
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
         self._beliefs = Beliefs(remote, cache, self.inodes, freshness, unseen, clock)
+        self.beliefs = self._beliefs  # for whoever only looks
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
@@ -92,11 +93,6 @@ class Namespace:
         kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
-
-    @property
-    def beliefs(self) -> Beliefs:
-        """What is believed of names; who is not `namespace` looks only."""
-        return self._beliefs
 
     @property
     def own_valid_s(self) -> float:
@@ -180,6 +176,7 @@ class Namespace:
         if inode is not None and (inode.item is item or (parent.is_virtual and not parent.is_view)):
             return inode
         inode = (self._views if parent.is_view else self.inodes).bind(parent, name, item)
+        self.uses.count(len(self.inodes))
         if item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
         return inode

@@ -18,6 +18,7 @@ import trio
 from orionfs.differences import count_differences
 from orionfs.errors import NoSuchName, OrionFsError
 from orionfs.inodes import Inode
+from orionfs.limiter import Priority, working_at
 from orionfs.metacache import Listing
 from orionfs.models import InodeNumber, Kind
 from orionfs.namespace import Namespace
@@ -109,7 +110,8 @@ class Refresher:
             return
         self._tried[number] = listing.asked_at_s
         try:
-            await self._beliefs.list_now(folder)
+            with working_at(Priority.BACKGROUND):
+                await self._beliefs.list_now(folder)
         except OrionFsError as error:
             log.debug("%s: not looked at again: %s", folder.local_path(), error)
 
