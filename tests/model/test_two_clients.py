@@ -345,6 +345,8 @@ class Clients:
     async def _check_forgotten(self) -> None:
         await self.kernel.shrink()
         await trio.sleep(3 * self.window_s)  # nobody looks again at what nobody uses
+        await self.tried(partial(self.kernel.stat, TOP + "none"))  # whoever asks lets old changes go
+        await self.kernel.shrink()
         for inode in self.world.namespace.inodes:
             if inode.children is not None and not inode.is_virtual:
                 self.world.namespace.beliefs.forget(inode)

@@ -34,7 +34,9 @@ def wild_folders(draw: st.DrawFn) -> list[Item]:
 
 def is_for_the_kernel(name: str) -> bool:
     """Whether a directory entry can be called that."""
-    return 0 < len(name.encode()) <= NAME_MAX_BYTES and not set(name) & {"/", "\0"} and name not in (".", "..")
+    return (
+        0 < len(name.encode()) <= NAME_MAX_BYTES and not set(name) & {"/", "\0"} and name not in (".", "..")
+    )
 
 
 @given(wild_folders(), st.randoms(use_true_random=False))
