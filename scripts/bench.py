@@ -32,6 +32,7 @@ from scripts.bench_subjects import Ours, Subject
 from tests.mount.server import Server
 from tests.mount.stand import Client
 
+IMPORT_S = 600.0
 CLIENTS = {"orionfs": Client.OWN, "documented": Client.DOCUMENTED}
 
 
@@ -54,7 +55,7 @@ def run(options: Options) -> Iterator[Result]:
         make_tree(folder / "tree", sizes)
         make_local(folder / "local", sizes)
         (folder / "server").mkdir()
-        server = Server(folder / "server", import_dir=folder / "tree")
+        server = Server(folder / "server", import_dir=folder / "tree", start_timeout_s=IMPORT_S)
         stack.callback(server.close)
         for name in options.subjects:
             with contextlib.closing(_subject(name, folder, server, options.latency_s)) as subject:
