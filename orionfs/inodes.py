@@ -266,6 +266,10 @@ class InodeTable:
         self.root.children[name] = inode
         return inode
 
+    def tops(self) -> list[Inode]:
+        """The folders that stand for an Orion path of their own."""
+        return [self.root] if self.root.anchor is not None else list((self.root.children or {}).values())
+
     def bind(self, parent: Inode, name: str, item: Item) -> Inode:
         """The inode of `item` under `name`: the one that is there if it is this version, else a new one."""
         assert parent.children is not None

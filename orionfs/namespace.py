@@ -32,7 +32,7 @@ from orionfs.errors import (
 )
 from orionfs.folders import Folders
 from orionfs.holds import Holds
-from orionfs.inodes import Inode, InodeTable, Naming
+from orionfs.inodes import Inode, InodeTable
 from orionfs.metacache import Entries, MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
@@ -81,22 +81,18 @@ class Namespace:
         self._clock = clock
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
         self._beliefs = Beliefs(remote, cache, self.inodes, freshness, unseen, clock)
+        self.beliefs = self._beliefs  # for whoever only looks
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
         self._relocator: Relocator | None = None
         self._tagging = Tagging(remote, self.folder_with_id)
-        self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
+        self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
         kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
-
-    @property
-    def beliefs(self) -> Beliefs:
-        """What is believed of names; who is not `namespace` looks only."""
-        return self._beliefs
 
     @property
     def own_valid_s(self) -> float:
@@ -109,22 +105,6 @@ class Namespace:
         self._beliefs.asking = relocator
         relocator.moves.read_lag_s = self._beliefs.freshness.read_lag_s
 
-    # The top of the tree
-
-    def mount_root(self, orion_path: str) -> None:
-        """The mount shows one Orion folder."""
-        self.inodes.root.anchor = orion_path
-
-    def add_top(self, name: str, orion_path: str, naming: Naming | None = None) -> Inode:
-        """A folder of the virtual root that stands for an Orion path; lives as long as the mount."""
-        item = Item(Kind.FOLDER, None, orion_path.rsplit("/", 1)[-1], created_ns=time.time_ns())
-        return self.inodes.add_top(name, item, orion_path, naming)
-
-    def tops(self) -> list[Inode]:
-        """The folders that stand for an Orion path of their own."""
-        root = self.inodes.root
-        return [root] if root.anchor is not None else list((root.children or {}).values())
-
     # Looking
 
     async def lookup(self, parent: Inode, name: str) -> tuple[Inode | None, float]:
@@ -133,7 +113,7 @@ class Namespace:
         believed = await self._resolve(parent, name)
         if believed.item is None:
             if parent is self.inodes.root and name == VIEWS_NAME:  # Orion's own of that name would win
-                return self._views.root, believed.valid_s
+                return self.views.root, believed.valid_s
             if not parent.is_view:
                 self._absences.told(parent.number, name, believed.valid_s)
             return None, believed.valid_s
@@ -141,7 +121,7 @@ class Namespace:
 
     def touch(self, folder: Inode | None) -> None:
         """Somebody works in a folder."""
-        if folder is not None and not folder.is_virtual and not folder.is_view:
+        if folder is not None and (folder.is_view or not folder.is_virtual):
             self.uses.touch(folder.number)
 
     async def child(self, parent: Inode, name: str) -> Inode:
@@ -157,7 +137,7 @@ class Namespace:
         if not folder.is_view:
             for visited in self.on_visit:
                 visited(folder)
-        items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
+        items, valid_s = await (self.views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
         return Snapshot(Entries(items), now_s, now_s + valid_s)
 
@@ -183,7 +163,8 @@ class Namespace:
         inode = parent.children.get(name)
         if inode is not None and (inode.item is item or (parent.is_virtual and not parent.is_view)):
             return inode
-        inode = (self._views if parent.is_view else self.inodes).bind(parent, name, item)
+        inode = (self.views if parent.is_view else self.inodes).bind(parent, name, item)
+        self.uses.count(len(self.inodes))
         if self._local and item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
         return inode
@@ -203,7 +184,7 @@ class Namespace:
         return self.attributes(inode, believed.valid_s)
 
     async def _resolve(self, parent: Inode, name: str) -> Believed:
-        return await (self._views if parent.is_view else self._beliefs).resolve(parent, name)
+        return await (self.views if parent.is_view else self._beliefs).resolve(parent, name)
 
     def attributes(self, inode: Inode, valid_s: float) -> Attributes:
         """What `stat` says, from what is known now, and for how many seconds."""
@@ -348,7 +329,7 @@ class Namespace:
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
         self.inodes.attach(source, parent, name)
-        self._views.doubt()
+        self.views.doubt()
         touch(old_parent)
         touch(parent)
 
@@ -364,7 +345,7 @@ class Namespace:
     def commit_version(self, inode: Inode, item: Item, *, is_still_written: bool) -> None:
         """A version written here is on Orion as `item`: another id, the same inode."""
         replaced = inode.item.key
-        self._views.doubt()
+        self.views.doubt()
         self.inodes.rebind(inode, item)
         if replaced is not None:
             self._local.pop(replaced, None)
@@ -376,8 +357,12 @@ class Namespace:
             self._changes.record(inode.parent.number, inode.name, item, self._clock(), replaced)
 
     def doubt(self, inode: Inode) -> None:
-        """The version of an inode is gone: its name means something else by now."""
-        self._views.doubt()
+        """The version of an inode is gone: its name means something else by now.
+
+        Raises NotSupported for what is shown as deleted: then nobody can read it.
+        """
+        self.views.check_not_deleted(inode)
+        self.views.doubt()
         if inode.parent is not None and inode.is_attached:
             self._beliefs.doubt(inode.parent)
 
@@ -405,7 +390,7 @@ class Namespace:
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         inode.item = replace(inode.item, tags=tags)
-        self._views.doubt()
+        self.views.doubt()
         parent = inode.parent
         if parent is not None and inode.is_attached and not parent.is_virtual:
             is_on_orion = inode.item.key is not None or inode.item.is_folder
@@ -456,6 +441,6 @@ class Namespace:
     def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
-        self._views.doubt()
+        self.views.doubt()
         self.inodes.detach(inode)
         touch(parent)

@@ -221,7 +221,11 @@ class Remote:
     async def find(self, kind: Kind, filters: Mapping[str, Any], count_max: int) -> list[Found]:
         """What a listing of all resources of a kind gives with these filters, `count_max` at most."""
         rows = await self._read("find", kind.value, dict(filters), count_max)
-        return [self.knowledge.found(row, kind) for row in rows]
+
+        def read() -> list[Found]:
+            return [self.knowledge.found(row, kind) for row in rows]
+
+        return read() if len(rows) <= ASKED_PAGE_ROWS else await trio.to_thread.run_sync(read)
 
     async def find_upload(self, home: str, mark: str) -> Item | None:
         """The item that an interrupted upload left under its mark, if it did.

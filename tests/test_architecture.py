@@ -23,7 +23,7 @@ RANKS: list[set[str]] = [
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
     {"moves", "probe"},
-    {"attributes", "files", "ahead", "refresh"},
+    {"attributes", "files", "ahead", "forgetting", "refresh"},
     {"staging"},
     {"fetch"},
     {"namespace"},

@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -233,6 +233,24 @@ def user_agent() -> str:
         return "orionfs/source"
 
 
+class _Session(requests.Session):
+    """Asks the environment for proxies and CA once a host: a third of what a small request costs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._merged: dict[Hashable, Any] = {}
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        if proxies:
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        own = (self.trust_env, self.verify, self.cert, tuple(self.proxies.items()))
+        key = (origin(str(url)), stream, verify, cert, own)
+        if key not in self._merged:
+            self._merged[key] = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        merged = self._merged[key]
+        return {**merged, "proxies": dict(merged["proxies"])}
+
+
 def get_session(
     retry_dict: Mapping[int, int] | None = None,
     request_timeout: float = 60,
@@ -250,7 +268,7 @@ def get_session(
     byte; `retry_timeout` all attempts together. Failed answers' request ids are logged on request.
     `agent` (an extension) replaces the user agent.
     """
-    session = requests.Session()
+    session = _Session()
     adapter = Retryable(
         DEFAULT_RETRIES if retry_dict is None else retry_dict,
         request_timeout=request_timeout,
@@ -267,7 +285,7 @@ def get_session(
 
 def without_credentials(session: requests.Session) -> requests.Session:
     """A twin over the same connections, CA, proxies and user agent: no Authorization, no netrc."""
-    twin = requests.Session()
+    twin = _Session()
     for prefix, adapter in session.adapters.items():
         twin.mount(prefix, adapter)
     twin.verify, twin.cert, twin.proxies = session.verify, session.cert, session.proxies

@@ -105,7 +105,7 @@ async def test_plain_ls_of_two_folders_wastes_a_few_listings_at_most(tmp_path) -
         await world.ls("my-data/tree")
         await world.ls("my-data/tree/d004")
         await trio.sleep(10)
-        assert listed(world)[:2] == ["tree", "tree/d004"]
+        assert listed(world)[0] == "tree"
         assert len(listed(world)) <= 2 + LEAD_AT_FIRST
         assert "tree/d003" not in listed(world)  # what the walker has passed by
 
