@@ -98,6 +98,13 @@ def as_page(call: Callable[[], Any]) -> Page | RemoteFailure:
         return error
 
 
+def whole(page: Page | RemoteFailure) -> Page:
+    """What `as_page` gave. Raises RemoteFailure."""
+    if isinstance(page, RemoteFailure):
+        raise page
+    return page
+
+
 def _once_each(pages: Sequence[Page]) -> tuple[Item, ...]:
     rows: dict[tuple[Kind, int | None, str], Item] = {}
     for page in pages:

@@ -37,7 +37,7 @@ from orionfs.facts import StackFacts
 from orionfs.failures import failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
-from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, together
+from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, together, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.shapes import Found, Page, read_account, read_item, read_tags
 from orionfs.unclear import UnclearChanges
@@ -289,11 +289,7 @@ class Remote:
     # Attempts and retries
 
     async def _read_page(self, path: str, query: dict[str, Any]) -> Page:
-        page = await self._read("ls_path", path, query)
-        if isinstance(page, RemoteFailure):
-            raise page
-        assert isinstance(page, Page)
-        return page
+        return whole(await self._read("ls_path", path, query))
 
     async def _read(self, verb: str, *args: Any) -> Any:
         return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
