@@ -18,8 +18,7 @@ from math import inf
 
 import trio
 
-_RESERVED_MAX = 2  # places that only the foreground may take
-_RESERVED_SHARE = 4  # of so many there is one
+_RESERVED_SHARE = 8  # of so many places one is the foreground's alone; one at least, two at most
 
 
 class Priority(IntEnum):
@@ -89,7 +88,7 @@ class AdaptiveLimiter:
     @property
     def reserved(self) -> int:
         """How many of the places only the foreground may take."""
-        return min(_RESERVED_MAX, self.places // _RESERVED_SHARE)
+        return min(2, max(1, self.places // _RESERVED_SHARE)) if self.places > 1 else 0
 
     async def acquire(self) -> None:
         """Wait for a place: first come, first served within a priority."""
