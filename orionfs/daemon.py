@@ -30,6 +30,7 @@ from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
+from orionfs.forgetting import Forgetting
 from orionfs.login import in_words
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
@@ -42,7 +43,7 @@ from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
-from orionfs.toplevel import Top, find_tops
+from orionfs.toplevel import Top, find_tops, plant
 
 log = logging.getLogger(__name__)
 
@@ -162,11 +163,7 @@ def _build(
         kernel=kernel,
     )
     namespace.show_relocations(sync.relocator)
-    for top in tops:
-        if top.name:
-            namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))
-        else:
-            namespace.mount_root(top.orion_path)
+    plant(namespace.inodes, tops, config.profile.workspaces)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
@@ -199,7 +196,8 @@ async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None])
         commands = _commands(config, layers)
         await nursery.start(control.serve, control_path(config.runtime_dir, config.mountpoint), commands)
         await nursery.start(_heed_signals, layers)
-        for service in (layers.kernel.run, layers.refresher.run):
+        forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
+        for service in (layers.kernel.run, layers.refresher.run, forgetting.run):
             await nursery.start(service)
         await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
         ready()
@@ -262,6 +260,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "health": layers.remote.health.value,
             "pending": sync.pending_count,
             "inodes": len(layers.namespace.inodes),
+            "entries_invalidated": layers.kernel.entries_sent,
             "daemon_calls": dict(layers.operations.presentation.calls),
         }
 

@@ -3,7 +3,8 @@
 Everything that a user may get wrong there is told as a `StartupError` with status CONFIG and the words
 to mend it. A name that the file does not hold is a profile of OpenEye's client. `orionfs.client` reads
 the same file by the same rules with a small reader of its own, since it knows nothing of the mount; a
-test compares the two. One door for tomlkit. Knows nothing of sessions, mounting or the terminal.
+test compares the two. One door for tomlkit, which only what writes loads. Knows nothing of sessions,
+mounting or the terminal.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import tomllib
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import tomlkit
-from tomlkit.items import Comment, InlineTable, Table, Whitespace
-
 from orionfs.errors import ExitStatus, StartupError
+
+if TYPE_CHECKING:
+    import tomlkit
+    from tomlkit.items import Comment, Whitespace
 
 DEFAULT_PROFILE = "default"
 ENVIRONMENT = "environment"  # what ORIONFS_URL and ORIONFS_TOKEN are called among profiles
@@ -317,6 +319,8 @@ def write_profile(name: str, values: Mapping[str, str | int]) -> Path:
     Written whole or not at all, mode 0600. Raises StartupError if the file that is there can't be
     read, or none can be written.
     """
+    import tomlkit
+    from tomlkit.items import InlineTable
 
     path = config_path()
     before = read_tables(path) or {}  # complains about what is not ours to overwrite
@@ -339,6 +343,8 @@ def write_profile(name: str, values: Mapping[str, str | int]) -> Path:
 
 def delete_profile(name: str) -> Path:
     """Take one profile out of the config file; the file. Raises StartupError, also if it is not there."""
+    import tomlkit
+
     path = config_path()
     tables = read_tables(path) or {}
     if name not in tables:
@@ -351,6 +357,9 @@ def delete_profile(name: str) -> Path:
 
 def _without(document: tomlkit.TOMLDocument, name: str) -> str:
     """The text without one profile. What is written above the next one is that one's: it is kept."""
+    import tomlkit
+    from tomlkit.items import Table
+
     tables = document["profile"]
     names = list(tables)
     following = _comments_at_the_end(tables[name])
@@ -366,6 +375,8 @@ def _without(document: tomlkit.TOMLDocument, name: str) -> str:
 
 
 def _comments_at_the_end(table: object) -> list[Comment | Whitespace]:
+    from tomlkit.items import Comment, Table, Whitespace
+
     found: list[Comment | Whitespace] = []
     for _, item in reversed(table.value.body if isinstance(table, Table) else []):
         if not isinstance(item, Comment | Whitespace):

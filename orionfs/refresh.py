@@ -18,6 +18,7 @@ import trio
 from orionfs.differences import count_differences
 from orionfs.errors import NoSuchName, OrionFsError
 from orionfs.inodes import Inode
+from orionfs.limiter import Priority, working_at
 from orionfs.metacache import Listing
 from orionfs.models import InodeNumber, Kind
 from orionfs.namespace import Namespace
@@ -109,7 +110,8 @@ class Refresher:
             return
         self._tried[number] = listing.asked_at_s
         try:
-            await self._beliefs.list_now(folder)
+            with working_at(Priority.BACKGROUND):
+                await self._beliefs.list_now(folder)
         except OrionFsError as error:
             log.debug("%s: not looked at again: %s", folder.local_path(), error)
 
@@ -118,6 +120,7 @@ class Refresher:
     def start(self, path: str) -> Refreshed:
         """Begin to list again what is known at and below a path of the mount ("/a/b"); it may be gone."""
         assert self._nursery is not None
+        self._namespace.views.doubt()
         folders = list(self._known(path))
         refreshed = Refreshed(left=len(folders))
         self._nursery.start_soon(self._refresh, folders, refreshed)

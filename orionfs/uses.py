@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import islice
+from math import inf
 
 import trio
 
@@ -26,6 +27,9 @@ class Uses:
         self._touched: OrderedDict[InodeNumber, float] = OrderedDict()  # folder -> when, oldest first
         self.news = trio.Event()
         """Set, and replaced by who waits, when another folder is used than before, or may be due."""
+        self.items_max: float = inf
+        self.is_full = trio.Event()
+        """Set, and replaced by who waits, when the kernel knows more than `items_max` inodes."""
 
     def touch(self, folder: InodeNumber) -> None:
         """A handler needed a folder, or something in it."""
@@ -35,6 +39,11 @@ class Uses:
         self._touched.move_to_end(folder)
         if len(self._touched) > FOLDERS_MAX:
             self._touched.popitem(last=False)
+
+    def count(self, items: int) -> None:
+        """So many inodes are known."""
+        if items > self.items_max:
+            self.is_full.set()
 
     def latest(self, count: int) -> list[tuple[InodeNumber, float]]:
         """The folders used last, latest first, and when that was (seconds)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +156,8 @@ def _write_profile(url: str) -> None:
 
 def _instance_at(url: str) -> str:
     """Which data folder the server at this address serves. OSError or ValueError if it is none of ours."""
+    import urllib.request  # needed here only, and a fifth of what a command takes to start
+
     # The server is on loopback: no proxy has business with it.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"{url}/api/v1/orionfs", timeout=ASK_TIMEOUT_S) as answer:

@@ -194,6 +194,7 @@ class Operations(pyfuse3.Operations):
     @reading
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
         directory = self._directories[fh]
+        self._namespace.touch(directory.inode)
         if start_id == 0 and directory.is_read:
             with self.locks.held(directory.inode.number):
                 directory.snapshot = await self._namespace.snapshot(directory.inode)

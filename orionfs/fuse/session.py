@@ -28,7 +28,7 @@ def mounted(operations: Operations, mountpoint: Path, source: str, options: set[
     delete everything.
     """
     try:
-        pyfuse3.init(operations, str(mountpoint), {f"fsname={source}", *options})
+        pyfuse3.init(operations, str(mountpoint), {f"fsname={_escaped(source)}", *options})
     except RuntimeError as error:
         raise StartupError(
             f"{mountpoint} can't be mounted: {error}; it takes /dev/fuse and fusermount3 (package fuse3)",
@@ -40,6 +40,12 @@ def mounted(operations: Operations, mountpoint: Path, source: str, options: set[
         pyfuse3.close(unmount=False)
         raise
     pyfuse3.close(unmount=True)
+
+
+def _escaped(source: str) -> str:
+    """For libfuse's list of options, where a comma would begin another one."""
+    shown = "".join(char if char.isprintable() else "?" for char in source)
+    return shown.replace("\\", "\\\\").replace(",", "\\,")
 
 
 def terminate() -> None:

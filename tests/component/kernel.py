@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from orionfs.models import InodeNumber
 from tests.component.world import World
 
@@ -18,6 +20,11 @@ class FakeKernel:
 
     def attributes_changed(self, number: InodeNumber) -> None:
         self.attributes.append(number)
+
+    async def settled(self, limit_s: float) -> bool:
+        """It hears at once."""
+        await trio.lowlevel.checkpoint()
+        return True
 
     def names(self) -> list[str]:
         """Names that were told to be changed, sorted; told no more."""

@@ -61,6 +61,7 @@ async def test_folder_used_once_is_looked_at_twice_and_a_mount_that_nobody_uses_
 
 async def test_folder_in_use_is_always_fresh_and_costs_its_user_no_wait(tmp_path, fake) -> None:
     async with mount(tmp_path, fake, refresh_folders=16) as world:
+        world.namespace.on_visit.clear()  # nothing is listed ahead
         await world.ls("my-data")
         await world.ls("my-data/f1")
         start = len(fake.log)
@@ -148,6 +149,7 @@ async def test_removed_folder_is_no_error_in_the_background(tmp_path, fake) -> N
 
 async def test_refresh_lists_again_what_is_known_below_a_path_and_nothing_else(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
+        world.namespace.on_visit.clear()  # nothing is listed ahead
         for path in ("", "/f0", "/f0/sub", "/f1"):
             await world.ls(f"my-data{path}")
         start = len(fake.log)

@@ -11,7 +11,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,14 +33,14 @@ class BreakableStand(Stand):
     def trigger(self) -> Path:
         return self.folder / "trigger"
 
-    def mount(self, *more: str) -> None:
+    def mount(self, *more: str, arguments: Sequence[str] = ()) -> None:
         self.trigger.touch()
         log = self.home / "state" / "breakable.log"
         command = [sys.executable, launcher.__file__, str(self.trigger), "mount", "--foreground"]
         options = [part for option in (*self.options, *more) for part in ("-o", option)]
         with log.open("a") as output:
             process = subprocess.Popen(
-                [*command, *options, str(self.point)],
+                [*command, *options, *arguments, str(self.point)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

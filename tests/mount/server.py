@@ -91,8 +91,11 @@ class Server:
         import_dir: Path | None = None,
         *,
         has_sample: bool = False,
+        users: str | None = None,
     ) -> None:
+        """`users` is the text of a users file."""
         self.folder = folder
+        self._users = users
         self.data = folder / "data"
         self._switches = dict(switches or {})
         self._import_dir = import_dir
@@ -156,6 +159,9 @@ class Server:
             command += ["--set", "=".join(switch)]
         if self._has_sample:
             command.append("--sample")
+        if self._users is not None:
+            (self.folder / "users.toml").write_text(self._users)
+            command += ["--users", str(self.folder / "users.toml")]
         if self._import_dir is not None and not self.data.exists():
             command += ["--import", str(self._import_dir)]
         return command

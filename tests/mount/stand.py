@@ -160,10 +160,10 @@ class Stand:
         """Mounted, by a daemon that lives."""
         return self.is_mounted and bool(self._pids) and is_alive(self._pids[0])
 
-    def mount(self, *more: str) -> None:
-        """Mount; anything but success is an error."""
+    def mount(self, *more: str, arguments: Sequence[str] = ()) -> None:
+        """Mount with more options of `-o` and other arguments; anything but success is an error."""
         options = [part for option in (*self.options, *more) for part in ("-o", option)]
-        done = self.run("mount", self.point, *options)
+        done = self.run("mount", self.point, *options, *arguments)
         assert (done.returncode, done.stderr) == (0, ""), done
         self.said = done.stdout
         self._pids = [self.pid(), *_children(self.pid())]
