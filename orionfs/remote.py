@@ -88,7 +88,8 @@ class Remote:
     def __init__(self, calls: SessionCalls, limits: Limits | None = None) -> None:
         self._calls = calls
         self._limits = limits or Limits()
-        self._metadata = AdaptiveLimiter(self._limits.metadata_in_flight, _IN_FLIGHT_AT_FIRST)
+        at_once = min(self._limits.metadata_in_flight, calls.metadata_at_once or inf)
+        self._metadata = AdaptiveLimiter(int(at_once), _IN_FLIGHT_AT_FIRST)
         self._contents = AdaptiveLimiter(self._limits.contents_in_flight)
         self.details = Details(self.get)
         self._silent_calls = 0
