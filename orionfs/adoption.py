@@ -56,7 +56,7 @@ async def _show(namespace: Namespace, row: UploadRow) -> Inode:
 
 async def _folder_of(namespace: Namespace, path: str) -> Inode:
     """The inode of an Orion folder below one of the tops."""
-    for top in namespace.tops():
+    for top in namespace.inodes.tops():
         anchor = (top.anchor or "").rstrip("/")
         if path == anchor or path.startswith(anchor + "/"):
             inode = top

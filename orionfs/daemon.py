@@ -43,7 +43,7 @@ from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
-from orionfs.toplevel import Top, find_tops
+from orionfs.toplevel import Top, find_tops, plant
 
 log = logging.getLogger(__name__)
 
@@ -163,11 +163,7 @@ def _build(
         kernel=kernel,
     )
     namespace.show_relocations(sync.relocator)
-    for top in tops:
-        if top.name:
-            namespace.add_top(top.name, top.orion_path, top.naming(config.profile.workspaces))
-        else:
-            namespace.mount_root(top.orion_path)
+    plant(namespace.inodes, tops, config.profile.workspaces)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
@@ -264,6 +260,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "health": layers.remote.health.value,
             "pending": sync.pending_count,
             "inodes": len(layers.namespace.inodes),
+            "entries_invalidated": layers.kernel.entries_sent,
             "daemon_calls": dict(layers.operations.presentation.calls),
         }
 

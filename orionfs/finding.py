@@ -23,11 +23,13 @@ KINDS = (Kind.FILE, Kind.DATASET, Kind.COLLECTION)
 
 
 async def by_id(remote: Remote, key: Key) -> Item | None:
-    """The item of an id; None if there is none, or it is deleted."""
+    """The item of an id; None if there is none, or it is deleted. Raises NotSupported."""
     try:
         found = await remote.look_up(key)
     except NoSuchName:
         return None
+    except InvalidCall as refused:
+        raise NotSupported(f"no {key.kind.value} can be looked up here: {refused}") from refused
     return None if found.is_deleted else found.item
 
 
@@ -43,7 +45,10 @@ async def tagged(remote: Remote, tag: str, items_max: int) -> FolderAnswer:
 
 async def deleted(remote: Remote, kind: Kind, items_max: int) -> FolderAnswer:
     """The deleted items of a type. Raises NotSupported where the stack can't tell them."""
-    rows = await remote.find(kind, {"deleted": True}, items_max + 1)
+    try:
+        rows = await remote.find(kind, {"deleted": True}, items_max + 1)
+    except InvalidCall as refused:
+        raise NotSupported(f"no deleted {kind.value} can be listed here: {refused}") from refused
     if remote.facts.filters == "honoured":
         return await _answer(remote, rows, rows, items_max)
     if rows and all(row.is_deleted is None for row in rows):

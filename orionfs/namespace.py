@@ -8,7 +8,7 @@ not know FUSE, handles or contents.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -32,8 +32,8 @@ from orionfs.errors import (
 )
 from orionfs.folders import Folders
 from orionfs.holds import Holds
-from orionfs.inodes import Inode, InodeTable, Naming
-from orionfs.metacache import MetaCache
+from orionfs.inodes import Inode, InodeTable
+from orionfs.metacache import Entries, MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
@@ -48,7 +48,7 @@ from orionfs.views import VIEWS_NAME, Views
 class Snapshot:
     """Visible names and items of a folder, taken and believed at these moments (seconds)."""
 
-    entries: list[tuple[str, Item]]
+    entries: Sequence[tuple[str, Item]]
     taken_at_s: float
     holds_until_s: float
 
@@ -87,7 +87,7 @@ class Namespace:
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
         self._until_free: UntilFree = at_once
         self._tagging = Tagging(remote, self.folder_with_id)
-        self._views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
+        self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
         kernel = kernel if kernel is not None else Silent()
@@ -104,22 +104,6 @@ class Namespace:
         self._until_free, self._beliefs.asking = relocator.until_free, relocator.asking
         self._remote.recent.read_lag_s = self._beliefs.freshness.read_lag_s
 
-    # The top of the tree
-
-    def mount_root(self, orion_path: str) -> None:
-        """The mount shows one Orion folder."""
-        self.inodes.root.anchor = orion_path
-
-    def add_top(self, name: str, orion_path: str, naming: Naming | None = None) -> Inode:
-        """A folder of the virtual root that stands for an Orion path; lives as long as the mount."""
-        item = Item(Kind.FOLDER, None, orion_path.rsplit("/", 1)[-1], created_ns=time.time_ns())
-        return self.inodes.add_top(name, item, orion_path, naming)
-
-    def tops(self) -> list[Inode]:
-        """The folders that stand for an Orion path of their own."""
-        root = self.inodes.root
-        return [root] if root.anchor is not None else list((root.children or {}).values())
-
     # Looking
 
     async def lookup(self, parent: Inode, name: str) -> tuple[Inode | None, float]:
@@ -128,7 +112,7 @@ class Namespace:
         believed = await self._resolve(parent, name)
         if believed.item is None:
             if parent is self.inodes.root and name == VIEWS_NAME:  # Orion's own of that name would win
-                return self._views.root, believed.valid_s
+                return self.views.root, believed.valid_s
             if not parent.is_view:
                 self._absences.told(parent.number, name, believed.valid_s)
             return None, believed.valid_s
@@ -136,7 +120,7 @@ class Namespace:
 
     def touch(self, folder: Inode | None) -> None:
         """Somebody works in a folder."""
-        if folder is not None and not folder.is_virtual and not folder.is_view:
+        if folder is not None and (folder.is_view or not folder.is_virtual):
             self.uses.touch(folder.number)
 
     async def child(self, parent: Inode, name: str) -> Inode:
@@ -152,9 +136,9 @@ class Namespace:
         if not folder.is_view:
             for visited in self.on_visit:
                 visited(folder)
-        items, valid_s = await (self._views if folder.is_view else self._beliefs).list(folder)
+        items, valid_s = await (self.views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
-        return Snapshot(list(items.items()), now_s, now_s + valid_s)
+        return Snapshot(Entries(items), now_s, now_s + valid_s)
 
     def remaining_s(self, snapshot: Snapshot) -> float:
         """For how many seconds a snapshot still holds."""
@@ -162,11 +146,14 @@ class Namespace:
 
     def entry(self, folder: Inode, name: str, item: Item, snapshot: Snapshot) -> Inode | None:
         """The inode of a snapshot's entry as it stands now; None if this mount has removed it since."""
+        known = folder.children.get(name) if folder.children else None
+        if known is not None and known.item is item and folder.number not in self._changes:
+            return known
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
-        if self.remaining_s(snapshot) == 0 and folder.children and name in folder.children:
-            return folder.children[name]  # an old snapshot knows no better than what came after it
+        if known is not None and self.remaining_s(snapshot) == 0:
+            return known  # an old snapshot knows no better than what came after it
         return self.bind(folder, name, item)
 
     def bind(self, parent: Inode, name: str, item: Item) -> Inode:
@@ -175,9 +162,9 @@ class Namespace:
         inode = parent.children.get(name)
         if inode is not None and (inode.item is item or (parent.is_virtual and not parent.is_view)):
             return inode
-        inode = (self._views if parent.is_view else self.inodes).bind(parent, name, item)
+        inode = (self.views if parent.is_view else self.inodes).bind(parent, name, item)
         self.uses.count(len(self.inodes))
-        if item.key is not None and item.key in self._local:
+        if self._local and item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
         return inode
 
@@ -196,7 +183,7 @@ class Namespace:
         return self.attributes(inode, believed.valid_s)
 
     async def _resolve(self, parent: Inode, name: str) -> Believed:
-        return await (self._views if parent.is_view else self._beliefs).resolve(parent, name)
+        return await (self.views if parent.is_view else self._beliefs).resolve(parent, name)
 
     def attributes(self, inode: Inode, valid_s: float) -> Attributes:
         """What `stat` says, from what is known now, and for how many seconds."""
@@ -334,7 +321,7 @@ class Namespace:
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
         self.inodes.attach(source, parent, name)
-        self._views.doubt()
+        self.views.doubt()
         touch(old_parent)
         touch(parent)
 
@@ -350,7 +337,7 @@ class Namespace:
     def commit_version(self, inode: Inode, item: Item, *, is_still_written: bool) -> None:
         """A version written here is on Orion as `item`: another id, the same inode."""
         replaced = inode.item.key
-        self._views.doubt()
+        self.views.doubt()
         self.inodes.rebind(inode, item)
         if replaced is not None:
             self._local.pop(replaced, None)
@@ -362,8 +349,12 @@ class Namespace:
             self._changes.record(inode.parent.number, inode.name, item, self._clock(), replaced)
 
     def doubt(self, inode: Inode) -> None:
-        """The version of an inode is gone: its name means something else by now."""
-        self._views.doubt()
+        """The version of an inode is gone: its name means something else by now.
+
+        Raises NotSupported for what is shown as deleted: then nobody can read it.
+        """
+        self.views.check_not_deleted(inode)
+        self.views.doubt()
         if inode.parent is not None and inode.is_attached:
             self._beliefs.doubt(inode.parent)
 
@@ -391,7 +382,7 @@ class Namespace:
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         inode.item = replace(inode.item, tags=tags)
-        self._views.doubt()
+        self.views.doubt()
         parent = inode.parent
         if parent is not None and inode.is_attached and not parent.is_virtual:
             is_on_orion = inode.item.key is not None or inode.item.is_folder
@@ -442,6 +433,6 @@ class Namespace:
     def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
-        self._views.doubt()
+        self.views.doubt()
         self.inodes.detach(inode)
         touch(parent)

@@ -120,6 +120,7 @@ class Refresher:
     def start(self, path: str) -> Refreshed:
         """Begin to list again what is known at and below a path of the mount ("/a/b"); it may be gone."""
         assert self._nursery is not None
+        self._namespace.views.doubt()
         folders = list(self._known(path))
         refreshed = Refreshed(left=len(folders))
         self._nursery.start_soon(self._refresh, folders, refreshed)

@@ -1,19 +1,21 @@
 """What the top of a mount shows: the friendly folders of the profile's project, or one Orion path.
 
 What the account may not list is not shown, so that `ls -l` of the top never fails. Workspaces are shown
-by their names, while their paths on Orion keep the id. Must not know inodes.
+by their names, while their paths on Orion keep the id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from orionfs.config import SHARED_SPACES, TOP_NAMES
 from orionfs.errors import AccessDenied, ExitStatus, NoSuchName, OrionFsError, StartupError
+from orionfs.inodes import InodeTable, Naming
 from orionfs.listings import together
-from orionfs.models import Account, Item
+from orionfs.models import Account, Item, Kind
 from orionfs.names import visible_names
 from orionfs.remote import Remote
 
@@ -25,7 +27,7 @@ class Top:
     name: str
     orion_path: str
 
-    def naming(self, workspaces: Mapping[str, str]) -> Callable[[Sequence[Item]], dict[str, Item]] | None:
+    def naming(self, workspaces: Mapping[str, str]) -> Naming | None:
         """How what is in it is called; None: by its names. `workspaces` are names by id."""
         return partial(workspace_names, workspaces) if self.name == SHARED_SPACES else None
 
@@ -39,6 +41,16 @@ async def find_tops(remote: Remote, account: Account, root: str | None) -> list[
     candidates = [Top(name, path) for name, path in zip(TOP_NAMES, paths, strict=True)]
     visible = await together([partial(_is_visible, remote, top) for top in candidates])
     return [top for top, is_visible in zip(candidates, visible, strict=True) if is_visible]
+
+
+def plant(inodes: InodeTable, tops: Sequence[Top], workspaces: Mapping[str, str]) -> None:
+    """Make the top of a tree; it lives as long as the mount. `workspaces` are names by id."""
+    for top in tops:
+        if not top.name:
+            inodes.root.anchor = top.orion_path
+            continue
+        item = Item(Kind.FOLDER, None, top.orion_path.rsplit("/", 1)[-1], created_ns=time.time_ns())
+        inodes.add_top(top.name, item, top.orion_path, top.naming(workspaces))
 
 
 def workspace_names(told_by_config: Mapping[str, str], rows: Sequence[Item]) -> dict[str, Item]:

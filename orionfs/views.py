@@ -20,7 +20,7 @@ import trio
 
 from orionfs import finding
 from orionfs.beliefs import Believed, Freshness
-from orionfs.errors import OrionFsError, RemoteFailure, TimedOut
+from orionfs.errors import NotSupported, OrionFsError, RemoteFailure, TimedOut
 from orionfs.inodes import Inode, InodeTable, number_of
 from orionfs.listings import FolderAnswer
 from orionfs.metacache import Listing, MetaCache, Single
@@ -153,6 +153,12 @@ class Views:
     def doubt(self) -> None:
         """Something was changed through the tree: whatever was told before counts no more."""
         self._doubted_at_s = self._clock()
+
+    def check_not_deleted(self, inode: Inode) -> None:
+        """Raises NotSupported for an item that is shown among the deleted ones."""
+        place = inode.parent
+        if place is not None and place.is_view and place.parent is self.root.fixed["deleted"]:
+            raise NotSupported(f"{inode.local_path()}: this stack lets nobody read what is deleted")
 
     # What is there
 

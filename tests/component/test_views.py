@@ -240,6 +240,17 @@ async def test_stack_that_can_t_tell_says_so(tmp_path, fake, filters) -> None:
         assert await world.ls(".orion/deleted/file") == ["a"]
 
 
+async def test_what_the_session_does_not_offer_is_not_supported_or_left_out(tmp_path, fake) -> None:
+    number = id_at(fake, f"{HOME}/set")
+    for verb in ("find", "get"):
+        fake.fail(verb, "ValidationError", when=lambda kind, *_: kind == "dataset", times=10**6)
+    async with mount(tmp_path, fake) as world:
+        assert "set.oedb" not in await world.ls(f".orion/by-tag/{TAG}")
+        for path in (f".orion/by-id/dataset/{number}", ".orion/deleted/dataset/x"):
+            with pytest.raises(errors.NotSupported):
+                await world.stat(path)
+
+
 # -- deleted -------------------------------------------------------------------------------------
 
 
@@ -257,6 +268,14 @@ async def test_deleted_items_are_shown_by_type_and_all_reachable(tmp_path, fake)
         assert await world.ls(".orion/deleted/dataset") == ["set.oedb"]
         assert await world.ls(".orion/deleted/collection") == []
         assert calls_since(fake, start) == A_TAG
+
+
+async def test_deleted_item_that_nobody_can_read_says_so(tmp_path, fake) -> None:
+    fake.remove(f"{HOME}/b")
+    async with mount(tmp_path, fake) as world:
+        assert await world.ls(".orion/deleted/file") == ["b"]
+        with pytest.raises(errors.NotSupported, match="what is deleted"):
+            await world.read(".orion/deleted/file/b")
 
 
 async def test_own_removal_shows_there_at_once(tmp_path, fake) -> None:

@@ -38,7 +38,7 @@ from orionfs.protection import Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.sync import Sync
-from orionfs.toplevel import Top
+from orionfs.toplevel import Top, plant
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock
 
@@ -277,11 +277,7 @@ def _build(
         kernel=kernel,
     )
     namespace.show_relocations(sync.relocator)
-    for name, orion_path in tops.items():
-        if name:
-            namespace.add_top(name, orion_path, Top(name, orion_path).naming(WORKSPACES))
-        else:
-            namespace.mount_root(orion_path)
+    plant(namespace.inodes, [Top(name, orion_path) for name, orion_path in tops.items()], WORKSPACES)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
     ahead = Ahead(namespace, remote, cache_items_max, (limits or Limits()).metadata_in_flight)
