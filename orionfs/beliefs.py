@@ -21,7 +21,7 @@ from orionfs.errors import NoSuchName, NotADirectory, NotSupported, OrionFsError
 from orionfs.inodes import Inode, InodeTable
 from orionfs.limiter import Urgency, current_urgency
 from orionfs.listings import FolderAnswer
-from orionfs.metacache import Listing, MetaCache, Single
+from orionfs.metacache import Listing, MetaCache, Names, Single
 from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.names import base_name, decode_name, is_plain, visible_names
 from orionfs.remote import Health, Remote
@@ -94,7 +94,7 @@ class Beliefs:
         self.on_listed: list[Callable[[Inode, Listing | None, Listing], None]] = []
         """Told of every new listing that is believed: the folder, the listing before, the new one."""
 
-    async def list(self, folder: Inode) -> tuple[dict[str, Item], float]:
+    async def list(self, folder: Inode) -> tuple[Mapping[str, Item], float]:
         """Visible name -> item of a folder, and how long that holds. Never short: incomplete is an error."""
         if folder.is_virtual:
             children = folder.children or {}
@@ -155,7 +155,7 @@ class Beliefs:
         if listing is not None and not listing.is_complete:
             self._cache.drop(folder.number)
 
-    async def list_now(self, folder: Inode) -> dict[str, Item]:
+    async def list_now(self, folder: Inode) -> Mapping[str, Item]:
         """What a folder holds at this moment: asked anew, never from what was believed."""
         started_at_s = self._clock()
         listing: Listing | None = None
@@ -236,7 +236,7 @@ class Beliefs:
         single, listing = belief.singles.get(name), belief.listing
         if single is not None and (listing is None or single.asked_at_s >= listing.asked_at_s):
             answer: tuple[Item | None, float] | None = (single.item, single.asked_at_s)
-        elif listing is not None and (name in listing.items or listing.is_complete):
+        elif listing is not None and (name in listing.items or listing.proves_absence):
             answer = (self._listed(parent, listing, name), listing.asked_at_s)
         else:
             answer = None
@@ -272,7 +272,7 @@ class Beliefs:
     def _wants_listing(self, parent: Inode, name: str) -> bool:
         """One listing instead of name by name, unless the folder is large or this is its first name."""
         belief = self._cache.get(parent.number)
-        if belief.listing is not None and not belief.listing.is_complete:
+        if belief.listing is not None and not belief.listing.proves_absence:
             return False  # it proves no absence, however often it is asked for
         if parent.naming is not None or not is_plain(name):
             return True
@@ -299,10 +299,10 @@ class Beliefs:
         _check_still_there(folder)
         if folder.orion_path() != path:
             return  # renamed meanwhile: what its old path means tells nothing of it, so it is asked for again
-        names = (folder.naming or visible_names)(answer.items)
-        listing = Listing(names, asked_at_s, answer.is_complete, answer.pages)
+        names = Names((folder.naming or visible_names)(answer.items))
+        listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread)
         before = self._cache.get(folder.number).listing
-        if before is not None and before.items.keys() != listing.items.keys():
+        if before is not None and not before.has_same_names(listing):
             touch(folder)
         self._cache.put_listing(folder.number, listing)
         for tell in self.on_listed:

@@ -9,11 +9,11 @@ there are changes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from orionfs.metacache import Listing
+from orionfs.metacache import Listing, Names
 from orionfs.models import Holder, InodeNumber, Item, Key
 from orionfs.names import duplicate_name
 
@@ -110,14 +110,14 @@ class Changes:
             return False
         return self._wins(changes.names[changes.left[item.key]], asked_at_s)
 
-    def overlay(self, folder: InodeNumber, listing: Listing) -> dict[str, Item]:
+    def overlay(self, folder: InodeNumber, listing: Listing) -> Mapping[str, Item]:
         """Visible name -> item: what the folder holds, from Orion's answer and our changes.
 
         Another item that Orion shows under a name of ours keeps reachable with a duplicate's suffix.
         """
         changes = self._folders.get(folder)
         if changes is None and not self._unseen:
-            return dict(listing.items)
+            return listing.items
         changes = changes or _FolderChanges()
         ours = {n: c.item for n, c in changes.names.items() if self._wins(c, listing.asked_at_s)}
         own_keys = {item.key for item in ours.values() if item is not None and item.key is not None}
@@ -149,7 +149,7 @@ class Changes:
             return None
         folded = None
         if listing is not None and listing.asked_at_s <= horizon_s + self.read_lag_s:
-            folded = replace(listing, items=self.overlay(folder, listing))
+            folded = replace(listing, items=Names(self.overlay(folder, listing)))
         changes.names = {n: c for n, c in changes.names.items() if c.settled_at_s >= horizon_s}
         self._tidy(folder, changes)
         return folded

@@ -260,6 +260,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "health": layers.remote.health.value,
             "pending": sync.pending_count,
             "inodes": len(layers.namespace.inodes),
+            "entries_invalidated": layers.kernel.entries_sent,
             "daemon_calls": dict(layers.operations.presentation.calls),
         }
 

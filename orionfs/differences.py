@@ -49,7 +49,7 @@ class Differences:
             self._postponed[folder.number] = folder
             return
         self._compare(folder, after)
-        if before is not None and before.items.keys() != after.items.keys():
+        if before is not None and not before.has_same_names(after):
             self._kernel.attributes_changed(folder.number)  # its time has moved
 
     def _on_release(self, number: InodeNumber) -> None:
@@ -62,7 +62,7 @@ class Differences:
         self._kernel.attributes_changed(number)
 
     def _compare(self, folder: Inode, listing: Listing) -> None:
-        if not listing.is_complete:
+        if not listing.proves_absence:
             return  # it proves nothing of what it does not show
         for name, child in list((folder.children or {}).items()):
             if child.anchor is None and listing.items.get(name) is not child.item:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from typing import Generic, TypeVar
 
 from orionfs.errors import Stale
 from orionfs.models import InodeNumber, Item, Key, Kind, LocalAttributes
+from orionfs.numbers import NumberTable
 
 ROOT_NUMBER = InodeNumber(1)
 _NO_ATTRIBUTES = LocalAttributes()
+_T = TypeVar("_T")
 
 Naming = Callable[[Sequence[Item]], dict[str, Item]]
 """Visible name -> item for one whole folder."""
@@ -27,6 +31,67 @@ def number_of(seed: str) -> InodeNumber:
     return InodeNumber(max(2, int.from_bytes(digest, "big") >> 1))
 
 
+def _number_of_version(item: Item) -> InodeNumber:
+    """The number of a version that has an id; of what has none, 0."""
+    return InodeNumber(0) if item.id is None else _number_of_id(item.kind.value, item.id)
+
+
+@lru_cache(maxsize=256)  # it is needed a few times in a row, and not worth to be kept
+def _number_of_id(word: str, id: int) -> InodeNumber:
+    return number_of(f"{word}:{id}")
+
+
+class _Seldom:
+    """What differs from the other inodes in few of them: see `Inode`."""
+
+    __slots__ = (
+        "anchor",
+        "children",
+        "holds",
+        "is_attached",
+        "local",
+        "mtime_ns",
+        "name",
+        "number",
+        "opens",
+        "pins",
+        "written_size",
+    )
+
+    def __init__(self) -> None:
+        self.anchor: str | None = None
+        self.children: dict[str, Inode] | None = None
+        self.holds = 0
+        self.is_attached = True
+        self.local = _NO_ATTRIBUTES
+        self.mtime_ns: int | None = None
+        self.name: str | None = None
+        self.number: InodeNumber | None = None
+        self.opens = 0
+        self.pins = 0
+        self.written_size: int | None = None
+
+
+_COMMON = _Seldom()
+
+
+class _Own(Generic[_T]):
+    """An attribute of an inode that costs memory only where it differs: a folder may list a million files."""
+
+    __slots__ = ("_name",)
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self._name = name
+
+    def __get__(self, inode: Inode, owner: type[Inode] | None = None) -> _T:
+        value: _T = getattr(inode._seldom, self._name)
+        return value
+
+    def __set__(self, inode: Inode, value: _T) -> None:
+        if inode._seldom is not _COMMON or getattr(_COMMON, self._name) != value:
+            setattr(inode._differing(), self._name, value)
+
+
 class Inode:
     """One version of a thing at its place in the tree.
 
@@ -35,7 +100,8 @@ class Inode:
     kernel's, `opens` the handles', `pins` those of changes under way, `holds` those of what is believed of
     a folder or changed in it, which is kept by its number. `written_size` is the size in bytes while the
     contents here are newer than Orion's. `naming` says how the items of a folder are called where that is
-    not by their names.
+    not by their names. Most inodes are files of which nothing but the item is to be said, so the rest of it
+    is kept apart and shared by all that have nothing of their own.
     """
 
     naming: Naming | None = None
@@ -44,38 +110,77 @@ class Inode:
     given: bytes | None = None
     """The contents of a file that the mount itself has written."""
 
-    __slots__ = (
-        "anchor",
-        "children",
-        "holds",
-        "is_attached",
-        "item",
-        "local",
-        "lookups",
-        "mtime_ns",
-        "name",
-        "number",
-        "opens",
-        "parent",
-        "pins",
-        "written_size",
-    )
+    __slots__ = ("_item", "_seldom", "lookups", "parent")
+
+    anchor = _Own[str | None]()
+    children = _Own["dict[str, Inode] | None"]()  # visible name -> inode
+    holds = _Own[int]()
+    is_attached = _Own[bool]()
+    local = _Own[LocalAttributes]()
+    opens = _Own[int]()
+    pins = _Own[int]()
+    written_size = _Own[int | None]()
 
     def __init__(self, number: InodeNumber, parent: Inode | None, name: str, item: Item) -> None:
-        self.number = number
         self.parent = parent
-        self.name = name
-        self.item = item
-        self.anchor: str | None = None
-        self.children: dict[str, Inode] | None = {} if item.is_folder else None  # visible name -> inode
-        self.is_attached = True
         self.lookups = 0
-        self.opens = 0
-        self.pins = 0
-        self.holds = 0
-        self.mtime_ns = item.created_ns
-        self.local = _NO_ATTRIBUTES
-        self.written_size: int | None = None
+        self._item = item
+        self._seldom = _COMMON
+        self.name = name
+        if item.is_folder:
+            self.children = {}
+            self.mtime_ns = item.created_ns
+        if number != _number_of_version(item):
+            self.number = number
+
+    @property
+    def item(self) -> Item:
+        """What Orion, or this mount, says of it."""
+        return self._item
+
+    @item.setter
+    def item(self, item: Item) -> None:
+        if self._seldom.number is None and (item.id != self._item.id or item.kind is not self._item.kind):
+            self.number = self.number
+        if self._seldom.name is None and item.name != self._item.name:
+            self._differing().name = self._item.name
+        self._item = item
+
+    @property
+    def name(self) -> str:
+        """What it is called below `parent`."""
+        name = self._seldom.name
+        return self._item.name if name is None else name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        if self._seldom is not _COMMON or name != self._item.name:
+            self._differing().name = name
+
+    @property
+    def number(self) -> InodeNumber:
+        """Its own for all its life."""
+        return self._seldom.number or _number_of_version(self._item)
+
+    @number.setter
+    def number(self, number: InodeNumber) -> None:
+        self._differing().number = number
+
+    @property
+    def mtime_ns(self) -> int:
+        """When its contents or names changed, where `local` does not know better."""
+        mtime_ns = self._seldom.mtime_ns
+        return self._item.created_ns if mtime_ns is None else mtime_ns
+
+    @mtime_ns.setter
+    def mtime_ns(self, mtime_ns: int) -> None:
+        self._differing().mtime_ns = mtime_ns
+
+    def _differing(self) -> _Seldom:
+        """What is its own, and no longer that of all the others."""
+        if self._seldom is _COMMON:
+            self._seldom = _Seldom()
+        return self._seldom
 
     def __repr__(self) -> str:
         state = "" if self.is_attached else " detached"
@@ -128,21 +233,22 @@ class InodeTable:
     def __init__(self, root_item: Item) -> None:
         self.root = Inode(ROOT_NUMBER, None, "", root_item)
         self.root.pins = 1
-        self._inodes: dict[InodeNumber, Inode] = {ROOT_NUMBER: self.root}
+        self._inodes = NumberTable[Inode]()
+        self._inodes.put(ROOT_NUMBER, self.root)
         self._rebound: dict[Key, InodeNumber] = {}  # id written through this mount -> number it keeps
 
     def __len__(self) -> int:
         return len(self._inodes)
 
     def __iter__(self) -> Iterator[Inode]:
-        return iter(list(self._inodes.values()))
+        return iter(self._inodes)
 
     def get(self, number: int) -> Inode:
         """The inode of a number the kernel gave. Raises Stale if it is gone."""
-        try:
-            return self._inodes[InodeNumber(number)]
-        except KeyError:
-            raise Stale(f"inode {number} is not known any more") from None
+        inode = self._inodes.get(number)
+        if inode is None:
+            raise Stale(f"inode {number} is not known any more")
+        return inode
 
     def find(self, number: InodeNumber) -> Inode | None:
         """The inode of a number, if it is still known."""
@@ -156,7 +262,8 @@ class InodeTable:
         """A folder of the virtual root that stands for an Orion path; it stays."""
         assert self.root.children is not None
         inode = Top(self.root, name, item, orion_path, naming)
-        self._inodes[inode.number] = self.root.children[name] = inode
+        self._inodes.put(inode.number, inode)
+        self.root.children[name] = inode
         return inode
 
     def tops(self) -> list[Inode]:
@@ -172,12 +279,13 @@ class InodeTable:
                 child.item = item if item.size is not None else replace(item, size=child.item.size)
                 return child
             self.detach(child)
-        elsewhere = self._inodes.get(self._preferred(parent, item))
+        number = self._preferred(parent, item)
+        elsewhere = self._inodes.get(number)
         if elsewhere is not None and not elsewhere.item.is_folder and elsewhere.item.is_same_version(item):
             self.attach(elsewhere, parent, name)
             elsewhere.item = item
             return elsewhere
-        return self._new(parent, name, item)
+        return self._new(parent, name, item, number)
 
     def bind_seen(self, view: Inode, name: str, item: Item, number: InodeNumber | None = None) -> Inode:
         """The inode of `item` seen under a view; what the tree has stays at its place there.
@@ -201,9 +309,10 @@ class InodeTable:
 
     def add(self, inode: Inode) -> None:
         """Know an inode that was made elsewhere; with another number if its own is taken."""
-        while inode.number in self._inodes:
-            inode.number = InodeNumber(inode.number % (2**63 - 1) + 1)
-        self._inodes[inode.number] = inode
+        number = inode.number
+        while number in self._inodes:
+            number = inode.number = InodeNumber(number % (2**63 - 1) + 1)
+        self._inodes.put(number, inode)
 
     def attach(self, inode: Inode, parent: Inode, name: str) -> None:
         """Make `inode` the child `name` of `parent`, wherever it was; what had the name is detached."""
@@ -232,7 +341,7 @@ class InodeTable:
 
     def forget(self, number: int, lookups: int) -> None:
         """The kernel drops `lookups` references; unknown numbers are ignored."""
-        inode = self._inodes.get(InodeNumber(number))
+        inode = self._inodes.get(number)
         if inode is not None:
             inode.lookups = max(0, inode.lookups - lookups)
             self.collect(inode)
@@ -252,15 +361,19 @@ class InodeTable:
 
     def collect(self, inode: Inode | None) -> None:
         """Drop `inode`, and then its parents, as far as nobody needs them."""
-        while inode is not None and not inode.is_in_use and inode.number in self._inodes:
-            if self._inodes[inode.number] is inode:
-                del self._inodes[inode.number]
+        while inode is not None and not inode.is_in_use:
+            number = inode.number
+            known = self._inodes.get(number)
+            if known is None:
+                return
+            if known is inode:
+                self._inodes.remove(number)
             self._unlink(inode)
             inode = inode.parent
 
-    def _new(self, parent: Inode, name: str, item: Item) -> Inode:
+    def _new(self, parent: Inode, name: str, item: Item, number: InodeNumber | None = None) -> Inode:
         assert parent.children is not None
-        inode = Inode(self._preferred(parent, item), parent, name, item)
+        inode = Inode(number or self._preferred(parent, item), parent, name, item)
         self.add(inode)
         parent.children[name] = inode
         return inode
@@ -269,7 +382,7 @@ class InodeTable:
         if item.kind is Kind.FOLDER:
             return number_of(f"folder:{parent.orion_path().rstrip('/')}/{item.name}")
         if item.key is not None:
-            return self._rebound.get(item.key) or number_of(f"{item.kind.value}:{item.id}")
+            return self._rebound.get(item.key) or _number_of_version(item)
         return number_of(f"mark:{item.mark}")
 
     @staticmethod

@@ -17,37 +17,42 @@ import trio
 from orionfs.errors import OrionFsError
 from orionfs.facts import StackFacts
 from orionfs.models import Item, Kind
-from orionfs.shapes import Page, read_page
+from orionfs.shapes import Page
 
 _T = TypeVar("_T")
 ASKED_PAGE_ROWS = 1000
 
-Ask = Callable[[dict[str, Any]], Awaitable[Any]]
-"""One `ls_path` of a folder with these query parameters."""
+Ask = Callable[[dict[str, Any]], Awaitable[Page]]
+"""One page of a folder, asked for with these query parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderAnswer:
-    """What a folder holds; `is_complete` False where Orion may have told less than there is."""
+    """What a folder holds; `is_complete` False where Orion may have told less than there is.
+
+    `unread` rows were told in no way that could be read.
+    """
 
     items: tuple[Item, ...]
     is_complete: bool
     pages: int
+    unread: int = 0
 
 
 async def list_all(ask: Ask, facts: StackFacts) -> FolderAnswer:
     """All of a folder: the first page, then the others at the same time where a total says how many."""
     first = await _page(ask, 0)
-    if facts.paging == "all" and first.total in (None, len(first.rows)):
-        return FolderAnswer(first.rows, is_complete=True, pages=1)
-    if first.total is None or (first.has_more and first.total <= len(first.rows)):
+    step = first.row_count
+    if facts.paging == "all" and first.total in (None, step):
+        return FolderAnswer(first.rows, True, 1, first.unread)
+    if first.total is None or (first.has_more and first.total <= step):
         return await _list_serially(ask, first, facts)
-    step = len(first.rows)
     offsets = list(range(step, first.total, step)) if step else []
     pages = [first, *await together([partial(_page, ask, offset) for offset in offsets])]
     rows = _once_each(pages)
-    is_complete = len(rows) == first.total and all(page.total == first.total for page in pages)
-    return FolderAnswer(rows, is_complete, len(pages))
+    unread = sum(page.unread for page in pages)
+    is_complete = len(rows) + unread == first.total and all(page.total == first.total for page in pages)
+    return FolderAnswer(rows, is_complete, len(pages), unread)
 
 
 async def _list_serially(ask: Ask, page: Page, facts: StackFacts) -> FolderAnswer:
@@ -55,33 +60,33 @@ async def _list_serially(ask: Ask, page: Page, facts: StackFacts) -> FolderAnswe
     pages = [page]
     rows = _once_each(pages)
     while not _is_last(page, facts):
-        page = await _page(ask, len(rows))
+        page = await _page(ask, len(rows) + sum(page.unread for page in pages))
         pages.append(page)
         known, rows = rows, _once_each(pages)
-        if len(rows) == len(known):
+        if len(rows) == len(known) and not (page.unread and not page.rows):
             # Nothing new: past the end, or a stack that does not heed offsets.
             is_complete = not page.rows or await _ignores_limits(ask, len(rows))
-            return FolderAnswer(rows, is_complete, len(pages))
-    return FolderAnswer(rows, is_complete=True, pages=len(pages))
+            return FolderAnswer(rows, is_complete, len(pages), sum(page.unread for page in pages))
+    return FolderAnswer(rows, True, len(pages), sum(page.unread for page in pages))
 
 
 def _is_last(page: Page, facts: StackFacts) -> bool:
     """True if nothing can follow: the answer says so, or it is shorter than this stack's pages."""
     if page.has_more is not None:
         return not page.has_more
-    if not page.rows:
+    if not page.row_count:
         return True
     is_known = facts.paging == "pages" and facts.page_max is not None
-    return is_known and len(page.rows) < min(facts.page_max or 0, ASKED_PAGE_ROWS)
+    return is_known and page.row_count < min(facts.page_max or 0, ASKED_PAGE_ROWS)
 
 
 async def _ignores_limits(ask: Ask, row_count: int) -> bool:
     """True for a stack that tells all at once, whatever was asked. A single row is no page that was cut."""
-    return row_count == 1 or len(read_page(await ask({"limit": 1})).rows) > 1
+    return row_count == 1 or (await ask({"limit": 1})).row_count > 1
 
 
 async def _page(ask: Ask, offset: int) -> Page:
-    return read_page(await ask({"limit": ASKED_PAGE_ROWS, "offset": offset, "order_by": "id"}))
+    return await ask({"limit": ASKED_PAGE_ROWS, "offset": offset, "order_by": "id"})
 
 
 def _once_each(pages: Sequence[Page]) -> tuple[Item, ...]:

@@ -7,9 +7,12 @@ Losing an entry costs a request, never an inode number; a folder's number stays 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
+from operator import eq
+from typing import overload
 
 from cachetools import LRUCache
 
@@ -18,18 +21,81 @@ from orionfs.models import Holder, InodeNumber, Item
 _SINGLES_MAX = 64
 
 
+class Names(Mapping[str, Item]):
+    """Visible name -> item in the order of the names; a third of the memory of a dict, and never changed."""
+
+    __slots__ = ("_items", "_names")
+
+    def __init__(self, items: Mapping[str, Item]) -> None:
+        self._names = tuple(sorted(items))
+        self._items = tuple(map(items.__getitem__, self._names))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __getitem__(self, name: str) -> Item:
+        at = bisect_left(self._names, name)
+        if at < len(self._names) and self._names[at] == name:
+            return self._items[at]
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def at(self, place: int) -> tuple[str, Item]:
+        """The entry at a place in the order of names."""
+        return self._names[place], self._items[place]
+
+
+class Entries(Sequence[tuple[str, Item]]):
+    """What a folder holds, by place; nothing is copied."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self, items: Mapping[str, Item]) -> None:
+        self._names = items if isinstance(items, Names) else Names(items)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[str, Item]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[tuple[str, Item]]: ...
+
+    def __getitem__(self, place: int | slice) -> tuple[str, Item] | Sequence[tuple[str, Item]]:
+        if isinstance(place, slice):
+            return [self._names.at(each) for each in range(*place.indices(len(self)))]
+        return self._names.at(place)
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """One answer to "what is in this folder": visible name -> item, asked for at `asked_at_s`.
 
     `is_complete` is False where Orion may hold more than it told: such a listing proves no absence.
-    `pages` is what it cost.
+    `unread` rows could not be read: it shows the others, and proves no absence either. `pages` is what it
+    cost.
     """
 
     items: Mapping[str, Item]
     asked_at_s: float
     is_complete: bool = True
     pages: int = 1
+    unread: int = 0
+
+    @property
+    def proves_absence(self) -> bool:
+        """True if what is not in it was not there."""
+        return self.is_complete and not self.unread
+
+    def has_same_names(self, other: Listing) -> bool:
+        """True if both hold the same names, whatever they mean."""
+        return len(self.items) == len(other.items) and all(map(eq, sorted(self.items), sorted(other.items)))
 
 
 @dataclass(frozen=True, slots=True)

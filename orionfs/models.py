@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NamedTuple, NewType, Protocol
+from typing import Any, NamedTuple, NewType, Protocol
 
 InodeNumber = NewType("InodeNumber", int)
 HandleId = NewType("HandleId", int)
@@ -49,7 +49,12 @@ class Key(NamedTuple):
     id: int
 
 
-@dataclass(frozen=True, slots=True)
+_Common = tuple[Kind, str, str, int | None, int | None, tuple[str, ...] | None, str | None, str]
+_COMMONS_MAX = 4096
+_commons: dict[_Common, _Common] = {}  # each combination once, however many items have it
+
+
+@dataclass(frozen=True, init=False)
 class Item:
     """One thing in a folder, as a listing row or a `stat` tells it.
 
@@ -59,23 +64,52 @@ class Item:
     people call it where a row tells that beside its name: of workspaces.
     """
 
+    # A mount may hold a million: what many of them have in common is kept once for all, and a time in
+    # microseconds (kept as a number below 0) is a smaller number.
+    __slots__ = ("_common", "_created", "id", "name", "size")
+
     kind: Kind
     id: int | None
     name: str
-    size: int | None = None
-    created_ns: int = 0
-    literal: str = ""
-    state: str = ""
-    owner: int | None = None
-    project: int | None = None
-    tags: tuple[str, ...] | None = None
-    mark: str | None = None
-    title: str = ""
+    size: int | None
+    created_ns: int
+    literal: str
+    state: str
+    owner: int | None
+    project: int | None
+    tags: tuple[str, ...] | None
+    mark: str | None
+    title: str
+
+    def __init__(
+        self,
+        kind: Kind,
+        id: int | None,
+        name: str,
+        size: int | None = None,
+        created_ns: int = 0,
+        literal: str = "",
+        state: str = "",
+        owner: int | None = None,
+        project: int | None = None,
+        tags: tuple[str, ...] | None = None,
+        mark: str | None = None,
+        title: str = "",
+    ) -> None:
+        common = (kind, literal, state, owner, project, tags, mark, title)
+        if mark is None and not title:
+            common = _commons.get(common) or _shared(common)
+        _set_common(self, common)
+        _set_id(self, id)
+        _set_name(self, name)
+        _set_size(self, size)
+        # A negated number is a new one without the unused digit that a division leaves.
+        _set_created(self, created_ns if created_ns % 1000 else -(created_ns // 1000))
 
     @property
     def key(self) -> Key | None:
         """Identity on Orion, or None while there is none."""
-        return None if self.id is None else Key(self.kind, self.id)
+        return None if self.id is None else Key(_common_of(self)[0], self.id)
 
     @property
     def is_folder(self) -> bool:
@@ -93,6 +127,38 @@ class Item:
 
     def renamed(self, name: str) -> Item:
         return replace(self, name=name)
+
+
+_common_of = Item.__dict__["_common"].__get__
+_set_common = Item.__dict__["_common"].__set__
+_set_id = Item.__dict__["id"].__set__
+_set_name = Item.__dict__["name"].__set__
+_set_size = Item.__dict__["size"].__set__
+_set_created = Item.__dict__["_created"].__set__
+_created_of = Item.__dict__["_created"].__get__
+
+
+def _part(at: int) -> property:
+    def get(item: Item) -> Any:
+        return _common_of(item)[at]
+
+    return property(get)
+
+
+def _created_ns(item: Item) -> int:
+    created: int = _created_of(item)
+    return created if created > 0 else created * -1000
+
+
+setattr(Item, "created_ns", property(_created_ns))  # noqa: B010 - the field is declared above
+for _at, _field in enumerate(("kind", "literal", "state", "owner", "project", "tags", "mark", "title")):
+    setattr(Item, _field, _part(_at))
+
+
+def _shared(common: _Common) -> _Common:
+    if len(_commons) >= _COMMONS_MAX:
+        _commons.clear()
+    return _commons.setdefault(common, common)
 
 
 @dataclass(frozen=True, slots=True)

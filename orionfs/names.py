@@ -8,13 +8,14 @@ reachable: see `visible_names`. Must not know inodes, caches or sessions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from orionfs.errors import InvalidCall, NameTooLong, NotPermitted, NotUnicode
 from orionfs.models import MARK_PREFIX, NAME_MAX_BYTES, Item, Kind
 
 _DATASET_SUFFIX = ".oedb"
 _CUT_FROM_BYTES = NAME_MAX_BYTES - 4  # a cut name may lose the rest of one character
+_SHORT = NAME_MAX_BYTES // 4  # whatever its characters, it is not too long
 _LOOKS_ESCAPED = re.compile(r"%(?=(?:25)*(?:2F|00))")
 _ESCAPE = re.compile(r"%(25(?=(?:25)*(?:2F|00))|2F|00)")
 _DECODED = {"25": "%", "2F": "/", "00": "\0"}
@@ -29,7 +30,8 @@ def encode_name(true_name: str) -> str:
 
     Half a surrogate pair, which JSON can carry and UTF-8 can't, becomes `?`: it hides nobody else.
     """
-    true_name = true_name.encode("utf-8", "replace").decode()
+    if not true_name.isascii():
+        true_name = true_name.encode("utf-8", "replace").decode()
     if true_name in _DOTS:
         return _DOTS[true_name]
     if "%" not in true_name and "/" not in true_name and "\0" not in true_name:
@@ -103,20 +105,23 @@ def visible_names(items: Iterable[Item]) -> dict[str, Item]:
     the others get `~TYPE-ID` before the extension, and a further `~` where that is a true name. A name
     over 255 bytes is cut and gets the suffix.
     """
-    groups: dict[str, list[Item]] = {}
-    for item in items:
-        if not is_hidden(item.name):
-            groups.setdefault(base_name(item), []).append(item)
     names: dict[str, Item] = {}
     suffixed: list[tuple[str, Item]] = []
-    for base, group in groups.items():
-        if len(group) > 1:
-            group.sort(key=_precedence)
-        if len(base.encode()) <= NAME_MAX_BYTES:
-            names[base] = group.pop()
-        suffixed += [(base, item) for item in group]
+    for item in items:
+        base = base_name(item)
+        if is_hidden(item.name):
+            continue
+        if len(base) > _SHORT and len(base.encode()) > NAME_MAX_BYTES:
+            suffixed.append((base, item))
+            continue
+        other = names.setdefault(base, item)
+        if other is not item:
+            kept, passed = (item, other) if _precedence(item) >= _precedence(other) else (other, item)
+            names[base] = kept
+            suffixed.append((base, passed))
+    true_names = {base for base, _ in suffixed}  # the others' are in `names`
     for base, item in sorted(suffixed, key=lambda pair: (pair[1].kind.value, pair[1].id or 0)):
-        names[_free_name(base, item, names, groups)] = item
+        names[_free_name(base, item, names, true_names)] = item
     return names
 
 
@@ -129,7 +134,7 @@ def _precedence(item: Item) -> tuple[bool, int, int]:
     return (item.kind is Kind.FOLDER, item.created_ns, item.id or 0)
 
 
-def _free_name(base: str, item: Item, taken: dict[str, Item], true_names: dict[str, list[Item]]) -> str:
+def _free_name(base: str, item: Item, taken: Collection[str], true_names: Collection[str]) -> str:
     marker = f"~{item.kind.value}-{item.id}"
     while True:
         candidate = _with_marker(base, marker)

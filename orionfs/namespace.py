@@ -8,7 +8,7 @@ not know FUSE, handles or contents.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -33,7 +33,7 @@ from orionfs.errors import (
 from orionfs.folders import Folders
 from orionfs.holds import Holds
 from orionfs.inodes import Inode, InodeTable
-from orionfs.metacache import MetaCache
+from orionfs.metacache import Entries, MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
@@ -48,7 +48,7 @@ from orionfs.views import VIEWS_NAME, Views
 class Snapshot:
     """Visible names and items of a folder, taken and believed at these moments (seconds)."""
 
-    entries: list[tuple[str, Item]]
+    entries: Sequence[tuple[str, Item]]
     taken_at_s: float
     holds_until_s: float
 
@@ -139,7 +139,7 @@ class Namespace:
                 visited(folder)
         items, valid_s = await (self.views if folder.is_view else self._beliefs).list(folder)
         now_s = self._clock()
-        return Snapshot(list(items.items()), now_s, now_s + valid_s)
+        return Snapshot(Entries(items), now_s, now_s + valid_s)
 
     def remaining_s(self, snapshot: Snapshot) -> float:
         """For how many seconds a snapshot still holds."""
@@ -147,11 +147,14 @@ class Namespace:
 
     def entry(self, folder: Inode, name: str, item: Item, snapshot: Snapshot) -> Inode | None:
         """The inode of a snapshot's entry as it stands now; None if this mount has removed it since."""
+        known = folder.children.get(name) if folder.children else None
+        if known is not None and known.item is item and folder.number not in self._changes:
+            return known
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
-        if self.remaining_s(snapshot) == 0 and folder.children and name in folder.children:
-            return folder.children[name]  # an old snapshot knows no better than what came after it
+        if known is not None and self.remaining_s(snapshot) == 0:
+            return known  # an old snapshot knows no better than what came after it
         return self.bind(folder, name, item)
 
     def bind(self, parent: Inode, name: str, item: Item) -> Inode:
@@ -162,7 +165,7 @@ class Namespace:
             return inode
         inode = (self.views if parent.is_view else self.inodes).bind(parent, name, item)
         self.uses.count(len(self.inodes))
-        if item.key is not None and item.key in self._local:
+        if self._local and item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
         return inode
 

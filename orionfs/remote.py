@@ -10,7 +10,7 @@ not know inodes or names shown to users.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -39,7 +39,7 @@ from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, together
 from orionfs.models import Account, Item, Key, Kind
-from orionfs.shapes import Found, read_account, read_item, read_page, read_tags
+from orionfs.shapes import Found, Page, read_account, read_item, read_page, read_tags
 from orionfs.unclear import UnclearChanges
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Remote:
 
         `with_details`: what rows do not tell of Files is asked for.
         """
-        ask = partial(self._read, "ls_path", path)
+        ask = partial(self._read_page, path)
         answer = await list_all(ask, self.facts)
         if not answer.is_complete:
             answer = await list_all(ask, self.facts)
@@ -154,16 +154,16 @@ class Remote:
 
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
         """All in a folder that have this name, which something there is known to have."""
-        page = read_page(await self._read("ls_path", path, {"name": name, "limit": ASKED_PAGE_ROWS}))
-        is_filtered = bool(page.rows) and all(row.name == name for row in page.rows)
+        page = await self._read_page(path, {"name": name, "limit": ASKED_PAGE_ROWS})
+        is_filtered = bool(page.rows) and not page.unread and all(row.name == name for row in page.rows)
         if is_filtered and page.total in (None, len(page.rows)) and not page.has_more:
             return page.rows
         return tuple(item for item in (await self.list_folder(path)).items if item.name == name)
 
     async def count(self, path: str) -> int:
         """How many items a folder holds at least; one row is asked for. Raises NoSuchName, AccessDenied."""
-        page = read_page(await self._read("ls_path", path, {"limit": 1}))
-        return len(page.rows) if page.total is None else page.total
+        page = await self._read_page(path, {"limit": 1})
+        return page.row_count if page.total is None else page.total
 
     async def stat(self, path: str) -> Item | None:
         """What is at a path, or None."""
@@ -288,6 +288,13 @@ class Remote:
 
     # Attempts and retries
 
+    async def _read_page(self, path: str, query: dict[str, Any]) -> Page:
+        page = await self._read("ls_path", path, query)
+        if isinstance(page, RemoteFailure):
+            raise page
+        assert isinstance(page, Page)
+        return page
+
     async def _read(self, verb: str, *args: Any) -> Any:
         return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
 
@@ -345,6 +352,8 @@ class Remote:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
+        if verb == "ls_path":
+            call = partial(_as_page, call)  # in the thread, or the rows of many pages would lie about at once
         slot = limiter.slot()
         with trio.move_on_after(deadline_s):
             try:
@@ -430,6 +439,15 @@ class Remote:
             log.debug("size of %s %s stays unknown: %s", key.kind.value, key.id, error)
             return None
         return None if item.size is None else (key, (item.size, item.created_ns))
+
+
+def _as_page(call: Callable[[], Any]) -> Page | RemoteFailure:
+    """An answer that can't be read is no failed call, which would be repeated."""
+    answer = call()
+    try:
+        return read_page(answer)
+    except RemoteFailure as error:
+        return error
 
 
 def _busy(conflict: Conflict) -> Busy:

@@ -8,14 +8,17 @@ as received.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from orionfs.errors import RemoteFailure
 from orionfs.models import Account, Item, Kind
+
+log = logging.getLogger(__name__)
 
 # All in the form of `plain_key`, the likeliest first.
 _ROWS = ("results", "items", "contents", "objects", "resources", "children", "entries", "rows", "data")
@@ -51,6 +54,8 @@ _TYPE_LISTS = {
     "dirs": Kind.FOLDER,
     "paths": Kind.FOLDER,
 }
+_PlacedRow = tuple[Any, Kind | None, str | None]  # a row, and the kind and the id that its place tells
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DEPTH_MAX = 4  # of envelopes within envelopes
 _SECONDS_FROM = 10**8  # 1973; what is smaller is no moment
 _MILLISECONDS_FROM = 10**11  # as seconds that would be the year 5138
@@ -61,12 +66,18 @@ class Page:
     """One page of a listing.
 
     `total` is None where the envelope tells none; `has_more` is what it says of a next page, None where
-    it says nothing of that.
+    it says nothing of that. `unread` rows were there and could not be read.
     """
 
     rows: tuple[Item, ...]
     total: int | None
     has_more: bool | None = None
+    unread: int = 0
+
+    @property
+    def row_count(self) -> int:
+        """How many rows the answer held."""
+        return len(self.rows) + self.unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +106,7 @@ def first_of(answer: Mapping[str, Any], keys: Iterable[str]) -> Any:
 def read_page(answer: Any) -> Page:
     """A page of `ls_path`: rows in a list, in lists by type, or by id; bare or in envelopes."""
     if isinstance(answer, list):
-        return Page(tuple(read_item(row) for row in answer), None)
+        return _page_of([(row, None, None) for row in answer], None, None)
     if not isinstance(answer, Mapping):
         raise RemoteFailure(f"a listing was due, not {type(answer).__name__}")
     levels = list(_levels(answer))
@@ -107,33 +118,46 @@ def read_page(answer: Any) -> Page:
     rows = _rows_of(levels[-1])
     if rows is None and total != 0:
         raise RemoteFailure(f"a listing without rows: keys {sorted(map(str, answer))[:8]}")
-    return Page(tuple(_read_row(*each) for each in rows or ()), total, more)
+    return _page_of(rows or [], total, more)
+
+
+def _page_of(rows: Sequence[_PlacedRow], total: int | None, has_more: bool | None) -> Page:
+    """One row that can't be read hides none of the others."""
+    items = []
+    for row in rows:
+        try:
+            items.append(_read_row(*row))
+        except RemoteFailure as error:
+            log.debug("a row of a listing is left out: %s", error)
+    if rows and not items:
+        _read_row(*rows[0])  # not a single one: this is no listing as we know it
+    return Page(tuple(items), total, has_more, len(rows) - len(items))
 
 
 def read_item(row: Any) -> Item:
     """A row of a listing, an answer of `stat_path`, or the attributes of a resource."""
     if not isinstance(row, Mapping):
         raise RemoteFailure(f"a row was due, not {type(row).__name__}")
-    told = _plain(row)
-    if first_of(told, _NAMES + _PATHS) is None and len(row) == 1:
+    if len(row) == 1:
         (inner,) = row.values()
-        if isinstance(inner, Mapping):
+        if isinstance(inner, Mapping) and first_of(_plain(row), _NAMES + _PATHS) is None:
             return read_item(inner)
-    literal = str(first_of(told, _TYPES) or "")
-    tags = first_of(told, _TAGS)
+    keys = _keys_of(tuple(row))
+    literal = str(_first(row, keys.types) or "")
+    tags = _first(row, keys.tags)
     kind = read_kind(literal)
     return Item(
         kind=kind,
-        id=_as_id(first_of(told, _IDS)),
-        name=_read_name(told),
-        size=_as_count(first_of(told, _SIZES)),
-        created_ns=read_time_ns(first_of(told, _CREATED)),
+        id=_as_id(_first(row, keys.ids)),
+        name=_read_name(row, keys),
+        size=_as_count(_first(row, keys.sizes)),
+        created_ns=read_time_ns(_first(row, keys.created)),
         literal=literal,
-        state=str(first_of(told, _STATES) or ""),
-        owner=_as_id(first_of(told, _OWNERS)),
-        project=_as_id(first_of(told, _PROJECTS)),
+        state=str(_first(row, keys.states) or ""),
+        owner=_as_id(_first(row, keys.owners)),
+        project=_as_id(_first(row, keys.projects)),
         tags=read_tags(tags) if tags is not None else None,
-        title=_read_title(told) if kind is Kind.FOLDER else "",
+        title=_read_title(_plain(row)) if kind is Kind.FOLDER and keys.titles else "",
     )
 
 
@@ -162,6 +186,7 @@ def read_account(answer: Mapping[str, Any], stack: str) -> Account:
     )
 
 
+@lru_cache(maxsize=256)
 def read_kind(literal: str) -> Kind:
     """The kind that a `resource_type` literal means, whatever its spelling."""
     word = literal.lower()
@@ -170,6 +195,8 @@ def read_kind(literal: str) -> Kind:
 
 def read_tags(tags: Any) -> tuple[str, ...]:
     """Tag texts from strings or from dicts that name them; sorted, each once."""
+    if tags == []:
+        return ()
     if not isinstance(tags, Iterable) or isinstance(tags, str | Mapping):
         raise RemoteFailure(f"tags were due, not {type(tags).__name__}")
     texts = (first_of(_plain(tag), _TAG_TEXTS) if isinstance(tag, Mapping) else tag for tag in tags)
@@ -185,10 +212,12 @@ def read_time_ns(value: Any) -> int:
         return 0
     try:
         moment = datetime.fromisoformat(value)
-        whole = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     except (ValueError, OverflowError):
         return 0
-    return int(whole.replace(microsecond=0).timestamp()) * 10**9 + whole.microsecond * 1000
+    if moment.year in (MINYEAR, MAXYEAR):
+        return 0  # no time, but a mark that there is none
+    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
 
 
 def _of_number_ns(value: float) -> int:
@@ -216,7 +245,7 @@ def _levels(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         level = inner
 
 
-def _rows_of(level: Mapping[str, Any]) -> list[tuple[Any, Kind | None, str | None]] | None:
+def _rows_of(level: Mapping[str, Any]) -> list[_PlacedRow] | None:
     """The rows that an envelope itself holds, each with the kind and the id that its place tells."""
     told = _plain(level)
     rows = next((told[key] for key in _ROWS if isinstance(told.get(key), list)), None)
@@ -254,14 +283,48 @@ def _plain(answer: Mapping[Any, Any]) -> dict[str, Any]:
     return told
 
 
-def _read_name(told: Mapping[str, Any]) -> str:
-    name = first_of(told, _NAMES)
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keys of rows of one form that may tell each value, as they are spelled there, likeliest first."""
+
+    types: tuple[Any, ...]
+    ids: tuple[Any, ...]
+    names: tuple[Any, ...]
+    paths: tuple[Any, ...]
+    titles: tuple[Any, ...]
+    sizes: tuple[Any, ...]
+    created: tuple[Any, ...]
+    states: tuple[Any, ...]
+    owners: tuple[Any, ...]
+    projects: tuple[Any, ...]
+    tags: tuple[Any, ...]
+
+
+@lru_cache(maxsize=1024)
+def _keys_of(row_keys: tuple[Any, ...]) -> _Keys:
+    """Found out once for all rows of a form: a listing has many of each."""
+    told = _plain({key: key for key in row_keys})
+    groups = (_TYPES, _IDS, _NAMES, _PATHS, _TITLES, _SIZES, _CREATED, _STATES, _OWNERS, _PROJECTS, _TAGS)
+    return _Keys(*(tuple(told[key] for key in group if key in told) for group in groups))
+
+
+def _first(row: Mapping[Any, Any], keys: tuple[Any, ...]) -> Any:
+    """The value of the first key that tells one, else None."""
+    for key in keys:
+        value = row[key]
+        if value is not None:
+            return value
+    return None
+
+
+def _read_name(row: Mapping[Any, Any], keys: _Keys) -> str:
+    name = _first(row, keys.names)
     if isinstance(name, str) and name:
         return name
-    path = first_of(told, _PATHS)
+    path = _first(row, keys.paths)
     if isinstance(path, str) and path.strip("/"):
         return path.rstrip("/").rsplit("/", 1)[-1]
-    raise RemoteFailure(f"a row without a name: keys {sorted(told)[:8]}")
+    raise RemoteFailure(f"a row without a name: keys {sorted(map(str, row))[:8]}")
 
 
 def _read_title(told: Mapping[str, Any]) -> str:
@@ -277,6 +340,8 @@ def _as_count(value: Any) -> int | None:
 
 def _as_id(value: Any) -> int | None:
     """An id from a number, from its digits, or from the thing that has it."""
+    if type(value) is int:
+        return value
     if isinstance(value, Mapping):
         value = first_of(_plain(value), _IDS)
     if isinstance(value, bool) or value is None:

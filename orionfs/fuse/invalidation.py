@@ -52,6 +52,7 @@ class Invalidations:
         self._thread = trio.CapacityLimiter(1)
         self._is_sending = False
         self._is_closed = False
+        self.entries_sent = 0
         self._news = trio.Event()
         self._progress = trio.Event()
 
@@ -176,6 +177,7 @@ class Invalidations:
                 return
             tell = partial(self._send_attributes, number)
             if name is not None:
+                self.entries_sent += 1
                 tell = partial(self._send_entry, number, name)
             try:
                 tell()

@@ -299,7 +299,7 @@ def test_dead_mount_is_taken_away_by_umount(own) -> None:
 @pytest.mark.expect_log("is not on Orion yet")
 @pytest.mark.expect_log("no answer|not reachable|refused")
 def test_what_could_not_go_up_is_finished_by_the_next_mount(make_stand, client) -> None:
-    stand = make_stand(client, options=["change_deadline_s=2,read_deadline_s=2"])
+    stand = make_stand(client, options=["change_deadline_s=4,read_deadline_s=6"])
     path = stand.mine / "x"
     path.write_text("first")
     stand.server.kill()
@@ -321,7 +321,7 @@ def test_what_could_not_go_up_is_finished_by_the_next_mount(make_stand, client) 
 @pytest.mark.expect_log(OFFLINE)
 @pytest.mark.expect_log("no answer|not reachable|refused|reset|closed")
 def test_server_that_goes_and_comes_back_is_met_again(make_stand, client) -> None:
-    stand = make_stand(client, options=["metadata_ttl_s=0.2,absence_ttl_s=0.2,read_deadline_s=2"])
+    stand = make_stand(client, options=["metadata_ttl_s=0.2,absence_ttl_s=0.2,read_deadline_s=6"])
     (stand.mine / "known").write_text("cached")
     stand.direct.put(f"{stand.direct.home}/unread", b"never read")
     assert sorted(os.listdir(stand.mine)) == ["known", "unread"]
