@@ -22,6 +22,7 @@ import trio
 
 from orionfs.bridge import CallFailed, CallHandle, SessionCalls
 from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
+from orionfs.details import Details
 from orionfs.errors import (
     Busy,
     Conflict,
@@ -37,7 +38,7 @@ from orionfs.facts import StackFacts
 from orionfs.failures import failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
-from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, together
+from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.shapes import Found, Page, read_account, read_item, read_page, read_tags
 from orionfs.unclear import UnclearChanges
@@ -49,7 +50,6 @@ _SILENT_CALLS_MAX = 2
 _CHECK_EVERY_S = 2.0
 _IN_FLIGHT_AT_FIRST = 8
 _THROTTLING = frozenset({429, 503})
-_DETAILS_MAX = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Remote:
         self._limits = limits or Limits()
         self._metadata = AdaptiveLimiter(self._limits.metadata_in_flight, _IN_FLIGHT_AT_FIRST)
         self._contents = AdaptiveLimiter(self._limits.contents_in_flight)
-        self._details: dict[Key, tuple[int, int]] = {}  # version -> bytes, created_ns: asked for once
+        self.details = Details(self.get)
         self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
         self.health = Health.ONLINE
@@ -150,7 +150,7 @@ class Remote:
         self.knowledge.see(answer.items)
         if not with_details:
             return answer
-        return replace(answer, items=await self.with_details(answer.items))
+        return replace(answer, items=await self.details.completed(answer.items))
 
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
         """All in a folder that have this name, which something there is known to have."""
@@ -174,7 +174,7 @@ class Remote:
         self.knowledge.see((item,))
         if item.kind is Kind.FOLDER and item.id is None:
             self.knowledge.learn(folder_ids="no")
-        return (await self.with_details((item,)))[0]
+        return (await self.details.completed((item,)))[0]
 
     async def create_folder(self, path: str) -> Item | None:
         """Make one folder; None where the stack gives folders no id. Raises Conflict, NoSuchName."""
@@ -407,38 +407,6 @@ class Remote:
         self._came_back.set()
         self._came_back = trio.Event()
         log.info("online again")
-
-    # Listings
-
-    async def with_details(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        """Files whose rows tell no size are asked for one by one, several at a time, once in a life.
-
-        What is asked tells when they were made, too.
-        """
-        unknown = [i.key for i in items if i.kind is Kind.FILE and i.size is None and i.key is not None]
-        if not unknown:
-            return tuple(items)
-        asked = [key for key in unknown if key not in self._details]
-        for answer in await together([partial(self._details_of, key) for key in asked]):
-            if answer is not None and len(self._details) < _DETAILS_MAX:
-                self._details[answer[0]] = answer[1]
-        return tuple(self._detailed(item) for item in items)
-
-    def _detailed(self, item: Item) -> Item:
-        if item.size is not None or item.key is None or item.key not in self._details:
-            return item
-        size, created_ns = self._details[item.key]
-        return replace(item, size=size, created_ns=item.created_ns or created_ns)
-
-    async def _details_of(self, key: Key) -> tuple[Key, tuple[int, int]] | None:
-        try:
-            item = await self.get(key)
-        except TimedOut:
-            raise
-        except OrionFsError as error:
-            log.debug("size of %s %s stays unknown: %s", key.kind.value, key.id, error)
-            return None
-        return None if item.size is None else (key, (item.size, item.created_ns))
 
 
 def _as_page(call: Callable[[], Any]) -> Page | RemoteFailure:

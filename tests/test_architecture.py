@@ -36,6 +36,7 @@ RANKS: list[set[str]] = [
     {"inodes"},
     {"names", "ranges", "numbers", "finding"},
     {"remote"},
+    {"details"},
     {"listings", "knowledge", "descriptors", "unclear", "limiter"},
     {"shapes", "bridge", "failures", "tasks"},
 ]
