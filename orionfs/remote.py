@@ -10,7 +10,7 @@ not know inodes or names shown to users.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -38,9 +38,9 @@ from orionfs.facts import StackFacts
 from orionfs.failures import failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
-from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all
+from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all
 from orionfs.models import Account, Item, Key, Kind
-from orionfs.shapes import Found, Page, read_account, read_item, read_page, read_tags
+from orionfs.shapes import Found, Page, read_account, read_item, read_tags
 from orionfs.unclear import UnclearChanges
 
 log = logging.getLogger(__name__)
@@ -353,7 +353,7 @@ class Remote:
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
         if verb == "ls_path":
-            call = partial(_as_page, call)  # in the thread, or the rows of many pages would lie about at once
+            call = partial(as_page, call)  # in the thread, or the rows of many pages would lie about at once
         slot = limiter.slot()
         with trio.move_on_after(deadline_s):
             try:
@@ -407,15 +407,6 @@ class Remote:
         self._came_back.set()
         self._came_back = trio.Event()
         log.info("online again")
-
-
-def _as_page(call: Callable[[], Any]) -> Page | RemoteFailure:
-    """An answer that can't be read is no failed call, which would be repeated."""
-    answer = call()
-    try:
-        return read_page(answer)
-    except RemoteFailure as error:
-        return error
 
 
 def _busy(conflict: Conflict) -> Busy:
