@@ -40,6 +40,7 @@ from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all
 from orionfs.models import Account, Item, Key, Kind
+from orionfs.recent import RecentChanges
 from orionfs.shapes import Found, Page, read_account, read_item, read_tags
 from orionfs.unclear import UnclearChanges
 
@@ -96,6 +97,7 @@ class Remote:
         self._went_offline = trio.Event()
         self._came_back = trio.Event()
         self.knowledge = Knowledge()
+        self.recent = RecentChanges(trio.current_time)
 
     @property
     def facts(self) -> StackFacts:
@@ -139,10 +141,7 @@ class Remote:
     # Folders and names
 
     async def list_folder(self, path: str, *, with_details: bool = True) -> FolderAnswer:
-        """All of a folder: the first page, then the others at once. Raises NoSuchName.
-
-        `with_details`: what rows do not tell of Files is asked for.
-        """
+        """All of a folder, and what rows do not tell of Files. Raises NoSuchName."""
         ask = partial(self._read_page, path)
         answer = await list_all(ask, self.facts)
         if not answer.is_complete:
@@ -176,10 +175,10 @@ class Remote:
             self.knowledge.learn(folder_ids="no")
         return (await self.details.completed((item,)))[0]
 
-    async def create_folder(self, path: str) -> Item | None:
-        """Make one folder; None where the stack gives folders no id. Raises Conflict, NoSuchName."""
+    async def create_folder(self, path: str) -> None:
+        """Make one folder. Raises Conflict, NoSuchName."""
         await self._change("create_paths", [path])
-        return None
+        self.recent.made(path)
 
     async def remove_folder(self, path: str) -> None:
         """Remove one folder that was seen empty. A folder that is gone already is no error."""
@@ -187,6 +186,7 @@ class Remote:
             await self._change("remove_paths", [path])
         except NoSuchName:
             log.debug("%s was gone already", path)
+        self.recent.removed(path)
 
     async def assign(self, *assignments: Assignment, form: str | None = None) -> None:
         """Give items their folders and names, all or none. Raises Conflict where a name is taken.
@@ -195,6 +195,8 @@ class Remote:
         """
         is_full = (form or self.facts.assign_path) == "full"
         await self._change("assign_paths", [self._assignment(each, is_full) for each in assignments])
+        for each in assignments:
+            self.recent.placed(each.folder, each.item.renamed(each.name))
 
     def _assignment(self, given: Assignment, is_full: bool) -> dict[str, Any]:
         item = given.item
@@ -209,6 +211,7 @@ class Remote:
             await self._change("delete", key.kind.value, key.id, is_conflict_busy=True)
         except NoSuchName:
             log.debug("%s %s was gone already", key.kind.value, key.id)
+        self.recent.deleted(key)
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""

@@ -74,8 +74,8 @@ async def list_and_bind(entries: int) -> tuple[Namespace, float]:
     remote = Remote(cast("Any", Pages(entries)))
     assigner = cast("Any", None)  # nothing is renamed
     namespace = Namespace(remote, assigner, MetaCache(2 * entries), Freshness(), Permissions(), {})
-    namespace.inodes.root.anchor = FOLDER
     root = namespace.inodes.root
+    root.anchor = FOLDER
     began_s = time.process_time()
     snapshot = await namespace.snapshot(root)
     for name, item in snapshot.entries:
