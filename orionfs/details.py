@@ -1,6 +1,7 @@
-"""What the rows of some stacks do not tell of Files: sizes and times, asked for once in a life.
+"""What the rows of a listing do not tell of Files: asked for one by one, and kept while the mount lives.
 
-Used by `remote`, which asks; must not know sessions, deadlines or retries.
+Contents are immutable, so a size and the time it was made hold for ever. Used by `remote`, which asks;
+must not know sessions, deadlines or names.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ _KEPT_MAX = 200_000
 
 
 class Details:
-    """The sizes (bytes) and times (ns) of versions that were asked for one by one."""
+    """Sizes and times of Files, by version."""
 
     def __init__(self, get: Callable[[Key], Awaitable[Item]]) -> None:
-        """`get` asks for all that Orion tells of one item."""
+        """`get` asks for all that is told of one item."""
         self._get = get
-        self._known: dict[Key, tuple[int, int]] = {}
+        self._told: dict[Key, tuple[int, int]] = {}  # version -> bytes, created_ns
 
-    async def completed(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        """The items with what is known of them; Files without a size are asked for, several at a time."""
+    async def complete(self, items: Sequence[Item]) -> tuple[Item, ...]:
+        """The items with their sizes; several are asked for at a time. Raises TimedOut."""
         unknown = [i.key for i in items if i.kind is Kind.FILE and i.size is None and i.key is not None]
         if not unknown:
             return tuple(items)
-        asked = [key for key in unknown if key not in self._known]
+        asked = [key for key in unknown if key not in self._told]
         for answer in await together([partial(self._ask, key) for key in asked]):
-            if answer is not None and len(self._known) < _KEPT_MAX:
-                self._known[answer[0]] = answer[1]
+            if answer is not None and len(self._told) < _KEPT_MAX:
+                self._told[answer[0]] = answer[1]
         return tuple(self._completed(item) for item in items)
 
     def _completed(self, item: Item) -> Item:
-        if item.size is not None or item.key is None or item.key not in self._known:
+        if item.size is not None or item.key is None or item.key not in self._told:
             return item
-        size, created_ns = self._known[item.key]
+        size, created_ns = self._told[item.key]
         return replace(item, size=size, created_ns=item.created_ns or created_ns)
 
     async def _ask(self, key: Key) -> tuple[Key, tuple[int, int]] | None:

@@ -149,7 +149,7 @@ class Remote:
         self.knowledge.see(answer.items)
         if not with_details:
             return answer
-        return replace(answer, items=await self.details.completed(answer.items))
+        return replace(answer, items=await self.details.complete(answer.items))
 
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
         """All in a folder that have this name, which something there is known to have."""
@@ -173,7 +173,7 @@ class Remote:
         self.knowledge.see((item,))
         if item.kind is Kind.FOLDER and item.id is None:
             self.knowledge.learn(folder_ids="no")
-        return (await self.details.completed((item,)))[0]
+        return (await self.details.complete((item,)))[0]
 
     async def create_folder(self, path: str) -> None:
         """Make one folder. Raises Conflict, NoSuchName."""
