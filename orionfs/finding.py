@@ -89,5 +89,5 @@ async def _has_tag(tag: str, remote: Remote, key: Key) -> bool:
 async def _answer(
     remote: Remote, told: Sequence[Found], meant: Sequence[Found], items_max: int
 ) -> FolderAnswer:
-    items = await remote.with_details([row.item for row in meant])
+    items = await remote.details.complete([row.item for row in meant])
     return FolderAnswer(items, is_complete=len(told) <= items_max, pages=1)

@@ -17,9 +17,9 @@ from orionfs.models import KernelView
 from orionfs.namespace import Namespace
 
 _KEPT_SHARE = 0.9  # of the limit, when it was exceeded
-_AT_ONCE = 4096  # entries that wait to be told: other news must not wait long behind them
+_AT_ONCE = 8192  # entries that wait to be told: other news must not wait long behind them
 _SETTLING_S = 10.0
-_PAUSE_S = 0.05  # what the kernel forgets comes back to us as requests
+_PAUSE_S = 0.01  # what the kernel forgets comes back to us as requests
 _FRUITLESS_PAUSE_S = 5.0
 
 

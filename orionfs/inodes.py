@@ -339,6 +339,13 @@ class InodeTable:
         if item.key is not None:
             self._rebound[item.key] = inode.number
 
+    def folders_below(self, top: Inode) -> Iterator[Inode]:
+        """A folder, and those below it that are known."""
+        yield top
+        for child in (top.children or {}).values():
+            if child.item.kind is Kind.FOLDER:
+                yield from self.folders_below(child)
+
     def forget(self, number: int, lookups: int) -> None:
         """The kernel drops `lookups` references; unknown numbers are ignored."""
         inode = self._inodes.get(number)

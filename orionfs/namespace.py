@@ -37,7 +37,7 @@ from orionfs.metacache import Entries, MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
-from orionfs.relocating import Relocator
+from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
 from orionfs.tagging import Tagging
 from orionfs.uses import Absences, Uses
@@ -85,7 +85,7 @@ class Namespace:
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
-        self._relocator: Relocator | None = None
+        self._until_free: UntilFree = at_once
         self._tagging = Tagging(remote, self.folder_with_id)
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
@@ -101,9 +101,8 @@ class Namespace:
 
     def show_relocations(self, relocator: Relocator) -> None:
         """Show folders that are on their way at their new place, and wait for them before changes."""
-        self._relocator = relocator
-        self._beliefs.asking = relocator
-        relocator.moves.read_lag_s = self._beliefs.freshness.read_lag_s
+        self._until_free, self._beliefs.asking = relocator.until_free, relocator.asking
+        self._remote.recent.read_lag_s = self._beliefs.freshness.read_lag_s
 
     # Looking
 
@@ -306,17 +305,10 @@ class Namespace:
 
     def commit_relocation(self, source: Inode, parent: Inode, name: str) -> None:
         """A folder is shown at its new place, and is another one on Orion: it and all below get new ids."""
-        folders = [source]
-        while folders:
-            folder = folders.pop()
+        for folder in self.inodes.folders_below(source):
             folder.item = replace(folder.item, id=None)
             self._beliefs.doubt(folder)  # listings name folders by the ids that they had
-            folders += [child for child in (folder.children or {}).values() if child.item.kind is Kind.FOLDER]
         self.commit_rename(source, parent, name, None, is_settled=True)
-
-    async def _until_free(self, path: str, *, is_deep: bool = False) -> None:
-        if self._relocator is not None:
-            await self._relocator.until_free(path, is_deep=is_deep)
 
     def commit_rename(
         self, source: Inode, parent: Inode, name: str, replaced: Key | None, *, is_settled: bool

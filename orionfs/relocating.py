@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import trio
 
@@ -31,9 +33,11 @@ from orionfs.errors import (
 )
 from orionfs.journal import Journal, RelocationRow
 from orionfs.journal_thread import JournalThread
+from orionfs.limiter import Priority, working_at
 from orionfs.listings import FolderAnswer
 from orionfs.models import Item, Kind
-from orionfs.relocation import Relocation, Relocations, batches, merged
+from orionfs.relocated import NOTHING, RelocatedAnswers
+from orionfs.relocation import Relocation, Relocations, batches
 from orionfs.remote import Assignment, Health, Remote
 from orionfs.tasks import Background
 
@@ -50,6 +54,18 @@ _NAMED_MAX = 10  # in a line of the log
 _REFUSALS = (AccessDenied, InvalidCall, NameExists, NoSuchName)
 
 
+class UntilFree(Protocol):
+    """`Relocator.until_free`."""
+
+    async def __call__(self, path: str, *, is_deep: bool = False) -> None:
+        """Wait until the name at a path may be changed."""
+        ...
+
+
+async def at_once(path: str, *, is_deep: bool = False) -> None:
+    """For a mount where nothing is ever on its way."""
+
+
 class Relocator:
     """The trees of one mount that are on their way."""
 
@@ -61,7 +77,8 @@ class Relocator:
         self._journal = journal
         self._background = background
         self._wake = trio.Event()
-        self.moves = Relocations(trio.current_time)
+        self.moves = Relocations(remote.recent, trio.current_time)
+        self.asking = RelocatedAnswers(remote, self.moves)
         self.on_end: Callable[[], Awaitable[None]] | None = None
 
     @property
@@ -102,6 +119,7 @@ class Relocator:
             if trio.current_time() >= ends_at_s:
                 raise Busy(f"{path}: {move.row.old} is still on its way to {move.row.new}")
             move.want(path)
+            move.urgency.raise_to(Priority.FOREGROUND)
             with trio.move_on_at(ends_at_s):
                 await move.progress.wait()
 
@@ -110,47 +128,6 @@ class Relocator:
         self._wake.set()
         self._wake = trio.Event()
 
-    # What Orion tells, as users here see it
-
-    async def list_folder(self, path: str) -> FolderAnswer:
-        """A folder as it is shown here. Raises NoSuchName."""
-        asked_at_s = trio.current_time()
-        at_both = self.moves.at_both(path)
-        # The old place first: what moves between the two answers is then in both.
-        places = [at_both[1], path] if at_both is not None else [path]
-        answers = [answer for answer in [await self._rows(each) for each in places] if answer is not None]
-        if not answers and not self._is_expected(path, asked_at_s):
-            raise NoSuchName(path)
-        found = merged(answers) if len(answers) != 1 else answers[0]
-        return self.moves.shown(path, found, asked_at_s)
-
-    async def stat(self, path: str) -> Item | None:
-        """What is shown here at a path, or None."""
-        asked_at_s = trio.current_time()
-        folder, _, name = path.rpartition("/")
-        at_both = self.moves.at_both(folder)
-        places = [f"{at_both[1]}/{name}", path] if at_both is not None else [path]
-        found = [await self._remote.stat(each) for each in places]
-        late = [item for item in self.moves.arrivals(folder, asked_at_s) if item.name == name]
-        answer = FolderAnswer(tuple(filter(None, (*found, *late))), is_complete=True, pages=0)
-        shown = self.moves.shown(folder, answer, asked_at_s).items
-        if not shown and found[-1] is not None:  # the old place of a tree, and perhaps an item beside it
-            shown = (await self.list_folder(folder)).items
-        named = [item for item in shown if item.name == name]
-        return max(named, key=lambda item: (item.kind is Kind.FOLDER, item.created_ns), default=None)
-
-    async def _rows(self, path: str) -> FolderAnswer | None:
-        try:
-            return await self._remote.list_folder(path)
-        except NoSuchName:
-            return None
-
-    def _is_expected(self, path: str, asked_at_s: float) -> bool:
-        """True for a folder that was made so lately that nobody may have heard of it."""
-        folder, _, name = path.rpartition("/")
-        is_late = any(item.name == name for item in self.moves.arrivals(folder, asked_at_s))
-        return is_late or any(move.row.new == path for move in self.moves.active)
-
     # Carrying out
 
     def _enter(self, move: Relocation) -> None:
@@ -158,6 +135,10 @@ class Relocator:
         self._background.start(f"move of {move.row.old} to {move.row.new}", partial(self._carry, move))
 
     async def _carry(self, move: Relocation) -> None:
+        with working_at(Priority.BACKGROUND) as move.urgency:
+            await self._carry_on(move)
+
+    async def _carry_on(self, move: Relocation) -> None:
         """Attempt after attempt until nothing more can be moved."""
         pause_s = 1.0
         while True:
@@ -250,7 +231,7 @@ class Relocator:
         below: list[str] = []
         answer = await self._old_rows(move, folder)
         while answer is not None:
-            rows = [row for row in answer.items if self._is_to_move(move, folder, row)]
+            rows = [row for row in answer.items if not move.stays(folder, row)]
             below += await self._make_below(move, folder, rows)
             items = [row for row in rows if row.kind is not Kind.FOLDER]
             for batch in batches(items, _BATCH):
@@ -260,22 +241,18 @@ class Relocator:
             answer = await self._old_rows(move, folder)
         move.arrive(folder, below)
 
-    def _is_to_move(self, move: Relocation, folder: str, row: Item) -> bool:
-        """False for what has to stay, and for what a lagging replica still shows at its old place."""
-        return not move.stays(folder, row) and not self._is_late(move, folder, row)
-
-    def _is_late(self, move: Relocation, folder: str, row: Item) -> bool:
-        """True for what has moved so lately that a replica may show it at its old place."""
-        return self.moves.has_arrived(move.row.new + folder, row, trio.current_time())
-
-    async def _old_rows(self, move: Relocation, folder: str, *, is_sure: bool = True) -> FolderAnswer | None:
-        """What is at the old place of a folder, None if that is gone; `is_sure`: asked again before."""
-        for pause_s in (*(_ABSENT_PAUSES_S if is_sure else ()), None):
+    async def _old_rows(self, move: Relocation, folder: str) -> FolderAnswer | None:
+        """What is truly at the old place of a folder, None if that is gone."""
+        path = move.row.old + folder
+        for pause_s in (*_ABSENT_PAUSES_S, None):
+            asked_at_s = trio.current_time()
             try:
-                return await self._remote.list_folder(move.row.old + folder, with_details=False)
+                answer = await self._remote.list_folder(path, with_details=False)
+                return replace(answer, items=self._remote.recent.corrected(path, answer.items, asked_at_s))
             except NoSuchName:
                 if pause_s is None:
-                    return None
+                    unheard = self._remote.recent.corrected(path, (), asked_at_s)
+                    return replace(NOTHING, items=unheard) if unheard else None
             except AccessDenied as denied:
                 move.leave_folder(folder, denied)
                 move.old_folders.discard(folder)
@@ -287,7 +264,7 @@ class Relocator:
 
     async def _make_below(self, move: Relocation, folder: str, rows: Iterable[Item]) -> list[str]:
         """Make the folders of these rows at the new place; those that are there now."""
-        made: list[Item] = []
+        made: list[str] = []
         for row in rows:
             if row.kind is not Kind.FOLDER:
                 continue
@@ -298,9 +275,8 @@ class Relocator:
             except _REFUSALS as refused:
                 move.leave(folder, row, refused)
             else:
-                made.append(Item(Kind.FOLDER, None, row.name, created_ns=row.created_ns))
-        self.moves.note_arrivals(move.row.new + folder, made)
-        return [f"{folder}/{row.name}" for row in made]
+                made.append(f"{folder}/{row.name}")
+        return made
 
     async def _make_folder(self, path: str) -> None:
         """create_paths; what an earlier attempt made is good. Raises NameExists, Busy."""
@@ -333,9 +309,8 @@ class Relocator:
 
     async def _assign(self, move: Relocation, folder: str, items: Sequence[Item]) -> None:
         """One call for all; where that is refused, halves, until what can't be moved is alone."""
-        goal = move.row.new + folder
         try:
-            await self._place(goal, items)
+            await self._place(move.row.new + folder, items)
         except (*_REFUSALS, Conflict) as refused:
             if len(items) == 1:
                 await self._leave(move, folder, items[0], refused)
@@ -344,7 +319,6 @@ class Relocator:
             await self._assign(move, folder, items[:middle])
             await self._assign(move, folder, items[middle:])
         else:
-            self.moves.note_arrivals(goal, items)
             move.note_progress()
 
     async def _place(self, folder: str, items: Sequence[Item]) -> None:
@@ -370,10 +344,12 @@ class Relocator:
 
     async def _is_there(self, folder: str, item: Item) -> bool:
         try:
-            answer = await self._remote.list_folder(folder, with_details=False)
+            asked_at_s = trio.current_time()
+            rows = (await self._remote.list_folder(folder, with_details=False)).items
         except NoSuchName:
             return False
-        return any(row.key == item.key for row in answer.items)
+        rows = self._remote.recent.corrected(folder, rows, asked_at_s)
+        return any(row.key == item.key for row in rows)
 
     # The old place
 
@@ -385,24 +361,23 @@ class Relocator:
 
     async def _is_emptied(self, move: Relocation, folder: str) -> bool:
         """True if Orion shows an old folder empty now; what a replica shows in its lag is waited for."""
-        rows: list[Item] = []
+        path, recent = move.row.old + folder, self._remote.recent
         for pause_s in (*BUSY_PAUSES_S, None):
-            answer = await self._old_rows(move, folder, is_sure=False)
-            if answer is None:
+            asked_at_s = trio.current_time()
+            try:
+                answer = await self._remote.list_folder(path, with_details=False)
+            except NoSuchName:
                 move.old_folders.discard(folder)
                 return False
-            if not answer.items and answer.is_complete:
-                return True
-            rows = [row for row in answer.items if not move.stays(folder, row)]
-            if not rows and answer.is_complete:
+            true_rows = recent.corrected(path, answer.items, asked_at_s)
+            if any(not move.stays(folder, row) for row in true_rows):
+                move.pending[folder] = None
                 return False
-            if pause_s is None or not all(self._is_late(move, folder, row) for row in rows):
-                break
-            await trio.sleep(pause_s)
-        if rows:
-            move.pending[folder] = None
-        else:
-            move.leave_folder(folder, RemoteFailure("Orion tells less than the folder may hold"))
+            if answer.is_complete and (true_rows or not answer.items):
+                return not true_rows
+            if pause_s is not None:
+                await trio.sleep(pause_s)
+        move.leave_folder(folder, RemoteFailure("Orion does not show all that the folder holds"))
         return False
 
     async def _remove_folder(self, move: Relocation, folder: str) -> None:

@@ -2,26 +2,26 @@
 
 A relocation re-creates a tree at its new path and assigns the items, folder by folder. Here it shows the
 tree at its new path from the start. Until the items of a folder are there its listing is the one of its
-old path and the one of its new path, each item once; the old path of the tree is hidden. What was placed a
-moment ago is added to answers that a lagging replica may have given. All of it goes by Orion's paths, so
-a mount that resumes a relocation shows the same. `relocating` does the work and alone changes this; must
-not know inodes, sessions or the journal.
+old path and the one of its new path, each item once; the old path of the tree is hidden. All of it goes by
+Orion's paths, so a mount that resumes a relocation shows the same. `relocating` does the work and alone
+changes this; must not know inodes or sessions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
+from math import inf
 
 import trio
 
 from orionfs.errors import OrionFsError
 from orionfs.journal import RelocationRow
+from orionfs.limiter import Priority, Urgency
 from orionfs.listings import FolderAnswer
 from orionfs.models import Item, Kind
-
-_ANSWER_MAX_S = 120.0  # no answer takes longer
+from orionfs.recent import RecentChanges
 
 Identity = tuple[Kind, int | str]
 
@@ -39,6 +39,7 @@ class Relocation:
         self.left: dict[str, dict[Identity, tuple[Item, OrionFsError]]] = {}  # folder -> what stays, and why
         self.error: OrionFsError | None = None  # why it does not go on for the moment
         self.progress = trio.Event()
+        self.urgency = Urgency(Priority.BACKGROUND)  # of its calls
         self._wanted: set[str] = set()
 
     def __repr__(self) -> str:
@@ -98,27 +99,20 @@ class Relocation:
         self.progress = trio.Event()
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    item: Item
-    at_s: float
-
-
 class Relocations:
     """All trees on their way, and what they change in what Orion tells."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, recent: RecentChanges, clock: Callable[[], float]) -> None:
+        """`recent` knows what this mount has just changed on Orion."""
+        self._recent = recent
         self._clock = clock
-        self.read_lag_s = 10.0
+        self._corrects_until_s = -inf  # answers may lag behind the end of the last relocation so long
         self.active: list[Relocation] = []
-        self._ended: list[tuple[str, float]] = []  # old path that is gone, and since when
-        self._arrivals: dict[str, dict[Identity, _Arrival]] = {}  # folder -> what was placed there lately
 
     def end(self, move: Relocation) -> None:
-        """A relocation is over; nothing of it is at the old place, but for what could not be moved."""
+        """A relocation is over."""
         self.active.remove(move)
-        if not move.left and move.error is None:
-            self._ended.append((move.row.old, self._clock()))
+        self._corrects_until_s = self._clock() + 2 * self._recent.read_lag_s
 
     def blocking(self, path: str, *, is_deep: bool) -> Relocation | None:
         """A relocation that must go on before the name at a path is changed.
@@ -146,52 +140,33 @@ class Relocations:
 
     # What answers look like
 
-    def note_arrivals(self, folder: str, items: Iterable[Item]) -> None:
-        """Orion has just placed these in a folder; replicas may not show them yet."""
-        now_s = self._clock()
-        placed = self._arrivals.setdefault(folder, {})
-        placed.update((_identity(item), _Arrival(item, now_s)) for item in items)
-
-    def has_arrived(self, folder: str, item: Item, asked_at_s: float) -> bool:
-        """True for an item placed in `folder` so lately that its old folder may still show it."""
-        arrival = self._arrivals.get(folder, {}).get(_identity(item))
-        return arrival is not None and arrival.at_s + self.read_lag_s >= asked_at_s
-
-    def arrivals(self, folder: str, asked_at_s: float) -> list[Item]:
-        """What an answer of this moment about a folder may lack."""
-        placed = self._arrivals.get(folder, {}).values()
-        return [each.item for each in placed if each.at_s + self.read_lag_s >= asked_at_s]
-
-    def is_hidden(self, path: str, asked_at_s: float) -> bool:
-        """True if the folder at a path is the old place of a tree, whatever Orion says."""
-        ended = [old for old, at_s in self._ended if at_s + self.read_lag_s >= asked_at_s]
-        return any(path == old for old in (*(move.row.old for move in self.active), *ended))
-
-    def shown(self, path: str, answer: FolderAnswer, asked_at_s: float) -> FolderAnswer:
-        """A listing of a folder as users here are to see it."""
-        self._forget_before(self._clock() - self.read_lag_s - _ANSWER_MAX_S)
-        if not (self.active or self._arrivals or self._ended):
+    def corrected(self, path: str, answer: FolderAnswer, asked_at_s: float) -> FolderAnswer:
+        """A listing with what this mount has just moved, as long as that may be much."""
+        if not self.active and self._clock() > self._corrects_until_s:
             return answer
-        is_inside = any(each.inner(path) is not None for each in self.active)
+        return replace(answer, items=self._recent.corrected(path, answer.items, asked_at_s))
+
+    def is_expected(self, path: str, asked_at_s: float) -> bool:
+        """True for a folder that was made so lately that nobody may have heard of it."""
+        return any(move.row.new == path for move in self.active) or self._recent.is_made(path, asked_at_s)
+
+    def shown(self, path: str, answer: FolderAnswer) -> FolderAnswer:
+        """A listing of a folder as users here are to see it: old places of trees hidden, new ones there."""
+        if not self.active:
+            return answer
+        is_inside = any(move.inner(path) is not None for move in self.active)
+        old = {move.row.old for move in self.active}
         rows: dict[Identity, Item] = {}
-        for item in (*answer.items, *self.arrivals(path, asked_at_s), *self._new_tops(path)):
-            if item.kind is Kind.FOLDER:
-                if self.is_hidden(f"{path.rstrip('/')}/{item.name}", asked_at_s):
-                    continue
-                item = replace(item, id=None) if is_inside else item
-            rows.setdefault(_identity(item), item)
+        for item in (*answer.items, *self._new_tops(path)):
+            if item.kind is not Kind.FOLDER:
+                rows.setdefault(_identity(item), item)
+            elif f"{path.rstrip('/')}/{item.name}" not in old:
+                rows.setdefault(_identity(item), replace(item, id=None) if is_inside else item)
         return replace(answer, items=tuple(rows.values()))
 
     def _new_tops(self, path: str) -> list[Item]:
         tops = [each.row.new.rpartition("/") for each in self.active]
         return [Item(Kind.FOLDER, None, name) for folder, _, name in tops if folder == path.rstrip("/")]
-
-    def _forget_before(self, moment_s: float) -> None:
-        self._ended = [(old, at_s) for old, at_s in self._ended if at_s >= moment_s]
-        for folder, placed in list(self._arrivals.items()):
-            newest = next(reversed(placed.values()), None)
-            if newest is None or newest.at_s < moment_s:
-                del self._arrivals[folder]
 
 
 def is_below(path: str, folder: str) -> bool:

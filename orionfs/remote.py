@@ -22,6 +22,7 @@ import trio
 
 from orionfs.bridge import CallFailed, CallHandle, SessionCalls
 from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
+from orionfs.details import Details
 from orionfs.errors import (
     Busy,
     Conflict,
@@ -37,8 +38,9 @@ from orionfs.facts import StackFacts
 from orionfs.failures import failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
-from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, together, whole
+from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
+from orionfs.recent import RecentChanges
 from orionfs.shapes import Found, Page, read_account, read_item, read_tags
 from orionfs.unclear import UnclearChanges
 
@@ -49,7 +51,6 @@ _SILENT_CALLS_MAX = 2
 _CHECK_EVERY_S = 2.0
 _IN_FLIGHT_AT_FIRST = 8
 _THROTTLING = frozenset({429, 503})
-_DETAILS_MAX = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,14 @@ class Remote:
         self._limits = limits or Limits()
         self._metadata = AdaptiveLimiter(self._limits.metadata_in_flight, _IN_FLIGHT_AT_FIRST)
         self._contents = AdaptiveLimiter(self._limits.contents_in_flight)
-        self._details: dict[Key, tuple[int, int]] = {}  # version -> bytes, created_ns: asked for once
+        self.details = Details(self.get)
         self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
         self.health = Health.ONLINE
         self._went_offline = trio.Event()
         self._came_back = trio.Event()
         self.knowledge = Knowledge()
+        self.recent = RecentChanges(trio.current_time)
 
     @property
     def facts(self) -> StackFacts:
@@ -139,10 +141,7 @@ class Remote:
     # Folders and names
 
     async def list_folder(self, path: str, *, with_details: bool = True) -> FolderAnswer:
-        """All of a folder: the first page, then the others at once. Raises NoSuchName.
-
-        `with_details`: what rows do not tell of Files is asked for.
-        """
+        """All of a folder, and what rows do not tell of Files. Raises NoSuchName."""
         ask = partial(self._read_page, path)
         answer = await list_all(ask, self.facts)
         if not answer.is_complete:
@@ -150,7 +149,7 @@ class Remote:
         self.knowledge.see(answer.items)
         if not with_details:
             return answer
-        return replace(answer, items=await self.with_details(answer.items))
+        return replace(answer, items=await self.details.complete(answer.items))
 
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
         """All in a folder that have this name, which something there is known to have."""
@@ -174,12 +173,12 @@ class Remote:
         self.knowledge.see((item,))
         if item.kind is Kind.FOLDER and item.id is None:
             self.knowledge.learn(folder_ids="no")
-        return (await self.with_details((item,)))[0]
+        return (await self.details.complete((item,)))[0]
 
-    async def create_folder(self, path: str) -> Item | None:
-        """Make one folder; None where the stack gives folders no id. Raises Conflict, NoSuchName."""
+    async def create_folder(self, path: str) -> None:
+        """Make one folder. Raises Conflict, NoSuchName."""
         await self._change("create_paths", [path])
-        return None
+        self.recent.made(path)
 
     async def remove_folder(self, path: str) -> None:
         """Remove one folder that was seen empty. A folder that is gone already is no error."""
@@ -187,6 +186,7 @@ class Remote:
             await self._change("remove_paths", [path])
         except NoSuchName:
             log.debug("%s was gone already", path)
+        self.recent.removed(path)
 
     async def assign(self, *assignments: Assignment, form: str | None = None) -> None:
         """Give items their folders and names, all or none. Raises Conflict where a name is taken.
@@ -195,6 +195,8 @@ class Remote:
         """
         is_full = (form or self.facts.assign_path) == "full"
         await self._change("assign_paths", [self._assignment(each, is_full) for each in assignments])
+        for each in assignments:
+            self.recent.placed(each.folder, each.item.renamed(each.name))
 
     def _assignment(self, given: Assignment, is_full: bool) -> dict[str, Any]:
         item = given.item
@@ -209,6 +211,7 @@ class Remote:
             await self._change("delete", key.kind.value, key.id, is_conflict_busy=True)
         except NoSuchName:
             log.debug("%s %s was gone already", key.kind.value, key.id)
+        self.recent.deleted(key)
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
@@ -403,38 +406,6 @@ class Remote:
         self._came_back.set()
         self._came_back = trio.Event()
         log.info("online again")
-
-    # Listings
-
-    async def with_details(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        """Files whose rows tell no size are asked for one by one, several at a time, once in a life.
-
-        What is asked tells when they were made, too.
-        """
-        unknown = [i.key for i in items if i.kind is Kind.FILE and i.size is None and i.key is not None]
-        if not unknown:
-            return tuple(items)
-        asked = [key for key in unknown if key not in self._details]
-        for answer in await together([partial(self._details_of, key) for key in asked]):
-            if answer is not None and len(self._details) < _DETAILS_MAX:
-                self._details[answer[0]] = answer[1]
-        return tuple(self._detailed(item) for item in items)
-
-    def _detailed(self, item: Item) -> Item:
-        if item.size is not None or item.key is None or item.key not in self._details:
-            return item
-        size, created_ns = self._details[item.key]
-        return replace(item, size=size, created_ns=item.created_ns or created_ns)
-
-    async def _details_of(self, key: Key) -> tuple[Key, tuple[int, int]] | None:
-        try:
-            item = await self.get(key)
-        except TimedOut:
-            raise
-        except OrionFsError as error:
-            log.debug("size of %s %s stays unknown: %s", key.kind.value, key.id, error)
-            return None
-        return None if item.size is None else (key, (item.size, item.created_ns))
 
 
 def _busy(conflict: Conflict) -> Busy:

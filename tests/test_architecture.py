@@ -30,13 +30,14 @@ RANKS: list[set[str]] = [
     {"folders", "views", "differences"},
     {"sync", "beliefs"},
     {"carry", "relocating"},
-    {"assigning"},
+    {"assigning", "relocated"},
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks"},
     {"inodes"},
     {"names", "ranges", "numbers", "finding"},
     {"remote"},
-    {"listings", "knowledge", "descriptors", "unclear", "limiter"},
+    {"details"},
+    {"listings", "knowledge", "descriptors", "unclear", "limiter", "recent"},
     {"shapes", "bridge", "failures", "tasks"},
 ]
 # They may be imported from everywhere, and from each other downwards.

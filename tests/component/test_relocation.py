@@ -226,6 +226,38 @@ async def test_lagging_replicas_neither_show_nor_hide_anything(tmp_path, fake, l
         assert fake.tree() == below("g", TREE)
 
 
+@pytest.mark.parametrize("lag_s", [0.0, 3.0, 8.0])
+async def test_what_was_changed_just_before_the_rename_stays_as_it_was_changed(tmp_path, fake, lag_s) -> None:
+    async with mount(tmp_path, fake) as world:
+        await read_tree(world, "my-data")
+        await trio.sleep(60)
+        fake.read_lag_s = lag_s
+        await world.rename("my-data/f/sub/b", "my-data/out")
+        await world.rename("my-data/f/a", "my-data/f/sub/a2")
+        await world.rmdir("my-data/f/sub/empty")
+        await world.unlink("my-data/f/sub/deep/d")
+        await world.mkdir("my-data/f/made")
+        await world.save("my-data/f/made/new", b"new")
+        await world.save("my-data/f/sub/deep/new", b"new")
+        await world.rename("my-data/f", "my-data/g")
+        wanted: dict[str, bytes | None] = {
+            "made": None,
+            "made/new": b"new",
+            "sub": None,
+            "sub/a2": b"a",
+            "sub/c.oedb": b"c",
+            "sub/deep": None,
+            "sub/deep/new": b"new",
+        }
+        assert await read_tree(world, "my-data/g") == wanted
+        await world.drain()
+        assert await read_tree(world, "my-data/g") == wanted
+        fake.read_lag_s = 0
+        assert fake.tree() == below("g", wanted) | {"out": b"b"}
+        await trio.sleep(100)
+        assert await read_tree(world, "my-data/g") == wanted
+
+
 # -- changes meanwhile -----------------------------------------------------------------------------
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cli.processes import wait_for
-from tests.mount.server import REPOSITORY, Server
+from tests.mount.server import Server
 from tests.mount.stand import Stand
 
 LIMIT = 1000
@@ -25,14 +26,23 @@ def rss_mib(stand: Stand) -> float:
     return int(line.split()[1]) / 1024
 
 
-def multiply(data: Path, name: str, copies: int) -> None:
-    """As the benchmark does: so many more of every item of this name, in a server that has ended."""
-    spec = importlib.util.spec_from_file_location("bench_seed", REPOSITORY / "scripts" / "bench_seed.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.multiply(data, name, copies)
+def multiply(data: Path, copies: int) -> None:
+    """So many more of every file beside it, as rows alone, in a server that has ended."""
+    with closing(sqlite3.connect(data / "metadata.sqlite3")) as base, base:
+        files = [row[0] for row in base.execute("SELECT id FROM resource WHERE kind = 'file'")]
+        first = base.execute("SELECT value FROM setting WHERE name = 'next_id'").fetchone()[0]
+        base.execute("UPDATE setting SET value = value + ? WHERE name = 'next_id'", (len(files) * copies,))
+        for at, file in enumerate(files):
+            for table, key in (("resource", "id"), ("placement", "resource")):
+                columns = [row[1] for row in base.execute(f"PRAGMA table_info({table})")]
+                shown = [c for c in columns if c not in (key, "name", "rowid")]
+                rest = ", ".join(shown)
+                base.execute(
+                    f"WITH RECURSIVE number (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n < ?)"
+                    f" INSERT INTO {table} ({key}, name, {rest})"
+                    f" SELECT ? + n, printf('%s-%05d', name, n), {rest} FROM {table}, number WHERE {key} = ?",
+                    (copies - 1, first + at * copies, file),
+                )
 
 
 def find(folder: Path) -> list[str]:
@@ -66,7 +76,7 @@ def test_find_over_200_000_entries_stays_small(make_stand, tmp_path_factory) -> 
         (below / "file.txt").touch()
     server = Server(folder, import_dir=folder / "import")
     server.stop()
-    multiply(server.data, "file.txt", BIG_FILES - 1)
+    multiply(server.data, BIG_FILES - 1)
     server.start()
     try:
         stand = make_stand(server=server, options=[f"cache_items_max={BIG_LIMIT}"])

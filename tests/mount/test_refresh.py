@@ -109,6 +109,19 @@ def test_refresh_from_inside_the_mount_needs_no_path(mounted, others) -> None:
     assert (done.returncode, done.stdout) == (0, f"{folder}: 2 folders asked again: 1 new\n"), done
 
 
+@pytest.mark.expect_log("offline:")
+def test_refresh_offline_says_so_and_takes_nothing_away(make_stand) -> None:
+    stand = make_stand()
+    (stand.mine / "x").write_bytes(b"x")
+    assert os.listdir(stand.mine) == ["x"]
+    stand.server.kill()
+    done = stand.run("refresh", stand.point)
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1), done
+    assert "can't be reached" in done.stderr
+    assert (stand.mine / "x").read_bytes() == b"x"
+    stand.server.start()
+
+
 def test_signal_asks_for_everything_again(mounted, others) -> None:
     folder, save = others
     os.listdir(folder)

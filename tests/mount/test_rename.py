@@ -307,6 +307,15 @@ def test_rename_and_mv_work_on_a_stack_that_refuses_duplicates_and_moved_folders
     assert stand.direct.names(stand.direct.home) == ["b"]
     (stand.mine / "old" / "deep").mkdir(parents=True)
     (stand.mine / "old" / "deep" / "x").write_text("x")
-    subprocess.run(["mv", stand.mine / "old", stand.mine / "moved"], check=True)
+    with stand.counting() as counted:
+        (stand.mine / "old").rename(stand.mine / "moved")
+        assert tree(stand.mine) == {"b": "new", "moved": None, "moved/deep": None, "moved/deep/x": "x"}
+    assert "upload" not in counted.cost
+    assert [path for path, _ in stand.direct.tree(stand.direct.home)] == [
+        "b",
+        "moved",
+        "moved/deep",
+        "moved/deep/x",
+    ]
     (stand.mine / "b").rename(stand.mine / "moved" / "b")
     assert tree(stand.mine) == {"moved": None, "moved/deep": None, "moved/deep/x": "x", "moved/b": "new"}

@@ -92,10 +92,10 @@ def save_again(mine: Path, kept: dict[str, bytes]) -> None:
 
 
 def rename(mine: Path, kept: dict[str, bytes]) -> None:
-    """Files and folders; mv copies a folder that this stack can't move."""
+    """Files and folders, whether this stack can move folders or not."""
     (mine / "in" / "a" / "b" / "5~x.tar.gz").rename(mine / "in" / "five.tar.gz")
     (mine / "made").mkdir()
-    run("mv", mine / "in" / "a", mine / "made" / "moved")
+    (mine / "in" / "a").rename(mine / "made" / "moved")
     kept["in/five.tar.gz"] = kept.pop("in/a/b/5~x.tar.gz")
     for path in [path for path in kept if path.startswith("in/a/")]:
         kept[path.replace("in/a/", "made/moved/")] = kept.pop(path)
