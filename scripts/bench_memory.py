@@ -69,11 +69,10 @@ def resident_bytes() -> int:
 
 
 async def list_and_bind(entries: int) -> tuple[Namespace, float]:
-    """A tree whose one folder was listed, with every entry told to the kernel; and CPU seconds."""
+    """A tree whose one folder was listed, all told to the kernel; and the CPU seconds it took."""
     remote = Remote(cast("Any", Pages(entries)))
     assigner = cast("Any", None)  # nothing is renamed
     namespace = Namespace(remote, assigner, MetaCache(2 * entries), Freshness(), Permissions(), {})
-    namespace.inodes.root.anchor = FOLDER
     root = namespace.inodes.root
     began_s = time.process_time()
     snapshot = await namespace.snapshot(root)

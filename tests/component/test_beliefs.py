@@ -602,3 +602,17 @@ async def test_folder_removed_while_it_is_listed_leaves_no_belief(tmp_path, fake
             stall.release()
         assert isinstance(found[0], errors.NoSuchName)
         assert world.namespace.beliefs.listing_of(empty) is None or not empty.is_attached
+
+
+# -- many pages ----------------------------------------------------------------------------------
+
+
+async def test_folder_of_many_slow_pages_is_listed_however_long_the_last_waits_its_turn(
+    tmp_path, fake
+) -> None:
+    fake.page_max, fake.latency_s = 1, 8.0
+    for number in range(150):
+        fake.add_file(f"{HOME}/f/x{number:03d}")
+    async with mount(tmp_path, fake) as world:
+        assert len(await world.ls("my-data/f")) == 153
+        assert fake.in_flight_max["ls_path"] <= 16
