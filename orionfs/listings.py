@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import trio
 
-from orionfs.errors import OrionFsError
+from orionfs.errors import OrionFsError, RemoteFailure
 from orionfs.facts import StackFacts
 from orionfs.models import Item, Kind
-from orionfs.shapes import Page
+from orionfs.shapes import Page, read_page
 
 _T = TypeVar("_T")
 ASKED_PAGE_ROWS = 1000
@@ -87,6 +87,22 @@ async def _ignores_limits(ask: Ask, row_count: int) -> bool:
 
 async def _page(ask: Ask, offset: int) -> Page:
     return await ask({"limit": ASKED_PAGE_ROWS, "offset": offset, "order_by": "id"})
+
+
+def as_page(call: Callable[[], Any]) -> Page | RemoteFailure:
+    """The page that a call answers; one that can't be read is no failed call, which would be repeated."""
+    answer = call()
+    try:
+        return read_page(answer)
+    except RemoteFailure as error:
+        return error
+
+
+def whole(page: Page | RemoteFailure) -> Page:
+    """What `as_page` gave. Raises RemoteFailure."""
+    if isinstance(page, RemoteFailure):
+        raise page
+    return page
 
 
 def _once_each(pages: Sequence[Page]) -> tuple[Item, ...]:

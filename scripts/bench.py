@@ -32,6 +32,7 @@ from scripts.bench_subjects import Ours, Subject
 from tests.mount.server import Server
 from tests.mount.stand import Client
 
+IMPORT_S = 600.0
 CLIENTS = {"orionfs": Client.OWN, "documented": Client.DOCUMENTED}
 
 
@@ -53,17 +54,23 @@ def run(options: Options) -> Iterator[Result]:
         stack.callback(shutil.rmtree, folder)
         make_tree(folder / "tree", sizes)
         make_local(folder / "local", sizes)
-        (folder / "server").mkdir()
-        server = Server(folder / "server", import_dir=folder / "tree")
-        stack.callback(server.close)
+        server = _server(folder, stack) if CLIENTS.keys() & set(options.subjects) else None
         for name in options.subjects:
             with contextlib.closing(_subject(name, folder, server, options.latency_s)) as subject:
                 for group, lines in chosen(groups(sizes), options.lines):
                     yield from _measure(subject, group, lines, options.latency_s)
 
 
-def _subject(name: str, folder: Path, server: Server, latency_s: float) -> Subject:
+def _server(folder: Path, stack: contextlib.ExitStack) -> Server:
+    (folder / "server").mkdir()
+    server = Server(folder / "server", import_dir=folder / "tree", start_timeout_s=IMPORT_S)
+    stack.callback(server.close)
+    return server
+
+
+def _subject(name: str, folder: Path, server: Server | None, latency_s: float) -> Subject:
     if name in CLIENTS:
+        assert server is not None
         return Ours(folder / name, folder / "local", server, CLIENTS[name], latency_s)
     (peer,) = [peer for peer in peers_here() if peer.name == name]
     return peer(folder / name, folder / "local", folder / "tree", latency_s)

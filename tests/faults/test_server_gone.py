@@ -82,10 +82,11 @@ def make_filled(make_stand: Callable[..., Stand], client: Client) -> Callable[..
             direct.make_folder(f"{HOME}/{folder}")
             for number in (1, 2, 3):
                 direct.put(f"{HOME}/{folder}/{number}", body(number))
-        assert sorted(os.listdir(stand.mine)) == ["known", "other"]
+        # Its parent later: in this order it is no walk, and nothing is listed ahead.
         known = stand.mine / "known"
         assert listing(known) == ["1", "2", "3"]
         assert [fresh_bytes(known / name) for name in "123"] == [body(n) for n in (1, 2, 3)]
+        assert sorted(os.listdir(stand.mine)) == ["known", "other"]
         return stand
 
     return make

@@ -92,14 +92,16 @@ class Server:
         *,
         has_sample: bool = False,
         users: str | None = None,
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
-        """`users` is the text of a users file."""
+        """`users` is the text of a users file; a large import takes more time to start."""
         self.folder = folder
         self._users = users
         self.data = folder / "data"
         self._switches = dict(switches or {})
         self._import_dir = import_dir
         self._has_sample = has_sample
+        self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
         self._errors: TextIO | None = None
@@ -140,7 +142,7 @@ class Server:
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error"},
         )
         assert self._process.stdout is not None
-        is_there, _, _ = select.select([self._process.stdout], [], [], START_TIMEOUT_S)
+        is_there, _, _ = select.select([self._process.stdout], [], [], self._start_timeout_s)
         line = self._process.stdout.readline() if is_there else ""
         match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
         assert match, f"no server: {line} {(self.folder / 'server.err').read_text()}"
