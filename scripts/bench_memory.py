@@ -74,6 +74,7 @@ async def list_and_bind(entries: int) -> tuple[Namespace, float]:
     assigner = cast("Any", None)  # nothing is renamed
     namespace = Namespace(remote, assigner, MetaCache(2 * entries), Freshness(), Permissions(), {})
     root = namespace.inodes.root
+    root.anchor = FOLDER
     began_s = time.process_time()
     snapshot = await namespace.snapshot(root)
     for name, item in snapshot.entries:
