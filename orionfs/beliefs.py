@@ -27,6 +27,8 @@ from orionfs.names import base_name, decode_name, is_plain, visible_names
 from orionfs.remote import Health, Remote
 
 _BIG_FOLDER_PAGES = 5  # larger folders are asked name by name, but for readdir
+_BIG_FOLDER_NAMES = 16  # so many different ones, and the folder is listed all the same
+_BIG_FOLDER_CHECK_S = 1.0
 _OFFLINE_VALID_S = 1.0
 _LAG_PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 4.0)  # more than the read lag that is reckoned with
 
@@ -87,6 +89,7 @@ class Beliefs:
         cache.hold_in(inodes)
         self._inodes = inodes
         self._forgets_changes_at_s = -inf
+        self._absences_checked_at_s: dict[InodeNumber, float] = {}  # folder -> last of the last second
         self._clock = clock
         self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
         self.freshness = freshness
@@ -125,7 +128,7 @@ class Beliefs:
         if parent.is_virtual:
             top = parent.children.get(name)
             return Believed(top.item if top else None, self.freshness.metadata_ttl_s)
-        believed = self._believed(parent, name, since_s=None)
+        believed = self._believed(parent, name, since_s=None) or self._still_absent(parent, name)
         while believed is None:
             asked_at_s = self._clock()
             subject = None if self._wants_listing(parent, name) else name
@@ -276,11 +279,28 @@ class Beliefs:
             return False  # it proves no absence, however often it is asked for
         if parent.naming is not None or not is_plain(name):
             return True
-        if belief.listing is not None:
-            return belief.listing.pages <= _BIG_FOLDER_PAGES
-        now_s = self._clock()
-        ttl_s = self.freshness.metadata_ttl_s
-        return any(other != name and now_s - s.asked_at_s < ttl_s for other, s in belief.singles.items())
+        if belief.listing is not None and belief.listing.pages <= _BIG_FOLDER_PAGES:
+            return True
+        if belief.listing is not None and self._valid_s(belief.listing.asked_at_s) > 0:
+            return False  # an absence of a large folder
+        since_s = self._clock() - self.freshness.metadata_ttl_s
+        others = sum(other != name and s.asked_at_s > since_s for other, s in belief.singles.items())
+        return others >= (_BIG_FOLDER_NAMES - 1 if belief.listing is not None else 1)
+
+    def _still_absent(self, parent: Inode, name: str) -> Believed | None:
+        """An absence of a large folder that is too old is looked up, but not more often than that."""
+        listing, now_s = self._cache.get(parent.number).listing, self._clock()
+        if listing is None or listing.pages <= _BIG_FOLDER_PAGES or not is_plain(name):
+            return None
+        answer = self._best_answer(parent, name)
+        if answer is None or answer[0] is not None or self._valid_s(listing.asked_at_s) == 0:
+            return None
+        last_s = self._absences_checked_at_s.get(parent.number, -inf)
+        if now_s - last_s < _BIG_FOLDER_CHECK_S:
+            return Believed(None, last_s + _BIG_FOLDER_CHECK_S - now_s)
+        recent = {n: s for n, s in self._absences_checked_at_s.items() if now_s - s < _BIG_FOLDER_CHECK_S}
+        self._absences_checked_at_s = {**recent, parent.number: now_s}
+        return None
 
     async def _ask(self, parent: Inode, name: str, subject: str | None) -> None:
         if subject is None:

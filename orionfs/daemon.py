@@ -32,6 +32,7 @@ from orionfs.fetch import Fetcher
 from orionfs.files import Files
 from orionfs.forgetting import Forgetting
 from orionfs.login import in_words
+from orionfs.memory import give_back_early
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
 from orionfs.models import Account
@@ -79,6 +80,7 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     """
     calls = connect(config.profile, config.change_deadline_s)
     try:
+        give_back_early()
         return trio.run(_main, config, Remote(calls, _limits(config)), ready)
     except BaseExceptionGroup as group:
         raise _startup_error_of(group) or group from None

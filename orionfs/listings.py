@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 import trio
 
-from orionfs.errors import OrionFsError
+from orionfs.errors import OrionFsError, RemoteFailure
 from orionfs.facts import StackFacts
 from orionfs.models import Item, Kind
-from orionfs.shapes import Page
+from orionfs.shapes import Page, read_page
 
 _T = TypeVar("_T")
 ASKED_PAGE_ROWS = 1000
+_AT_ONCE = 32  # twice what may be in flight, so that a place is never free for nothing
 
 Ask = Callable[[dict[str, Any]], Awaitable[Page]]
 """One page of a folder, asked for with these query parameters."""
@@ -89,6 +90,22 @@ async def _page(ask: Ask, offset: int) -> Page:
     return await ask({"limit": ASKED_PAGE_ROWS, "offset": offset, "order_by": "id"})
 
 
+def as_page(call: Callable[[], Any]) -> Page | RemoteFailure:
+    """The page that a call answers; one that can't be read is no failed call, which would be repeated."""
+    answer = call()
+    try:
+        return read_page(answer)
+    except RemoteFailure as error:
+        return error
+
+
+def whole(page: Page | RemoteFailure) -> Page:
+    """What `as_page` gave. Raises RemoteFailure."""
+    if isinstance(page, RemoteFailure):
+        raise page
+    return page
+
+
 def _once_each(pages: Sequence[Page]) -> tuple[Item, ...]:
     rows: dict[tuple[Kind, int | None, str], Item] = {}
     for page in pages:
@@ -97,20 +114,25 @@ def _once_each(pages: Sequence[Page]) -> tuple[Item, ...]:
 
 
 async def together(calls: Sequence[Callable[[], Awaitable[_T]]]) -> list[_T]:
-    """The answers of several calls made at the same time, in order; the first error ends the others."""
+    """The answers of several calls made at the same time, in order; the first error ends the others.
+
+    They begin a few at a time: time spent in a queue is none that a deadline should count.
+    """
+    waiting = iter(range(len(calls)))
     answers: dict[int, _T] = {}
     errors: list[OrionFsError] = []
 
-    async def one(at: int) -> None:
+    async def some() -> None:
         try:
-            answers[at] = await calls[at]()
+            for at in waiting:
+                answers[at] = await calls[at]()
         except OrionFsError as error:
             errors.append(error)
             nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        for at in range(len(calls)):
-            nursery.start_soon(one, at)
+        for _ in range(min(_AT_ONCE, len(calls))):
+            nursery.start_soon(some)
     if errors:
         raise errors[0]
     return [answers[at] for at in range(len(calls))]

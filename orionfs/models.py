@@ -6,9 +6,10 @@ integer nanoseconds since the epoch, sizes are bytes. Nothing here does I/O or k
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, NamedTuple, NewType, Protocol
+from typing import Any, NamedTuple, NewType, Protocol, cast
 
 InodeNumber = NewType("InodeNumber", int)
 HandleId = NewType("HandleId", int)
@@ -64,9 +65,9 @@ class Item:
     people call it where a row tells that beside its name: of workspaces.
     """
 
-    # A mount may hold a million: what many of them have in common is kept once for all, and a time in
-    # microseconds (kept as a number below 0) is a smaller number.
-    __slots__ = ("_common", "_created", "id", "name", "size")
+    # A mount may hold a million: what many of them have in common is kept once for all, and what differs in
+    # one object instead of three.
+    __slots__ = ("_common", "_numbers", "name")
 
     kind: Kind
     id: int | None
@@ -100,16 +101,14 @@ class Item:
         if mark is None and not title:
             common = _commons.get(common) or _shared(common)
         _set_common(self, common)
-        _set_id(self, id)
+        _set_numbers(self, _packed(id, size, created_ns))
         _set_name(self, name)
-        _set_size(self, size)
-        # A negated number is a new one without the unused digit that a division leaves.
-        _set_created(self, created_ns if created_ns % 1000 else -(created_ns // 1000))
 
     @property
     def key(self) -> Key | None:
         """Identity on Orion, or None while there is none."""
-        return None if self.id is None else Key(_common_of(self)[0], self.id)
+        id = self.id
+        return None if id is None else Key(_common_of(self)[0], id)
 
     @property
     def is_folder(self) -> bool:
@@ -130,12 +129,31 @@ class Item:
 
 
 _common_of = Item.__dict__["_common"].__get__
+_numbers_of = Item.__dict__["_numbers"].__get__
 _set_common = Item.__dict__["_common"].__set__
-_set_id = Item.__dict__["id"].__set__
+_set_numbers = Item.__dict__["_numbers"].__set__
 _set_name = Item.__dict__["name"].__set__
-_set_size = Item.__dict__["size"].__set__
-_set_created = Item.__dict__["_created"].__set__
-_created_of = Item.__dict__["_created"].__get__
+
+_NUMBERS = struct.Struct("=qqq")
+_NONE = -(2**63)
+
+
+def _packed(id: int | None, size: int | None, created_ns: int) -> bytes | tuple[int | None, int | None, int]:
+    try:
+        return _NUMBERS.pack(_NONE if id is None else id, _NONE if size is None else size, created_ns)
+    except struct.error:
+        return id, size, created_ns  # larger than any stack will tell, and right all the same
+
+
+def _number(at: int) -> property:
+    def get(item: Item) -> int | None:
+        numbers = _numbers_of(item)
+        if type(numbers) is not bytes:
+            return cast("int | None", numbers[at])
+        number: int = _NUMBERS.unpack(numbers)[at]
+        return None if number == _NONE else number
+
+    return property(get)
 
 
 def _part(at: int) -> property:
@@ -145,12 +163,8 @@ def _part(at: int) -> property:
     return property(get)
 
 
-def _created_ns(item: Item) -> int:
-    created: int = _created_of(item)
-    return created if created > 0 else created * -1000
-
-
-setattr(Item, "created_ns", property(_created_ns))  # noqa: B010 - the field is declared above
+for _at, _field in enumerate(("id", "size", "created_ns")):
+    setattr(Item, _field, _number(_at))
 for _at, _field in enumerate(("kind", "literal", "state", "owner", "project", "tags", "mark", "title")):
     setattr(Item, _field, _part(_at))
 

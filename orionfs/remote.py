@@ -10,7 +10,7 @@ not know inodes or names shown to users.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -38,10 +38,10 @@ from orionfs.facts import StackFacts
 from orionfs.failures import failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
-from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all
+from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.recent import RecentChanges
-from orionfs.shapes import Found, Page, read_account, read_item, read_page, read_tags
+from orionfs.shapes import Found, Page, read_account, read_item, read_tags
 from orionfs.unclear import UnclearChanges
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,8 @@ class Remote:
     def __init__(self, calls: SessionCalls, limits: Limits | None = None) -> None:
         self._calls = calls
         self._limits = limits or Limits()
-        self._metadata = AdaptiveLimiter(self._limits.metadata_in_flight, _IN_FLIGHT_AT_FIRST)
+        at_once = min(self._limits.metadata_in_flight, calls.metadata_at_once or inf)
+        self._metadata = AdaptiveLimiter(int(at_once), _IN_FLIGHT_AT_FIRST)
         self._contents = AdaptiveLimiter(self._limits.contents_in_flight)
         self.details = Details(self.get)
         self._silent_calls = 0
@@ -296,11 +297,7 @@ class Remote:
     # Attempts and retries
 
     async def _read_page(self, path: str, query: dict[str, Any]) -> Page:
-        page = await self._read("ls_path", path, query)
-        if isinstance(page, RemoteFailure):
-            raise page
-        assert isinstance(page, Page)
-        return page
+        return whole(await self._read("ls_path", path, query))
 
     async def _read(self, verb: str, *args: Any) -> Any:
         return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
@@ -359,7 +356,7 @@ class Remote:
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
         if verb == "ls_path":
-            call = partial(_as_page, call)  # in the thread, or the rows of many pages would lie about at once
+            call = partial(as_page, call)  # in the thread, or the rows of many pages would lie about at once
         slot = limiter.slot()
         with trio.move_on_after(deadline_s):
             try:
@@ -413,15 +410,6 @@ class Remote:
         self._came_back.set()
         self._came_back = trio.Event()
         log.info("online again")
-
-
-def _as_page(call: Callable[[], Any]) -> Page | RemoteFailure:
-    """An answer that can't be read is no failed call, which would be repeated."""
-    answer = call()
-    try:
-        return read_page(answer)
-    except RemoteFailure as error:
-        return error
 
 
 def _busy(conflict: Conflict) -> Busy:

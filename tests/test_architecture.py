@@ -43,7 +43,7 @@ RANKS: list[set[str]] = [
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds"},
-    {"models", "mountinfo", "private", "profiles"},
+    {"memory", "models", "mountinfo", "private", "profiles"},
     {"errors"},
     {"__init__"},
 ]

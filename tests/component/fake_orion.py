@@ -131,6 +131,7 @@ class FakeCalls:
     def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.clock = clock
         self.ranged = True
+        self.metadata_at_once: int | None = None
         self.client_version: str | None = "1.2"
         self.duplicate_names = True
         self.folders_assignable = True

@@ -126,6 +126,76 @@ async def test_large_folder_is_asked_name_by_name_once_its_listing_is_over(tmp_p
         assert verbs == ["stat_path"] * 4
 
 
+@pytest.fixture
+def large(fake) -> FakeCalls:
+    """A folder of seven pages."""
+    fake.page_max = 1
+    for number in range(4):
+        fake.add_file(f"{HOME}/f/more-{number}")
+    return fake
+
+
+async def test_large_folder_is_listed_again_after_sixteen_names(tmp_path, large) -> None:
+    for number in range(20):
+        large.add_file(f"{HOME}/f/x{number:02d}")
+    async with mount(tmp_path, large) as world:
+        assert len(await world.ls("my-data/f")) == 27
+        await trio.sleep(TTL_S + 1)
+        folder = await world.inode("my-data/f")
+        with large.counting() as verbs:
+            for number in range(20):
+                inode, _ = await world.namespace.lookup(folder, f"x{number:02d}")
+                assert inode is not None
+        assert verbs == ["stat_path"] * 15 + ["ls_path"] * 27
+
+
+async def test_old_absences_of_a_large_folder_are_looked_up_once_a_second(tmp_path, large) -> None:
+    async with mount(tmp_path, large) as world:
+        await world.ls("my-data/f")
+        folder = await world.inode("my-data/f")
+        await trio.sleep(20)
+        for expected in (["stat_path"], []):
+            with large.counting() as verbs:
+                for number in range(1000):
+                    inode, valid_s = await world.namespace.lookup(folder, f"absent-{number}")
+                    assert inode is None
+                    assert valid_s <= ABSENCE_S
+            assert verbs == expected
+        await trio.sleep(1)
+        with large.counting() as verbs:
+            await world.namespace.lookup(folder, "absent-7")
+        assert verbs == ["stat_path"]
+
+
+async def test_open_file_is_answered_without_a_request_however_old(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        inode = await world.inode("my-data/f/a")
+        inode.opens += 1
+        await trio.sleep(1000)
+        with fake.counting() as verbs:
+            attributes = await world.namespace.stat(inode)
+        assert verbs == []
+        assert attributes.attributes_valid_s > 100
+
+
+# -- rows that can't be read ---------------------------------------------------------------------
+
+
+def with_a_nameless_row(page: dict) -> dict:
+    rows = [row if row["name"] != "b" else {**row, "name": None, "path": None} for row in page["results"]]
+    return {**page, "results": rows}
+
+
+async def test_row_that_can_not_be_read_spoils_no_listing(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        fake.edit_page = with_a_nameless_row
+        assert await world.ls("my-data/f") == ["a", "c"]
+        assert fake.count("ls_path") == 1
+        folder = await world.inode("my-data/f")
+        assert (await world.namespace.lookup(folder, "b"))[0] is not None  # it is there all the same
+        assert fake.count("ls_path") == 1
+
+
 @pytest.mark.parametrize("name", ["hits~dataset-{dataset}.oedb", "hits.oedb"])
 async def test_derived_name_is_found_cold(tmp_path, fake, name) -> None:
     if "~" in name:
@@ -532,3 +602,17 @@ async def test_folder_removed_while_it_is_listed_leaves_no_belief(tmp_path, fake
             stall.release()
         assert isinstance(found[0], errors.NoSuchName)
         assert world.namespace.beliefs.listing_of(empty) is None or not empty.is_attached
+
+
+# -- many pages ----------------------------------------------------------------------------------
+
+
+async def test_folder_of_many_slow_pages_is_listed_however_long_the_last_waits_its_turn(
+    tmp_path, fake
+) -> None:
+    fake.page_max, fake.latency_s = 1, 8.0
+    for number in range(150):
+        fake.add_file(f"{HOME}/f/x{number:03d}")
+    async with mount(tmp_path, fake) as world:
+        assert len(await world.ls("my-data/f")) == 153
+        assert fake.in_flight_max["ls_path"] <= 16
