@@ -160,8 +160,9 @@ class Ahead:
         if upcoming is None:
             return False
         folder = self._folder(upcoming[0].folder, upcoming[1])
-        if folder is not None:
-            self._begin(active, walk.add(*upcoming, folder))
+        stop = walk.add(*upcoming, folder) if folder is not None else None
+        if stop is not None:
+            self._begin(active, stop)
         return True
 
     def _folder(self, above: Inode, name: str) -> Inode | None:

@@ -76,6 +76,16 @@ class Assigner:
                     raise NameExists(f"{place.path}: something else has the name on Orion") from conflict
                 if pause_s == inf:
                     raise Busy(f"{place.path}: Orion is busy with it") from conflict
+            except NoSuchName:
+                if (
+                    not is_swap
+                    or over is None
+                    or over.key is None
+                    or not await self._remote.is_gone(over.key)
+                ):
+                    raise
+                can_swap = is_swap = False  # somebody else has removed what was to give way
+                continue
             await trio.sleep(pause_s)
 
     async def assign(self, *assignments: Assignment) -> None:

@@ -309,7 +309,11 @@ class Beliefs:
         asked_at_s = self._clock()
         item = await self.asking.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
         if item is not None and base_name(item) != name:
-            item = None  # a dataset by its bare name, or a path that means something else
+            # A dataset by its bare name: a file of that name may be beside it, and a path tells one of them.
+            await self._once(parent, None, lambda: self._ask_listing(parent))
+            if self._best_answer(parent, name) is not None:
+                return
+            item = None
         _check_still_there(parent)
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 

@@ -127,7 +127,7 @@ class ReadOnly(OrionFsError):
 
 
 class CrossDevice(OrionFsError):
-    """This can't be renamed in place; `mv` copies instead."""
+    """Orion can't move this in one call."""
 
     errno = _errno.EXDEV
     log_level = logging.INFO

@@ -93,7 +93,7 @@ class Folders:
             told = await self._stat_patiently(folder)
             if told.kind is Kind.FOLDER and told.id is not None:
                 return told
-        raise CrossDevice(f"{folder.local_path()}: this stack can't move folders; mv copies instead")
+        raise CrossDevice(f"{folder.local_path()}: this stack gives folders no id")
 
     async def _remove(self, folder: Inode, path: str) -> None:
         for pause_s in (*BUSY_PAUSES_S, None):

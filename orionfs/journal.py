@@ -183,11 +183,16 @@ class Journal:
             )
 
     def move_folder(self, old: str, new: str) -> None:
-        """A folder was renamed: uploads below it go to the new path."""
+        """A folder was renamed: uploads below it go to the new path, and removals wait for what is there."""
+        below = _glob_quoted(old) + "/*"
         with self._transaction(durable=True):
             self._db.execute(
                 "UPDATE uploads SET folder = ? || substr(folder, ?) WHERE folder = ? OR folder GLOB ?",
-                (new, len(old) + 1, old, _glob_quoted(old) + "/*"),
+                (new, len(old) + 1, old, below),
+            )
+            self._db.execute(
+                "UPDATE removals SET path = ? || substr(path, ?) WHERE path GLOB ?",
+                (new, len(old) + 1, below),
             )
 
     def cancel(self, mark: str) -> None:

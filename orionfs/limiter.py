@@ -18,8 +18,7 @@ from math import inf
 
 import trio
 
-_RESERVED_MAX = 2  # places that only the foreground may take
-_RESERVED_SHARE = 4  # of so many there is one
+_RESERVED_SHARE = 8  # of so many places one is the foreground's alone; one at least, two at most
 
 
 class Priority(IntEnum):
@@ -76,6 +75,7 @@ class AdaptiveLimiter:
         self._arrivals = itertools.count()
         self._was_throttled = False
         self._reduced_at_s = -inf
+        self._full_at_s = -inf
         self._successes = 0
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class AdaptiveLimiter:
     @property
     def reserved(self) -> int:
         """How many of the places only the foreground may take."""
-        return min(_RESERVED_MAX, self.places // _RESERVED_SHARE)
+        return min(2, max(1, self.places // _RESERVED_SHARE)) if self.places > 1 else 0
 
     async def acquire(self) -> None:
         """Wait for a place: first come, first served within a priority."""
@@ -106,9 +106,12 @@ class AdaptiveLimiter:
         self.in_flight -= 1
         self._admit()
 
-    def note_success(self) -> None:
-        """An answer came: with all places in use there may be more, one a window once we were throttled."""
-        if self.places >= self.places_max or self.in_flight < self.places - self.reserved:
+    def note_success(self, started_at_s: float) -> None:
+        """A call that began then was answered: if all places were in use meanwhile there may be more.
+
+        One a window, once we were throttled.
+        """
+        if self.places >= self.places_max or self._full_at_s < started_at_s:
             return
         self._successes += 1
         if not self._was_throttled or self._successes >= self.places:
@@ -142,6 +145,8 @@ class AdaptiveLimiter:
                 if not waiter.is_gone and waiter.urgency.priority is priority:
                     self.in_flight += 1
                     waiter.admit()
+        if self.in_flight >= self.places - self.reserved:
+            self._full_at_s = trio.current_time()
 
     def _leave(self, waiter: _Waiter) -> None:
         if waiter.is_admitted:
@@ -192,7 +197,7 @@ class Slot:
 
     def note_success(self) -> None:
         """The call was answered."""
-        self._limiter.note_success()
+        self._limiter.note_success(self._started_at_s)
 
     def note_throttled(self) -> None:
         """The call was told to slow down."""

@@ -87,7 +87,7 @@ def is_hidden(true_name: str) -> bool:
 
 def is_plain(visible: str) -> bool:
     """False for names that may mean an item of another name: only a listing can tell."""
-    is_derived = "~" in visible or visible.endswith(_DATASET_SUFFIX)
+    is_derived = "~" in visible or "?" in visible or visible.endswith(_DATASET_SUFFIX)
     is_cut = len(visible.encode()) > _CUT_FROM_BYTES
     return not is_derived and not is_cut and "/" not in decode_name(visible)
 

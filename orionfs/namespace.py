@@ -73,7 +73,7 @@ class Namespace:
         """`local` is what this machine knows of items; this keeps it up to date from then on.
 
         `unseen` is a live view of the items that nobody is shown; `kernel` hears of foreign changes.
-        `about` gives the text of `.orion/about`; views keep and show `views_items_max` items at most.
+        `about` gives the text of `.orion/about`; views keep `views_items_max` items.
         """
         self._remote = remote
         self._permissions = permissions

@@ -171,7 +171,10 @@ class Relocator:
 
     def _note(self, move: Relocation, error: OrionFsError) -> None:
         if error.is_retryable and (move.error is None or move.error.errno != error.errno):
-            log.warning("%s is not all at %s yet; it is tried again: %s", move.row.old, move.row.new, error)
+            level = logging.INFO if isinstance(error, Unreachable) else logging.WARNING
+            log.log(
+                level, "%s is not all at %s yet; it is tried again: %s", move.row.old, move.row.new, error
+            )
         move.error = error
         move.note_progress()
 

@@ -88,7 +88,8 @@ class Remote:
     def __init__(self, calls: SessionCalls, limits: Limits | None = None) -> None:
         self._calls = calls
         self._limits = limits or Limits()
-        self._metadata = AdaptiveLimiter(self._limits.metadata_in_flight, _IN_FLIGHT_AT_FIRST)
+        at_once = min(self._limits.metadata_in_flight, calls.metadata_at_once or inf)
+        self._metadata = AdaptiveLimiter(int(at_once), _IN_FLIGHT_AT_FIRST)
         self._contents = AdaptiveLimiter(self._limits.contents_in_flight)
         self.details = Details(self.get)
         self._silent_calls = 0
@@ -230,6 +231,10 @@ class Remote:
 
         return read() if len(rows) <= ASKED_PAGE_ROWS else await trio.to_thread.run_sync(read)
 
+    async def is_gone(self, key: Key) -> bool:
+        """True if Orion holds the item no more, or only among what was deleted."""
+        return await self._unclear.has_happened("delete", (key.kind.value, key.id))
+
     async def find_upload(self, home: str, mark: str) -> Item | None:
         """The item that an interrupted upload left under its mark, if it did.
 
@@ -336,8 +341,7 @@ class Remote:
                     raise error from failed.__cause__
                 log.debug("%s: %s; attempt %d follows in %.1f s", verb, error, attempt + 1, pause_s)
             await trio.sleep(pause_s)
-            # Its path may mean another item by now.
-            if verb == "remove_paths" and is_unclear and await self._unclear.has_happened(verb, args):
+            if verb == "remove_paths" and is_unclear and await self._unclear.means_item(args[0]):
                 return None
 
     async def _attempt(self, limiter: AdaptiveLimiter, deadline_s: float, verb: str, *args: Any) -> Any:

@@ -200,6 +200,9 @@ class Sync:
         for upload in self._uploads.values():
             if is_below(upload.row.folder, old):
                 upload.row = replace(upload.row, folder=new + upload.row.folder[len(old) :])
+        for key, removal in self._removals.items():
+            if is_below(removal.path, old):
+                self._removals[key] = replace(removal, path=new + removal.path[len(old) :])
         await self._journal.run(lambda journal: journal.move_folder(old, new))
 
     async def _until_still(self, upload: Upload) -> None:
@@ -342,7 +345,7 @@ class Sync:
 
     async def _remove_in_background(self, removal: Removal, on_done: Callable[[], None] | None) -> None:
         try:
-            await self._until_done(lambda: self._remove(removal))
+            await self._until_done(lambda: self._remove(self._removals.get(removal.key, removal)))
         except OrionFsError as error:
             log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
             self.unseen.discard(removal.key)
@@ -353,8 +356,9 @@ class Sync:
         await self._note_progress()
 
     async def _remove(self, removal: Removal) -> None:
-        folder, _, name = removal.path.rpartition("/")
         if removal.instead is not None:
+            await self.relocator.until_free(removal.path)
+            folder, _, name = removal.path.rpartition("/")
             there = (await self._remote.list_folder(folder)).items
             if not any(item.key == removal.instead and item.name == name for item in there):
                 log.info("%s: the rename did not happen, so nothing is removed", removal.path)

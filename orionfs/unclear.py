@@ -75,6 +75,14 @@ class UnclearChanges:
         """Whether what a change was to bring about is so now. Raises OrionFsError."""
         return await _LOOKS[verb](self._ask, args)
 
+    async def means_item(self, paths: Sequence[str]) -> bool:
+        """Whether a path is that of an item now, not of a folder: removing it would take that item.
+
+        That nothing is seen there is no answer: a lagging replica may not have heard of the folder.
+        """
+        answers = [await _answer(self._ask, "stat_path", path) for path in paths]
+        return any(answer is not None and read_item(answer).kind is not Kind.FOLDER for answer in answers)
+
     def _remember(self, change: _Change) -> None:
         self._changes = [*self._changes, change][-_REMEMBERED_MAX:]
 

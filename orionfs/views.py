@@ -29,6 +29,8 @@ from orionfs.names import decode_name, visible_names
 from orionfs.remote import Health, Remote
 
 VIEWS_NAME = ".orion"
+SHOWN_MAX = 200_000
+"""Items in one view at most, all of which come in one answer of the session."""
 _ABOUT = "about"
 _TYPES = {kind.value: kind for kind in finding.KINDS}
 _KERNEL_VALID_S = 1.0  # a change made through the tree shows here soon: the kernel is told nothing of it
@@ -112,12 +114,11 @@ class Views:
         items_max: int,
         clock: Callable[[], float],
     ) -> None:
-        """`about` gives the text of `.orion/about`; `items_max` items are kept, and shown in one folder."""
+        """`about` gives the text of `.orion/about`; `items_max` items are kept, or the largest view."""
         self._remote = remote
         self._inodes = inodes
         self._freshness = freshness
         self._about = about
-        self._items_max = items_max
         self._clock = clock
         self._cache = MetaCache(items_max)
         self._flights: dict[_Subject, _Flight] = {}
@@ -135,7 +136,7 @@ class Views:
         ):
             root.fixed[view.name] = self._stay(view)
         for name, kind in _TYPES.items():
-            lists = partial(finding.deleted, self._remote, kind, self._items_max)
+            lists = partial(finding.deleted, self._remote, kind, SHOWN_MAX)
             for view in (
                 View(root.fixed["by-id"], name, finds=partial(self._by_id, kind)),
                 View(root.fixed["deleted"], name, lists=lists),
@@ -242,14 +243,12 @@ class Views:
 
     def _check_whole(self, view: View, listing: Listing) -> None:
         if not listing.is_complete:
-            raise RemoteFailure(
-                f"{view.local_path()}: more than {self._items_max} items, too many to be shown"
-            )
+            raise RemoteFailure(f"{view.local_path()}: more than {SHOWN_MAX} items, too many to be shown")
 
     # How a name is asked for
 
     def _tagged(self, name: str) -> Lister:
-        return partial(finding.tagged, self._remote, decode_name(name), self._items_max)
+        return partial(finding.tagged, self._remote, decode_name(name), SHOWN_MAX)
 
     def _of_job(self, name: str) -> Lister | None:
         return None if _id_of(name) is None else self._tagged(f"Job {name}")

@@ -9,12 +9,11 @@ folders and names of folders; must not know requests, clocks or who asks.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from orionfs.inodes import Inode
-from orionfs.models import InodeNumber
 
 LEAD_AT_FIRST = 3
 LEAD_MAX = 256
@@ -60,12 +59,14 @@ class Visit(Enum):
 class Stop:
     """A folder of a walk.
 
-    `ahead` are the folders in it that were asked for ahead of the walker, in its order; `waiting` those
-    that are to be, in the order of `queue`, whose last one is the next; `passed` those that it has left out.
+    `ahead` are the folders in it that were asked for ahead of the walker, in its order, and `open` those of
+    them that may have more in them to ask for; `waiting` are those that are to be asked for, in the order
+    of `queue`, whose last one is the next; `passed` those that the walker has left out.
     """
 
     folder: Inode
     ahead: dict[str, Stop] = field(default_factory=dict)
+    open: dict[str, Stop] = field(default_factory=dict)
     listed: Sequence[str] = ()
     waiting: set[str] = field(default_factory=set)
     queue: list[str] = field(default_factory=list)
@@ -76,15 +77,16 @@ class Stop:
     leaps: int = 0
     is_in_order: bool = True
 
-    def take(self, name: str) -> Stop | None:
-        """The walker enters `name`, and passes by what comes before. None: it was not asked for."""
+    def take(self, name: str) -> tuple[Stop | None, list[Stop]]:
+        """The walker enters `name` (None: it was not asked for), and passes by what comes before."""
         self.entered = name
         if name in self.passed:
             self._wait_for_all()
-        if self.is_in_order and (name in self.ahead or name in self.waiting):
-            self._pass_by(name)
+        is_there = name in self.ahead or name in self.waiting
+        passed = self._pass_by(name) if self.is_in_order and is_there else []
         self.waiting.discard(name)
-        return self.ahead.pop(name, None)
+        self.open.pop(name, None)
+        return self.ahead.pop(name, None), passed
 
     def next(self) -> str | None:
         """The name that is to be asked for next."""
@@ -96,15 +98,18 @@ class Stop:
         """What is not asked for yet comes in this order."""
         self.queue = order.sorted([name for name in self.listed if name in self.waiting])[::-1]
 
-    def _pass_by(self, name: str) -> None:
-        for earlier in list(itertools.takewhile(lambda each: each != name, self.ahead)):
-            del self.ahead[earlier]
+    def _pass_by(self, name: str) -> list[Stop]:
+        names = list(itertools.takewhile(lambda each: each != name, self.ahead))
+        stops = [self.ahead.pop(earlier) for earlier in names]
+        for earlier in names:
+            self.open.pop(earlier, None)
         if name not in self.waiting:
-            return
+            return stops
         while (earlier := self.queue.pop()) != name:
             if earlier in self.waiting:
                 self.waiting.remove(earlier)
                 self.passed.add(earlier)
+        return stops
 
     def _wait_for_all(self) -> None:
         """The walker comes back to what it has passed by: its order is none that we know."""
@@ -122,6 +127,8 @@ class Walk:
         self.order = Order.ENTRIES
         self.lead = LEAD_AT_FIRST
         self._path = [Stop(root)]
+        self._stops = {root.number: self._path[0]}  # all of the path, and all that are ahead
+        self.ahead_items = 0  # in the folders that the walker has not reached, as far as they are listed
         self.tell(root, folders, len(folders))
 
     def __repr__(self) -> str:
@@ -139,12 +146,7 @@ class Walk:
     @property
     def ahead_count(self) -> int:
         """How many folders were asked for that the walker has not reached."""
-        return sum(1 for _ in self._ahead())
-
-    @property
-    def ahead_items(self) -> int:
-        """How many items these folders hold, as far as they are listed."""
-        return sum(stop.item_count for stop in self._ahead())
+        return len(self._stops) - len(self._path)
 
     def expects(self, folder: Inode) -> bool:
         """True if a walker that is where this one is may go there next: into one of the folders it is in."""
@@ -176,16 +178,18 @@ class Walk:
 
     def is_about(self, folder: Inode) -> bool:
         """True for a folder of the walk, or ahead of it."""
-        return self._find(folder.number) is not None
+        return folder.number in self._stops
 
     def tell(self, folder: Inode, folders: Sequence[str], item_count: int) -> None:
         """A folder was listed, by whomever: the names of the folders in it, and of how many items."""
-        stop = self._find(folder.number)
+        stop = self._stops.get(folder.number)
         if stop is None or stop.is_listed:
             return
         stop.listed, stop.item_count, stop.is_listed = folders, item_count, True
         stop.waiting = set(folders)
         stop.sort(self.order)
+        if not any(each is stop for each in self._path):
+            self.ahead_items += item_count
 
     def take_next(self) -> tuple[Stop, str] | None:
         """The folder to be listed next, by the one it is in and its name, if there may be another."""
@@ -194,10 +198,11 @@ class Walk:
             upcoming[0].waiting.discard(upcoming[1])
         return upcoming
 
-    @staticmethod
-    def add(above: Stop, name: str, folder: Inode) -> Stop:
-        """The folder that was to be next is being listed."""
-        stop = above.ahead[name] = Stop(folder)
+    def add(self, above: Stop, name: str, folder: Inode) -> Stop | None:
+        """The folder that was to be next is being listed; None if it is in the walk already."""
+        if folder.number in self._stops:
+            return None
+        stop = above.ahead[name] = above.open[name] = self._stops[folder.number] = Stop(folder)
         return stop
 
     def _kind_of(self, folder: Inode) -> Visit:
@@ -208,23 +213,33 @@ class Walk:
 
     def _enter(self, folder: Inode, visit: Visit) -> None:
         while self._path[-1].folder is not folder.parent:
-            self._path.pop()
+            self._leave(self._path.pop())
         above = self._path[-1]
         self._learn_order(above, visit, folder.name)
-        stop = above.take(folder.name)
-        self._path.append(stop if stop is not None and stop.folder is folder else Stop(folder))
+        stop, passed = above.take(folder.name)
+        for each in passed:
+            self._drop(each)
+        if stop is not None and stop.folder is not folder:
+            self._drop(stop)
+            stop = None
+        if stop is not None:
+            self.ahead_items -= stop.item_count
+        self._path.append(stop or Stop(folder))
+        self._stops[folder.number] = self._path[-1]
+
+    def _leave(self, stop: Stop) -> None:
+        if self._stops.get(stop.folder.number) is stop:
+            del self._stops[stop.folder.number]
+        for child in stop.ahead.values():
+            self._drop(child)
+
+    def _drop(self, stop: Stop) -> None:
+        self.ahead_items -= stop.item_count
+        self._leave(stop)
 
     def _upcoming(self) -> tuple[Stop, str] | None:
         """In preorder, beginning where the walker is."""
         return next((found for stop in reversed(self._path) if (found := _first_queued(stop))), None)
-
-    def _ahead(self) -> Iterator[Stop]:
-        for stop in self._path:
-            yield from _below(stop)
-
-    def _find(self, number: InodeNumber) -> Stop | None:
-        stops = (stop for each in reversed(self._path) for stop in (each, *_below(each)))
-        return next((stop for stop in stops if stop.folder.number == number), None)
 
     def _learn_order(self, above: Stop, visit: Visit, name: str) -> None:
         """The first folder entered, or one that was not expected yet, may show another order."""
@@ -235,20 +250,16 @@ class Walk:
         fitting = [order for order in Order if order.after(above.entered, above.listed) == name]
         if fitting:
             self.order = fitting[0]
-            for stop in (*self._path, *self._ahead()):
+            for stop in self._stops.values():
                 stop.sort(self.order)
 
 
-def _below(stop: Stop) -> Iterator[Stop]:
-    for child in stop.ahead.values():
-        yield child
-        yield from _below(child)
-
-
 def _first_queued(stop: Stop) -> tuple[Stop, str] | None:
-    for child in stop.ahead.values():
+    for key, child in list(stop.open.items()):
         found = _first_queued(child)
         if found:
             return found
+        if child.is_listed and not child.open:
+            del stop.open[key]
     name = stop.next()
     return (stop, name) if name is not None else None

@@ -35,10 +35,12 @@ __all__ = [
 class SessionCalls(Protocol):
     """The verbs; blocking, safe for threads, one attempt each. Raise CallFailed and nothing else.
 
-    What they mean and give stands at `Calls`.
+    What they mean and give stands at `Calls`. `metadata_at_once`: further metadata calls would wait for
+    these to end (None: there is no such number).
     """
 
     ranged: bool
+    metadata_at_once: int | None
     client_version: str | None
 
     def whoami(self) -> dict[str, Any]: ...

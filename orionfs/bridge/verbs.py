@@ -17,6 +17,7 @@ class Verbs(ABC):
     """The verbs of `Calls`, each handed to `call`; their meaning stands there."""
 
     ranged: bool
+    metadata_at_once: int | None = None
     client_version: str | None = None
     """Of the client behind it, where its maker knows."""
 

@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass(eq=False, slots=True)
-class _Placement:
+class Placement:
     """Where a resource is shown, and from when to when."""
 
     row: Row
@@ -57,6 +57,8 @@ class _Placement:
     name: str
     shown_from: float
     hidden_from: float = inf
+    is_placed_by_call: bool = False  # else by `add_file` and the like: somebody else
+    is_hidden_by_call: bool = False
 
     def is_shown(self, at: float) -> bool:
         """True if this is what was shown at a moment; `at` inf: what is true now."""
@@ -129,6 +131,7 @@ class FakeCalls:
     def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.clock = clock
         self.ranged = True
+        self.metadata_at_once: int | None = None
         self.client_version: str | None = "1.2"
         self.duplicate_names = True
         self.folders_assignable = True
@@ -151,6 +154,7 @@ class FakeCalls:
         self.objects_tell_all = True
         self.page_max = 1000
         self.read_lag_s = 0.0
+        self.keeps_history = False  # of all that was ever placed somewhere: `history`
         self.latency_s = 0.0
         self.edit_page: Callable[[dict[str, Any]], dict[str, Any]] | None = None
         self.chaos: Callable[[str], Failure | None] | None = None  # a failure for any call, or none
@@ -159,10 +163,11 @@ class FakeCalls:
         self.in_flight_max: dict[str, int] = {}
         self.is_closed = False
         self._lock = threading.RLock()
+        self._is_in_call = False
         self._ids = itertools.count(1000)
         self._moments = itertools.count(1)
         self._rows: dict[int, Row] = {}
-        self._below: dict[int, dict[str, list[_Placement]]] = {}  # folder -> name -> placements
+        self._below: dict[int, dict[str, list[Placement]]] = {}  # folder -> name -> placements
         self._tried: set[str] = set()
         self._failures: list[Failure] = []
         self._stalls: list[Stall] = []
@@ -261,6 +266,19 @@ class FakeCalls:
                 self._hide(row)
                 row.is_deleted = True
 
+    def move(self, id: int, folder: str, name: str) -> None:
+        """Somebody else gives an item or a folder another place."""
+        with self._lock:
+            row, goal = self._rows[id], self._folder(folder)
+            assert row.kind != "folder" or not self._is_below(goal, row)
+            self._hide(row)
+            row.folder, row.name = goal.id, name
+            self._place(row)
+
+    def history(self, folder: int) -> list[Placement]:
+        """All that was ever in a folder; with `keeps_history`."""
+        return [placed for named in self._below.get(folder, {}).values() for placed in named]
+
     def row(self, id: int) -> Row:
         """A resource, deleted or not."""
         return self._rows[id]
@@ -277,6 +295,19 @@ class FakeCalls:
         """The bytes of the one item there."""
         (row,) = self._shown(path, inf)
         return row.contents
+
+    def folder_id(self, path: str) -> int | None:
+        """Id of the folder at a path, or None."""
+        rows = [row for row in self._shown(path, inf) if row.kind == "folder"]
+        return rows[0].id if rows else None
+
+    def rows_in(self, folder: int) -> list[dict[str, Any]]:
+        """What a folder holds now, each with all that a row can tell."""
+        return [self.row_of(placed) for placed in self._placed(folder, inf)]
+
+    def row_of(self, placed: Placement) -> dict[str, Any]:
+        """What a row could tell of something while it was there."""
+        return self._told(placed.row, placed.name, placed.name)
 
     def tree(self, path: str = HOME) -> dict[str, bytes | None]:
         """Path below `path` -> contents (None: a folder) of all there is. Every item must be alone."""
@@ -470,7 +501,11 @@ class FakeCalls:
                 if not scripted.has_effect:
                     raise CallFailed(scripted.info)
             with self._lock:
-                yield
+                self._is_in_call = True
+                try:
+                    yield
+                finally:
+                    self._is_in_call = False
             for stall in stalls:
                 if stall.is_after:
                     wait_in_thread(stall.arrived, stall.released)
@@ -501,9 +536,11 @@ class FakeCalls:
     def _place(self, row: Row) -> None:
         if row.folder is not None:
             named = self._below.setdefault(row.folder, {}).setdefault(row.name, [])
-            named.append(_Placement(row, row.folder, row.name, self.clock()))
+            placed = Placement(row, row.folder, row.name, self.clock())
+            placed.is_placed_by_call = self._is_in_call
+            named.append(placed)
 
-    def _placed(self, folder: int, at: float) -> list[_Placement]:
+    def _placed(self, folder: int, at: float) -> list[Placement]:
         return [p for named in self._below.get(folder, {}).values() for p in named if p.is_shown(at)]
 
     def _hide(self, row: Row) -> None:
@@ -511,7 +548,8 @@ class FakeCalls:
         for placed in list(named):
             if placed.row is row and placed.hidden_from == inf:
                 placed.hidden_from = self.clock()
-                if not self.read_lag_s:
+                placed.is_hidden_by_call = self._is_in_call
+                if not self.read_lag_s and not self.keeps_history:
                     named.remove(placed)
 
     def _folder(self, path: str, at: float = inf) -> Row:

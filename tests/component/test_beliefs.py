@@ -218,6 +218,14 @@ async def test_name_that_is_shown_otherwise_is_found_cold_as_it_is_listed(tmp_pa
         assert item.id == id
 
 
+async def test_file_is_found_by_name_although_a_newer_dataset_has_the_same(tmp_path, fake) -> None:
+    """A path tells one of the two, and the dataset is shown under another name."""
+    fake.add_file(f"{HOME}/f/hits", b"file")
+    fake.add_file(f"{HOME}/f/hits", b"dataset", kind="dataset")
+    async with mount(tmp_path, fake) as world:
+        assert await world.read("my-data/f/hits") == b"file"
+
+
 async def test_dataset_is_not_found_by_its_bare_name(tmp_path, fake) -> None:
     fake.add_file(f"{HOME}/f/hits", b"x", kind="dataset")
     async with mount(tmp_path, fake) as world:

@@ -76,14 +76,14 @@ async def test_lower_priorities_never_take_the_last_places() -> None:
     assert limiter.in_flight == 0
 
 
-@pytest.mark.parametrize("places", [1, 2, 3])
-async def test_with_very_few_places_none_is_reserved(places) -> None:
+@pytest.mark.parametrize(("places", "for_all"), [(1, 1), (2, 1), (3, 2), (8, 7), (16, 14), (64, 62)])
+async def test_one_or_two_places_are_the_foregrounds_alone_but_the_only_one_is_not(places, for_all) -> None:
     async with trio.open_nursery() as nursery:
         work = Work(AdaptiveLimiter(places), nursery)
-        for number in range(6):
+        for number in range(70):
             await work.start(str(number), Priority.BACKGROUND)
-    assert work.in_flight_max == places
-    assert len(work.order) == 6
+    assert work.in_flight_max == for_all
+    assert len(work.order) == 70
 
 
 async def test_raised_urgency_puts_what_waits_in_its_place_among_the_others() -> None:

@@ -12,6 +12,8 @@ import trio
 from orionfs import errors
 from orionfs.beliefs import Freshness
 from orionfs.facts import UNKNOWN
+from orionfs.journal import Journal, RelocationRow
+from orionfs.remote import Limits
 from tests.component.fake_orion import HOME, Failure, FakeCalls, failure
 from tests.component.world import KNOWN, World, mount, outcomes, settle
 
@@ -501,3 +503,83 @@ async def test_daemon_that_ends_at_a_step_is_followed_by_one_that_ends_the_move(
         await world.drain()
         assert fake.tree() == below("g", TREE)
         assert world.claimed.journal.relocations() == []
+
+
+async def test_promised_move_of_which_nothing_has_happened_is_made_by_the_next_daemon(
+    tmp_path, plain
+) -> None:
+    async with mount(tmp_path, plain) as world:
+        world.claimed.journal.add_relocation(RelocationRow(f"{HOME}/f", f"{HOME}/g"))
+    async with mount(tmp_path, plain) as world:
+        assert await read_tree(world, "my-data") == below("g", TREE)
+        await world.drain()
+        assert plain.tree() == below("g", TREE)
+
+
+async def test_another_folder_that_has_the_old_name_by_now_stays(tmp_path, plain) -> None:
+    """All had been done but for the last line in the journal."""
+    (other_id,) = plain.ids_at(f"{HOME}/f")
+    async with mount(tmp_path, plain) as world:
+        world.claimed.journal.add_relocation(RelocationRow(f"{HOME}/f", f"{HOME}/g", other_id - 1))
+    async with mount(tmp_path, plain) as world:
+        await world.drain()
+        assert await read_tree(world, "my-data") == plain.tree() == below("f", TREE)
+        assert world.claimed.journal.relocations() == []
+
+
+async def test_upload_of_an_earlier_daemon_goes_where_its_folder_went(tmp_path, plain) -> None:
+    async with mount(tmp_path, plain, facts=KNOWN_NOT) as world:
+        plain.stall("upload")
+        plain.stall("ls_path", when=lambda path, *_: path == f"{HOME}/f")
+        world.nursery.start_soon(world.save, "my-data/f/sub/new", b"new")
+        await trio.sleep(1)
+        await world.rename("my-data/f", "my-data/g")
+    async with mount(tmp_path, plain, facts=KNOWN_NOT) as world:
+        assert await read_tree(world, "my-data") == below("g", {**TREE, "sub/new": b"new"})
+        await world.drain()
+        assert plain.tree() == below("g", {**TREE, "sub/new": b"new"})
+        world.check_nothing_left()
+
+
+@pytest.mark.expect_log("offline: ")
+async def test_changes_in_a_moving_tree_fail_at_once_while_offline(tmp_path, plain) -> None:
+    async with mount(tmp_path, plain, facts=KNOWN_NOT) as world:
+        assert await read_tree(world, "my-data") == below("f", TREE)
+        await world.rename("my-data/f", "my-data/g")
+        plain.fail("ls_path", "OrionConnectionError", refused=True, times=float("inf"))
+        plain.fail("whoami", "OrionConnectionError", refused=True, times=float("inf"))
+        await trio.sleep(5)
+        started_at_s = trio.current_time()
+        results = await outcomes(
+            partial(world.mkdir, "my-data/g/sub/made"), partial(world.unlink, "my-data/g/sub/b")
+        )
+        assert [type(result) for result in results] == [errors.Unreachable, errors.Unreachable]
+        assert trio.current_time() - started_at_s < 1
+        plain.heal()
+        await trio.sleep(5)
+        await world.mkdir("my-data/g/sub/made")
+        await world.drain()
+        assert plain.tree() == below("g", {**TREE, "sub/made": None})
+
+
+async def test_change_in_a_tree_that_takes_too_long_is_busy(tmp_path, plain) -> None:
+    async with mount(tmp_path, plain, facts=KNOWN_NOT, limits=Limits(read_deadline_s=1000)) as world:
+        stall = plain.stall("ls_path", when=lambda path, *_: path == f"{HOME}/f")
+        await world.rename("my-data/f", "my-data/g")
+        (result,) = await outcomes(partial(world.mkdir, "my-data/g/made"))
+        assert isinstance(result, errors.Busy)
+        stall.release()
+        await world.drain()
+
+
+def test_journal_keeps_relocations_in_order_and_gives_them_to_the_next(tmp_path) -> None:
+    one, two = Journal(tmp_path / "one.db"), Journal(tmp_path / "two.db")
+    rows = [RelocationRow("/b", "/c", 7, ("x",)), RelocationRow("/a", "/b")]
+    for row in rows:
+        one.add_relocation(row)
+    two.absorb(one)
+    assert two.relocations() == one.relocations() == rows
+    two.drop_relocation("/b")
+    assert two.relocations() == rows[1:]
+    one.close()
+    two.close()

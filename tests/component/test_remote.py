@@ -30,9 +30,12 @@ OFFLINE = "offline: .*; what is cached goes on being served"
 
 
 @asynccontextmanager
-async def session(limits: Limits | None = None) -> AsyncIterator[tuple[FakeCalls, Remote]]:
+async def session(
+    limits: Limits | None = None, fake: FakeCalls | None = None
+) -> AsyncIterator[tuple[FakeCalls, Remote]]:
     """A fake and a remote on it, watching for the end of an offline time."""
-    fake = FakeCalls(trio.lowlevel.current_clock().current_time)
+    fake = fake or FakeCalls()
+    fake.clock = trio.lowlevel.current_clock().current_time
     with held_clock():
         async with trio.open_nursery() as nursery:
             remote = Remote(fake, limits)
@@ -265,6 +268,15 @@ async def test_no_more_calls_are_in_flight_than_allowed() -> None:
         assert trio.current_time() == 5.0
 
 
+async def test_no_more_calls_are_in_flight_than_the_session_makes_at_once() -> None:
+    fake = FakeCalls()
+    fake.metadata_at_once = 3
+    async with session(fake=fake) as (fake, remote):
+        fake.latency_s = 1.0
+        await outcomes(*[partial(remote.stat, HOME)] * 7)
+        assert fake.in_flight_max["stat_path"] == 3
+
+
 @pytest.mark.parametrize(("status", "in_flight_max"), [(429, 4), (503, 4), (500, 8)])
 async def test_stack_that_says_slow_down_gets_half_as_many_calls_at_once(status, in_flight_max) -> None:
     async with session(Limits(metadata_in_flight=8)) as (fake, remote):
@@ -297,7 +309,7 @@ async def test_stat_does_not_wait_for_a_row_of_listings_fetched_ahead() -> None:
                 for _ in range(40):
                     nursery.start_soon(outcomes, partial(remote.list_folder, HOME))
             await settle()
-            assert fake.in_flight["ls_path"] == 6
+            assert fake.in_flight["ls_path"] == 7
             assert await remote.stat(HOME) is not None
             assert trio.current_time() < 1
             nursery.cancel_scope.cancel()

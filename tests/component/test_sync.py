@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from orionfs.carry import UploadState
 from orionfs.journal import UploadStep
 from orionfs.remote import Health
 from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.world import World, mount, outcomes, settle
+from tests.component.world import KNOWN, World, mount, outcomes, settle
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -82,6 +83,20 @@ async def test_replaced_file_keeps_its_tags_and_its_old_item_is_removed(tmp_path
         assert verbs == ["upload", "tag", "assign_paths", *swap, "delete"]
         (new,) = fake.ids_at(f"{HOME}/doc")
         assert fake.row(new).tags == {"lead"}
+        assert fake.row(old).is_deleted
+        await check_end(world, doc=b"new")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_version_over_one_that_somebody_else_has_removed_gets_its_name(
+    tmp_path, fake, is_known
+) -> None:
+    (old,) = fake.ids_at(f"{HOME}/doc")
+    told = "refused" if is_known and not fake.duplicate_names else None
+    async with mount(tmp_path, fake, facts=replace(KNOWN, duplicate_names=told)) as world:
+        await world.ls("my-data")
+        fake.remove(f"{HOME}/doc")
+        await world.save("my-data/doc", b"new")
         assert fake.row(old).is_deleted
         await check_end(world, doc=b"new")
 

@@ -147,6 +147,17 @@ async def test_folder_that_went_with_a_lost_answer_is_not_removed_twice() -> Non
         assert fake.count("remove_paths") == 1
 
 
+async def test_folder_that_no_replica_shows_yet_is_removed_although_an_answer_was_lost() -> None:
+    """That it is not seen does not mean that it has gone."""
+    async with session() as (fake, remote):
+        fake.read_lag_s = 8.0
+        await trio.sleep(10)
+        await remote.create_folder(f"{HOME}/new")
+        fake.fail("remove_paths", "WorkerDied")
+        await remote.remove_folder(f"{HOME}/new")
+        assert fake.ids_at(f"{HOME}/new") == []
+
+
 async def test_two_changes_of_one_subject_look_once() -> None:
     async with session(AT_ONCE) as (fake, remote):
         id = prepare(fake)

@@ -207,13 +207,25 @@ async def test_answers_outlive_an_outage(tmp_path, fake) -> None:
         assert await world.ls(f".orion/by-tag/{TAG}") == before
 
 
-async def test_more_than_can_be_shown_is_an_error_and_not_short(tmp_path, fake) -> None:
+async def test_more_than_can_be_shown_is_an_error_and_not_short(tmp_path, fake, monkeypatch) -> None:
+    monkeypatch.setattr("orionfs.views.SHOWN_MAX", 4)
     for number in range(5):
         fake.add_file(f"{HOME}/n{number}", tags=("many",))
-    async with mount(tmp_path, fake, views_items_max=4) as world:
+    async with mount(tmp_path, fake) as world:
         with pytest.raises(errors.RemoteFailure, match="more than 4 items"):
             await world.ls(".orion/by-tag/many")
         assert await world.stat(".orion/by-tag/many/n0") is not None
+
+
+async def test_what_is_kept_is_bounded_and_the_largest_view_fits_alone(tmp_path, fake) -> None:
+    for tag in ("many", "others"):
+        for number in range(5):
+            fake.add_file(f"{HOME}/{tag}{number}", tags=(tag,))
+    async with mount(tmp_path, fake, views_items_max=4) as world:
+        start = len(fake.log)
+        for tag in ("many", "many", "others", "others", "many"):
+            assert len(await world.ls(f".orion/by-tag/{tag}")) == 5
+        assert len(calls_since(fake, start)) == 9
 
 
 @pytest.mark.parametrize("filters", ["honoured", "ignored", None])

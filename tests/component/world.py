@@ -31,7 +31,7 @@ from orionfs.fuse import Operations, Presentation
 from orionfs.inodes import Inode
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
-from orionfs.models import Account, HandleId, Item, KernelView
+from orionfs.models import MARK_PREFIX, Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.protection import Protection
@@ -174,7 +174,9 @@ class World:
         assert self.staged_files() == []
         assert self.claimed.journal.uploads() == []
         assert self.claimed.journal.removals() == []
-        assert [path for path in self.fake.tree("/") if "/.orionfs-" in path] == []
+        assert [
+            row for row in self.fake.rows() if row.name.startswith(MARK_PREFIX) and not row.is_deleted
+        ] == []
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ save that was reported as done, and nothing else is left on Orion.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -212,3 +213,41 @@ def test_server_killed_during_saves_costs_nothing_that_was_saved(make_stand, sty
     version = whole_version(stand, HOME, "doc.new")
     assert saver.saved <= version <= saver.begun
     assert version_of((stand.mine / "doc").read_bytes()) == version
+
+
+# -- the daemon, while a folder moves ----------------------------------------------------------------
+
+TREE = {"a": b"a", "sub": None, "sub/b": b"b", "sub/deep": None, "sub/deep/c": b"c"}
+
+
+@pytest.mark.parametrize(
+    ("path", "nth"),
+    [("/paths/assign$", 2), pytest.param("/paths/remove$", 1, marks=pytest.mark.long)],
+)
+def test_daemon_killed_while_a_folder_moves_leaves_each_item_at_one_place(make_stand, path, nth):
+    stand = make_stand(Client.OWN, folders_assignable="no")
+    server, old, new = stand.server, stand.mine / "old", stand.mine / "new"
+    server.misbehave()
+    old.mkdir()
+    for name, contents in TREE.items():
+        if contents is None:
+            stand.direct.make_folder(f"{HOME}/old/{name}")
+        else:
+            stand.direct.put(f"{HOME}/old/{name}", contents)
+    mark = server.mark()
+    server.misbehave({"method": "POST", "path": path, "nth": nth, "action": "delay", "seconds": 30})
+    old.rename(new)
+    assert sorted(os.listdir(new)) == ["a", "sub"]
+    wait_for(lambda: any("/paths/assign" in row.path for row in server.rows(mark)))
+    stand.kill()
+    server.misbehave()
+    there = dict(stand.direct.tree(HOME))
+    for name, contents in TREE.items():
+        if contents is not None:
+            assert (f"old/{name}" in there) != (f"new/{name}" in there)
+    stand.run("umount", stand.point)
+    stand.mount()
+    assert (new / "sub" / "deep" / "c").read_bytes() == b"c"
+    assert os.listdir(stand.mine) == ["new"]
+    stand.drain()
+    assert stand.direct.tree(HOME) == [("new", None), *((f"new/{name}", TREE[name]) for name in TREE)]

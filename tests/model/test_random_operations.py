@@ -18,16 +18,16 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, register_random, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orionfs.beliefs import Freshness
 from orionfs.errors import NameExists, OrionFsError
 from orionfs.models import HandleId
 from orionfs.remote import Limits
-from tests.component.fake_orion import HOME, Failure, FakeCalls, failure
-from tests.component.virtual import threads_in_turn
+from tests.component.fake_orion import HOME
 from tests.component.world import World, mount
+from tests.model.orion import Habits, habits, threads, trouble
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -45,15 +45,6 @@ FLAGS = [
     os.O_RDWR | os.O_CREAT | os.O_EXCL,
 ]
 SLOTS = 3
-
-# trio's order of tasks is a draw of its own: let hypothesis seed it, or no failure could be repeated.
-_ORDER_OF_TASKS: random.Random = trio._core._run._r
-register_random(_ORDER_OF_TASKS)
-
-
-@pytest.fixture(autouse=True)
-def _ordered_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
 
 
 # -- the model -----------------------------------------------------------------------------------
@@ -414,69 +405,12 @@ operations = st.one_of(
 )
 
 
-@dataclass(frozen=True)
-class Habits:
-    """How this Orion is, and how long its calls take."""
-
-    duplicate_names: bool
-    ranged: bool
-    tells_sizes: bool
-    tells_tags: bool
-    page_max: int
-    read_lag_s: float
-    metadata_ttl_s: float
-    seed: int
-
-
-def habits(lags: list[float]) -> st.SearchStrategy[Habits]:
-    return st.builds(
-        Habits,
-        st.booleans(),
-        st.booleans(),
-        st.booleans(),
-        st.booleans(),
-        st.sampled_from([1000, 2]),
-        st.sampled_from(lags),
-        st.sampled_from([30.0, 1.0]),
-        st.integers(0, 1000),
-    )
-
-
-LATENCIES_S = [0.0, 0.0, 0.0, 0.01, 0.3, 2.0]
-# No refusals: who is refused for good gives up, and then Orion may hold what the model does not.
-TROUBLE: list[dict[str, Any]] = [
-    {"error": "OrionServiceError", "status": 500},
-    {"error": "OrionServiceError", "status": 504, "has_effect": True},
-    {"error": "OrionConnectionError", "has_effect": True},
-    {"error": "OrionTimeout"},
-    {"error": "RateLimitedResponse", "status": 429, "retry_after": "1"},
-    {"error": "BadResponse", "has_effect": True},
-]
-
-
-def trouble(draw: random.Random, share: float) -> Callable[[str], Failure | None]:
-    """One call of so many fails."""
-
-    def chaos(verb: str) -> Failure | None:
-        if draw.random() >= share:
-            return None
-        chosen = dict(draw.choice(TROUBLE))
-        has_effect = chosen.pop("has_effect", False)
-        return Failure(verb, failure(**chosen).info, has_effect=has_effect)
-
-    return chaos
-
-
 async def run(folder: Path, steps: list[Any], habits: Habits, *, share: float = 0.0) -> None:
     """All steps on both, then everything must be in its place."""
-    fake = FakeCalls()
-    fake.duplicate_names, fake.ranged = habits.duplicate_names, habits.ranged
-    fake.tells_sizes, fake.tells_tags = habits.tells_sizes, habits.tells_tags
-    fake.page_max, fake.read_lag_s = habits.page_max, habits.read_lag_s
+    fake = habits.fake()
     draw = random.Random(habits.seed)
-    threads = partial(threads_in_turn, lambda: draw.choice(LATENCIES_S))
     freshness = Freshness(habits.metadata_ttl_s, min(5.0, habits.metadata_ttl_s))
-    build = partial(mount, folder, fake, threads=threads, freshness=freshness, limits=Limits())
+    build = partial(mount, folder, fake, threads=threads(draw), freshness=freshness, limits=Limits())
     async with build() as world:
         await trio.sleep(100)
         pair = Pair(world, is_troubled=share > 0)
@@ -501,12 +435,6 @@ short = settings(
 long = settings(short, max_examples=1500, derandomize=False)
 many_steps = st.lists(operations, min_size=5, max_size=25)
 more_steps = st.lists(operations, min_size=10, max_size=60)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """A new folder for each example."""
-    return lambda: tmp_path_factory.mktemp("model")
 
 
 @short

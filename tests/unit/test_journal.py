@@ -183,6 +183,14 @@ def test_uploads_below_a_moved_folder_go_along_and_no_others(journal: Journal, f
     assert [found.folder for found in journal.uploads()] == expected
 
 
+def test_removals_below_a_moved_folder_look_at_its_new_place(journal: Journal) -> None:
+    kept = Removal(Key(Kind.FILE, 9), "/f/other/a", instead=Key(Kind.FILE, 10))
+    journal.add_removal(Removal(OLD, "/f/old/sub/a", instead=Key(Kind.FILE, 8)))
+    journal.add_removal(kept)
+    journal.move_folder("/f/old", "/g/new")
+    assert journal.removals() == [Removal(OLD, "/g/new/sub/a", instead=Key(Kind.FILE, 8)), kept]
+
+
 names = st.text(st.sampled_from("ab*?[]%_é😀'\\ A"), min_size=1, max_size=4)
 
 
