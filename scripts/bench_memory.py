@@ -32,6 +32,7 @@ class Pages:
     """A session that lists one folder of files."""
 
     ranged = False
+    metadata_at_once: int | None = None
 
     def __init__(self, entries: int) -> None:
         self.entries = entries
