@@ -65,7 +65,10 @@ class Differences:
         if not listing.proves_absence:
             return  # it proves nothing of what it does not show
         for name, child in list((folder.children or {}).items()):
-            if child.anchor is None and listing.items.get(name) is not child.item:
+            item = listing.items.get(name)
+            if item is not None and item == child.item:
+                child.item = item  # one object for both: 100,000 items are listed again without a copy kept
+            elif child.anchor is None:
                 self._compare_child(folder, name, child)
         self._tell_appeared(folder, listing)
 
