@@ -289,6 +289,12 @@ class Clients:
     async def wait(self, seconds: float) -> None:
         await trio.sleep(seconds)
 
+    async def look_later(self, seconds: float) -> None:
+        """By a listing that was asked for after all that was done, while replicas may still lag."""
+        await trio.sleep(seconds)
+        for path in ("", "d", "e"):
+            await self.ls(path)
+
     async def shrink(self) -> None:
         await self.kernel.shrink()
 
@@ -406,6 +412,8 @@ operations = st.one_of(
     op("other", delays, st.just("mkdir"), paths),
     op("other", delays, st.just("move"), paths, paths),
     op("wait", st.sampled_from([0.1, 2.0, 6.0, 11.0, 35.0])),
+    op("look_later", st.sampled_from([1.1, 2.0, 5.0])),
+    op("look_later", st.sampled_from([1.1, 2.0, 5.0])),
     op("shrink"),
 )
 
