@@ -53,6 +53,14 @@ class Snapshot:
     holds_until_s: float
 
 
+def _moves(known: Inode, item: Item, snapshot: Snapshot) -> bool:
+    """True if a snapshot has what is known under a name under another one: it must not be at both."""
+    key = known.item.key
+    if key is None or known.item.is_same_version(item):
+        return False
+    return any(other.key == key for _, other in snapshot.entries)
+
+
 class Namespace:
     """The tree of one mount."""
 
@@ -152,7 +160,7 @@ class Namespace:
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
-        if known is not None and self.remaining_s(snapshot) == 0:
+        if known is not None and self.remaining_s(snapshot) == 0 and not _moves(known, item, snapshot):
             return known  # an old snapshot knows no better than what came after it
         return self.bind(folder, name, item)
 

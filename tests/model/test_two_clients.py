@@ -467,6 +467,29 @@ async def test_mount_in_trouble_equals_orion_in_the_end(folders, steps, habits, 
     await run(folders(), steps, habits, is_refreshed=is_refreshed, share=0.1)
 
 
+@pytest.mark.parametrize("seed", range(6))
+async def test_own_changes_stay_while_listings_of_lagging_replicas_come_in(tmp_path, seed) -> None:
+    """What chance alone brings about too seldom."""
+    looks: list[Any] = [("look_later", (1.1,), {}), ("look_later", (2.0,), {})]
+    made: list[Any] = [("mkdir", ("d",), {}), ("save", ("a",), {}), ("save", ("d/a",), {})]
+    moved: list[Any] = [("rename", ("d", "e"), {}), ("rename", ("a", "b"), {})]
+    gone: list[Any] = [("unlink", ("b",), {}), ("unlink", ("e/a",), {}), ("rmdir", ("e",), {})]
+    steps = [("wait", (35.0,), {}), *made, *looks, *moved, *looks, *gone, *looks]
+    chosen = Habits(True, False, True, False, 1000, read_lag_s=8.0, metadata_ttl_s=1.0, seed=seed)
+    await run(tmp_path, steps, chosen, is_refreshed=False)
+
+
+async def test_directory_that_is_read_slowly_shows_nothing_twice(tmp_path) -> None:
+    """Its snapshot is older than what it holds, and somebody else has made a folder of a file's name."""
+    steps: list[Any] = [("save", ("b",), {}), ("save", ("d",), {}), ("other", (0.0, "mkdir", "b"), {})]
+    looks: list[Any] = [("ls", ("",), {}), ("wait", (11.0,), {})] * 4
+    for seed in range(10):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        chosen = Habits(True, False, False, False, 1000, read_lag_s=0.0, metadata_ttl_s=1.0, seed=seed)
+        await run(folder, [*steps, *looks], chosen, is_refreshed=False)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
