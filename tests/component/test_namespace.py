@@ -785,3 +785,14 @@ async def test_dataset_that_takes_a_folders_name_is_shown_under_its_own(tmp_path
         assert await world.stat("my-data/f/hits") is None
         await trio.sleep(TTL_S + 1)
         assert "hits.oedb" in await world.ls("my-data/f")
+
+
+async def test_folder_made_here_and_replaced_by_another_is_not_shown_beside_it(tmp_path, fake) -> None:
+    """Its id was told by a listing only, and that listing is still believed."""
+    async with mount(tmp_path, fake) as world:
+        await world.mkdir("my-data/f/new")
+        assert await world.ls("my-data/f") == ["a", "b", "new", "sub"]
+        await world.rename("my-data/f/sub", "my-data/f/new")
+        assert await world.ls("my-data/f") == ["a", "b", "new"]
+        await trio.sleep(TTL_S + 1)
+        assert await world.ls("my-data/f") == ["a", "b", "new"]
