@@ -226,11 +226,17 @@ class Clients:
     # What the mount changes
 
     async def save(self, path: str) -> None:
-        self.may_be_removed |= self.contract.that_may_be(path)
         data = b"own %d" % next(self._numbers)
-        is_done, _ = await self.tried(partial(self._save, TOP + path, data))
+        is_done, _ = await self._removing(path, partial(self._save, TOP + path, data))
         if is_done:
             await self._look(path)
+
+    async def _removing(self, path: str, call: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
+        """The call may take away what has this name when it begins or before it ends."""
+        self.may_be_removed |= self.contract.that_may_be(path)
+        done = await self.tried(call)
+        self.may_be_removed |= self.contract.that_may_be(path)
+        return done
 
     async def _save(self, path: str, data: bytes) -> None:
         handle, number = await self.kernel.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -246,21 +252,18 @@ class Clients:
             await self._look(path)
 
     async def rmdir(self, path: str) -> None:
-        self.may_be_removed |= self.contract.that_may_be(path)
-        is_done, _ = await self.tried(partial(self.kernel.rmdir, TOP + path))
+        is_done, _ = await self._removing(path, partial(self.kernel.rmdir, TOP + path))
         if is_done:
             await self._look(path)
 
     async def unlink(self, path: str) -> None:
-        self.may_be_removed |= self.contract.that_may_be(path)
-        is_done, _ = await self.tried(partial(self.kernel.unlink, TOP + path))
+        is_done, _ = await self._removing(path, partial(self.kernel.unlink, TOP + path))
         if is_done:
             await self._look(path)
 
     async def rename(self, old: str, new: str, *, may_replace: bool = True) -> None:
-        self.may_be_removed |= self.contract.that_may_be(new)
         call = partial(self.kernel.rename, TOP + old, TOP + new, may_replace=may_replace)
-        is_done, _ = await self.tried(call)
+        is_done, _ = await self._removing(new, call)
         if is_done:
             await self._look(old)
             await self._look(new)
