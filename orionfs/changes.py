@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from orionfs.metacache import Listing, Names
-from orionfs.models import Holder, InodeNumber, Item, Key
+from orionfs.models import Holder, InodeNumber, Item, Key, Kind
 from orionfs.names import duplicate_name
 
 
@@ -131,8 +131,8 @@ class Changes:
                 names[name] = ours[name] = item  # a folder we made, now with its id
             elif name not in ours:
                 names[name] = item
-            elif mine is not None:
-                displaced.append(item)
+            elif mine is not None and not (mine.kind is item.kind is Kind.FOLDER):
+                displaced.append(item)  # two folders can't share a name: ours came in place of that one
         names.update((name, item) for name, item in ours.items() if item is not None)
         for item in displaced:
             names.setdefault(duplicate_name(item), item)

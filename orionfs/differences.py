@@ -64,8 +64,12 @@ class Differences:
     def _compare(self, folder: Inode, listing: Listing) -> None:
         if not listing.proves_absence:
             return  # it proves nothing of what it does not show
+        is_changed_here = folder.number in self._beliefs.changes
         for name, child in list((folder.children or {}).items()):
-            if child.anchor is None and listing.items.get(name) is not child.item:
+            item = listing.items.get(name)
+            if item is not None and not is_changed_here and _says_the_same(item, child.item):
+                child.item = item  # one object for both
+            elif child.anchor is None:
                 self._compare_child(folder, name, child)
         self._tell_appeared(folder, listing)
 
@@ -102,6 +106,12 @@ class Differences:
         self._beliefs.forget(inode)
         for child in list(inode.children.values()):
             self._forget_below(child)
+
+
+def _says_the_same(one: Item, other: Item) -> bool:
+    """True for one version with the same attributes; quicker than `==`, for folders of 100,000 items."""
+    is_same = one.id == other.id and one.kind is other.kind
+    return is_same and one.id is not None and one.size == other.size
 
 
 def count_differences(before: Mapping[str, Item], after: Mapping[str, Item]) -> dict[str, int]:

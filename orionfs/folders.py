@@ -26,6 +26,7 @@ from orionfs.errors import (
 )
 from orionfs.inodes import Inode
 from orionfs.models import Item, Kind
+from orionfs.names import base_name
 from orionfs.remote import Assignment, Remote
 
 
@@ -53,7 +54,8 @@ class Folders:
                 if there is not None and conflict.is_repeated and await self._is_empty_folder(there, path):
                     return
                 if there is not None and not self._beliefs.is_just_removed(parent, name):
-                    self._beliefs.learn(parent, name, there)
+                    if base_name(there) == name:
+                        self._beliefs.learn(parent, name, there)
                     raise NameExists(path) from conflict
                 if pause_s is None:
                     raise Busy(f"{path}: Orion is busy with it") from conflict

@@ -284,6 +284,7 @@ async def test_stat_goes_before_what_is_fetched_ahead(tmp_path) -> None:
         await world.ls("my-data/tree")
         for number in range(10):
             await world.ls(f"my-data/tree/d{number:03}")
+        await settle()
         started_at_s = trio.current_time()
         assert world.fake.in_flight["ls_path"] > 0
         assert await world.stat("my-data/other/x") is not None

@@ -772,3 +772,27 @@ async def test_tags_that_do_not_fit_into_an_attribute_are_too_long(tmp_path, fak
         with pytest.raises(errors.TooLong):
             await world.attributes.get(inode, b"user.orion.tags")
         assert inode.item.kind is Kind.FILE
+
+
+async def test_dataset_that_takes_a_folders_name_is_shown_under_its_own(tmp_path, fake) -> None:
+    """Where names can't be shared, mkdir of a dataset's bare name is refused, by Orion alone."""
+    fake.duplicate_names = False
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data/f")
+        fake.add_file(f"{HOME}/f/hits", b"x", kind="dataset")
+        (error,) = await outcomes(partial(world.mkdir, "my-data/f/hits"))
+        assert isinstance(error, errors.NameExists)
+        assert await world.stat("my-data/f/hits") is None
+        await trio.sleep(TTL_S + 1)
+        assert "hits.oedb" in await world.ls("my-data/f")
+
+
+async def test_folder_made_here_and_replaced_by_another_is_not_shown_beside_it(tmp_path, fake) -> None:
+    """Its id was told by a listing only, and that listing is still believed."""
+    async with mount(tmp_path, fake) as world:
+        await world.mkdir("my-data/f/new")
+        assert await world.ls("my-data/f") == ["a", "b", "new", "sub"]
+        await world.rename("my-data/f/sub", "my-data/f/new")
+        assert await world.ls("my-data/f") == ["a", "b", "new"]
+        await trio.sleep(TTL_S + 1)
+        assert await world.ls("my-data/f") == ["a", "b", "new"]
