@@ -52,7 +52,6 @@ class _Seldom:
         "local",
         "mtime_ns",
         "name",
-        "number",
         "opens",
         "pins",
         "written_size",
@@ -66,7 +65,6 @@ class _Seldom:
         self.local = _NO_ATTRIBUTES
         self.mtime_ns: int | None = None
         self.name: str | None = None
-        self.number: InodeNumber | None = None
         self.opens = 0
         self.pins = 0
         self.written_size: int | None = None
@@ -110,7 +108,7 @@ class Inode:
     given: bytes | None = None
     """The contents of a file that the mount itself has written."""
 
-    __slots__ = ("_item", "_seldom", "lookups", "parent")
+    __slots__ = ("_item", "_seldom", "lookups", "number", "parent")
 
     anchor = _Own[str | None]()
     children = _Own["dict[str, Inode] | None"]()  # visible name -> inode
@@ -122,6 +120,7 @@ class Inode:
     written_size = _Own[int | None]()
 
     def __init__(self, number: InodeNumber, parent: Inode | None, name: str, item: Item) -> None:
+        self.number = number
         self.parent = parent
         self.lookups = 0
         self._item = item
@@ -130,8 +129,6 @@ class Inode:
         if item.is_folder:
             self.children = {}
             self.mtime_ns = item.created_ns
-        if number != _number_of_version(item):
-            self.number = number
 
     @property
     def item(self) -> Item:
@@ -140,8 +137,6 @@ class Inode:
 
     @item.setter
     def item(self, item: Item) -> None:
-        if self._seldom.number is None and (item.id != self._item.id or item.kind is not self._item.kind):
-            self.number = self.number
         if self._seldom.name is None and item.name != self._item.name:
             self._differing().name = self._item.name
         self._item = item
@@ -158,13 +153,9 @@ class Inode:
             self._differing().name = name
 
     @property
-    def number(self) -> InodeNumber:
-        """Its own for all its life."""
-        return self._seldom.number or _number_of_version(self._item)
-
-    @number.setter
-    def number(self, number: InodeNumber) -> None:
-        self._differing().number = number
+    def is_ordinary(self) -> bool:
+        """True for a file of which there is nothing to be said but its item."""
+        return self._seldom is _COMMON
 
     @property
     def mtime_ns(self) -> int:

@@ -23,6 +23,8 @@ class Permissions:
 
 def attributes_of(inode: Inode, valid_s: float, default: Permissions) -> Attributes:
     """The attributes of an inode whose name holds for `valid_s` seconds."""
+    if inode.is_ordinary:
+        return _of_ordinary(inode, valid_s, default.file)
     is_directory = inode.children is not None
     size = inode.written_size if inode.written_size is not None else inode.item.size
     permissions = inode.local.permissions
@@ -36,4 +38,15 @@ def attributes_of(inode: Inode, valid_s: float, default: Permissions) -> Attribu
         size, attributes_valid_s = _UNKNOWN_SIZE_BYTES, 0.0
     return Attributes(
         inode.number, is_directory, permissions, size, mtime_ns, mtime_ns, valid_s, attributes_valid_s
+    )
+
+
+def _of_ordinary(inode: Inode, valid_s: float, permissions: int) -> Attributes:
+    """The same in short for most inodes: a folder may give a hundred thousand of them at once."""
+    size, created_ns = inode.item.size_and_created_ns
+    attributes_valid_s = valid_s
+    if size is None:
+        size, attributes_valid_s = _UNKNOWN_SIZE_BYTES, 0.0
+    return Attributes(
+        inode.number, False, permissions, size, created_ns, created_ns, valid_s, attributes_valid_s
     )

@@ -111,6 +111,15 @@ class Item:
         return None if id is None else Key(_common_of(self)[0], id)
 
     @property
+    def size_and_created_ns(self) -> tuple[int | None, int]:
+        """Both at the price of one."""
+        numbers = _numbers_of(self)
+        if type(numbers) is not bytes:
+            return self.size, self.created_ns
+        _, size, created_ns = _NUMBERS.unpack(numbers)
+        return (None if size == _NONE else size), created_ns
+
+    @property
     def is_folder(self) -> bool:
         return self.kind in (Kind.FOLDER, Kind.COLLECTION)
 
@@ -175,8 +184,7 @@ def _shared(common: _Common) -> _Common:
     return _commons.setdefault(common, common)
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What `stat` says of an inode, and how long the kernel may believe it (seconds)."""
 
     number: InodeNumber

@@ -154,7 +154,8 @@ class Namespace:
 
     def entry(self, folder: Inode, name: str, item: Item, snapshot: Snapshot) -> Inode | None:
         """The inode of a snapshot's entry as it stands now; None if this mount has removed it since."""
-        known = folder.children.get(name) if folder.children else None
+        children = folder.children
+        known = children.get(name) if children else None
         if known is not None and known.item is item and folder.number not in self._changes:
             return known
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)

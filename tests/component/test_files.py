@@ -130,7 +130,7 @@ async def test_size_and_time_of_what_is_written_are_told_at_once(tmp_path, fake)
         assert after.mtime_ns > before.mtime_ns
         await world.close(handle)
         assert world.namespace.attributes(inode, 1.0) == after.__class__(
-            **{**{name: getattr(after, name) for name in after.__slots__}, "attributes_valid_s": 1.0}
+            **{**{name: getattr(after, name) for name in after._fields}, "attributes_valid_s": 1.0}
         )
 
 
