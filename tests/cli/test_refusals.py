@@ -23,7 +23,7 @@ def refused(orionfs, point, is_mounted) -> Callable[..., tuple[int, str]]:
     """`orionfs mount` comes to nothing: its status and its one line; nothing is left behind."""
 
     def refused(*arguments: str) -> tuple[int, str]:
-        done = orionfs("mount", point, "-o", "read_deadline_s=0.5", *arguments)
+        done = orionfs("mount", point, "-o", "read_deadline_s=2", *arguments)
         assert done.returncode != 0
         assert done.stdout == ""
         assert done.stderr.startswith("orionfs: ")

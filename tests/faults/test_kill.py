@@ -84,9 +84,9 @@ def kill_at_random(stand: Stand, style: str, saves: int, kills: int, seed: int) 
 @pytest.mark.parametrize(
     ("client", "style"),
     [
-        pytest.param(Client.OWN, "truncate", id="own-truncate"),
+        pytest.param(Client.OWN, "truncate", id="own-truncate", marks=pytest.mark.long),
         pytest.param(Client.OWN, "rename", id="own-rename"),
-        pytest.param(Client.DOCUMENTED, "rename", id="documented-rename"),
+        pytest.param(Client.DOCUMENTED, "rename", id="documented-rename", marks=pytest.mark.long),
     ],
 )
 @KEPT

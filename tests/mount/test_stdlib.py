@@ -89,7 +89,10 @@ def go_through(mounted, folder: Path, source: Path, bring) -> None:
     assert [name for name in mounted.direct.names(mounted.direct.home) if name.startswith(".orionfs")] == []
 
 
-@pytest.mark.parametrize("bring", [by_cp, by_rsync, by_tar])
+@pytest.mark.parametrize(
+    "bring",
+    [pytest.param(by_cp, marks=pytest.mark.long), by_rsync, pytest.param(by_tar, marks=pytest.mark.long)],
+)
 def test_some_packages_come_out_as_they_went_in(mounted, folder, packages, bring) -> None:
     go_through(mounted, folder, packages, bring)
 

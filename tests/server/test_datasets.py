@@ -129,6 +129,7 @@ def peak_memory(process) -> int:
     return int(line.split()[1]) * 1024
 
 
+@pytest.mark.long
 def test_large_dataset_costs_the_server_little_memory(start, tmp_path):
     """40,000 records in 24 MB: uploaded, appended, and downloaded in three forms within a few MiB."""
     server = start()
