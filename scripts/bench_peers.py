@@ -6,6 +6,7 @@ processes that were started here are ended. Used by `bench`; knows no Orion.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import getpass
 import os
@@ -48,17 +49,17 @@ class Peer(Subject):
             self._started = started.pop_all()
 
     @staticmethod
+    @abc.abstractmethod
     def is_installed() -> bool:
         """Whether all that it takes is on this machine."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def serve(self, port: int) -> subprocess.Popen[bytes]:
         """Start the server of `served` on a port of loopback."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def mount_command(self) -> list[str]:
         """What mounts in the foreground on `top`, through the delay."""
-        raise NotImplementedError
 
     def make_cold(self) -> None:
         self._umount()

@@ -6,6 +6,7 @@ work runs on every one.
 
 from __future__ import annotations
 
+import abc
 import enum
 import os
 import shutil
@@ -45,24 +46,24 @@ class Cost:
     bare_s: float | None = None  # the same requests by a bare client, IN_FLIGHT at a time
 
 
-class Subject:
+class Subject(abc.ABC):
     """A mount; `top` is the folder with the benchmark's tree."""
 
     name: str
     top: Path
     local: Path  # files to copy from
 
+    @abc.abstractmethod
     def make_cold(self) -> None:
         """Mounted, with nothing in its caches."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def measure(self, work: Callable[[], object], bare: Bare = Bare.NONE) -> Cost:
         """Do it once, and let a bare client do its part afterwards, where that is known."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Unmounted, and all its processes ended."""
-        raise NotImplementedError
 
 
 class Ours(Subject):

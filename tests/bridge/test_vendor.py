@@ -188,6 +188,7 @@ async def test_call_that_hangs_ends_at_its_deadline_and_leaves_no_process(
 
 
 async def test_calls_that_are_cancelled_leave_no_process(pool: BridgePool, stand_in: StandIn) -> None:
+    others = set(children())
     remote = await ready(pool)
     stand_in.misbehave(stat_path="hang", list_tags="hang")
     async with trio.open_nursery() as nursery:
@@ -198,6 +199,9 @@ async def test_calls_that_are_cancelled_leave_no_process(pool: BridgePool, stand
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     await trio.to_thread.run_sync(wait_until, lambda: pool._metadata._free == 8, "no call")
+    assert pool._metadata._busy == set()  # who was not asked yet may serve the next call
+    workers = set(map(int, set(children()) - others))
+    assert workers == set(pool.worker_pids())
 
 
 # -- versions of the client ----------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from tests.component.fake_orion import Failure, FakeCalls, failure
@@ -78,3 +80,14 @@ def trouble(draw: random.Random, share: float) -> Callable[[str], Failure | None
         return Failure(verb, failure(**chosen).info, has_effect=has_effect)
 
     return chaos
+
+
+def in_every_trouble(test: Callable[..., object]) -> Callable[..., object]:
+    """A long test of histories: with each share of failing calls, and with and without lagging replicas."""
+    marks = (
+        pytest.mark.long,
+        pytest.mark.timeout(1800),
+        pytest.mark.parametrize("share", [0.0, 0.1, 0.3]),
+        pytest.mark.parametrize("lag_s", [0.0, 8.0]),
+    )
+    return functools.reduce(lambda marked, mark: mark(marked), reversed(marks), test)

@@ -27,7 +27,7 @@ from orionfs.models import HandleId
 from orionfs.remote import Limits
 from tests.component.fake_orion import HOME
 from tests.component.world import World, mount
-from tests.model.orion import Habits, habits, threads, trouble
+from tests.model.orion import Habits, habits, in_every_trouble, threads, trouble
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -455,10 +455,7 @@ async def test_mount_in_trouble_may_fail_and_never_has_wrong_bytes(folders, step
     await run(folders(), steps, habits, share=0.1)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
-@pytest.mark.parametrize("lag_s", [0.0, 8.0])
+@in_every_trouble
 @long
 @given(data=st.data())
 async def test_long_histories(folders, share, lag_s, data) -> None:

@@ -32,7 +32,7 @@ from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount
 from tests.model.contract import Contract, Entity
 from tests.model.kernel import Kernel, readdir_reply
-from tests.model.orion import Habits, habits, threads, trouble
+from tests.model.orion import Habits, habits, in_every_trouble, threads, trouble
 from tests.model.stranger import Stranger
 
 pytestmark = [
@@ -424,10 +424,7 @@ async def test_directory_that_is_read_slowly_shows_nothing_twice(tmp_path) -> No
         await run(folder, [*steps, *looks], chosen, is_refreshed=False)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
-@pytest.mark.parametrize("lag_s", [0.0, 8.0])
+@in_every_trouble
 @long
 @given(data=st.data())
 async def test_long_histories_of_two_clients(folders, share, lag_s, data) -> None:
