@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import click
@@ -76,4 +77,6 @@ for command in (mount, umount, refresh, demo, serve, config, probe):
 
 def main() -> None:
     """Entry point of the console script."""
+    # The line of an error says it all; the daemon of a mount, which keeps a log, asks for one itself.
+    logging.getLogger("orionfs").addHandler(logging.NullHandler())
     cli()

@@ -70,6 +70,16 @@ def test_host_that_can_t_be_reached_is_told(refused, home) -> None:
     )
 
 
+def test_profile_of_a_host_that_can_t_be_reached_is_refused_in_one_line(orionfs, home) -> None:
+    token = home / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    done = orionfs("config", "profile", "lab", "--url", "http://127.0.0.1:9", "--token-file", token)
+    assert done.returncode == 5
+    assert done.stderr.startswith("orionfs: Orion can't be reached: http://127.0.0.1:9/")
+    assert done.stderr.count("\n") == 1
+
+
 def test_expired_token_of_the_environment_is_told_where_it_is(refused, fake, orionfs) -> None:
     orionfs.environment |= {"ORIONFS_URL": fake.url, "ORIONFS_TOKEN": TOKEN}
     fake.on("GET", ME, Reply(401, json={"detail": "the token has expired"}))
