@@ -17,7 +17,7 @@ from orionfs.client.errors import NotFoundResponse, OrionConnectionError
 from tests.client.embedded import Embedded, running_server
 
 THREADS = 32
-SHORT_S, LONG_S = 4.0, 60.0
+SHORT_S, LONG_S = 6.0, 60.0
 # One request in thirty each; together one in ten. A download's address is asked for again like all else.
 FAULTS = (
     {"action": "status", "status": 503, "every": 30, "nth": 7, "retry_after": "1"},
