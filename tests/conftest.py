@@ -76,6 +76,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip what was not asked for and what this machine can't do, saying why."""
     why_no_fuse = _why_no_fuse()
     for item in items:
+        if item.get_closest_marker("own_first") and "[documented" in item.name:
+            item.add_marker(pytest.mark.long)
         if item.get_closest_marker("long") and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="takes minutes: run with --long"))
         if item.get_closest_marker("needs_fuse") and why_no_fuse:

@@ -22,6 +22,8 @@ from tests.faults.outage import Outage, bytes_of, error_of
 from tests.mount.stand import Client, Stand
 from tests.server.process import HOME
 
+pytestmark = pytest.mark.own_first
+
 PART_BYTES = 65_536
 URL_LIFETIME_S = 2.0
 SMALL, LARGE = 2_000, 150_000

@@ -16,6 +16,8 @@ import pytest
 
 from tests.mount.conftest import fresh_folder
 
+pytestmark = pytest.mark.own_first
+
 NAMES = ["a", "b", "c d", "é 🙂", "x.txt"]
 STEPS = 250
 

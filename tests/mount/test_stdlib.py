@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.own_first
+
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 # About a hundred files on several levels.
 PACKAGES = ["asyncio", "concurrent", "importlib", "json", "unittest", "xml"]

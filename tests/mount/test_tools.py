@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("mounted")
+pytestmark = [pytest.mark.usefixtures("mounted"), pytest.mark.own_first]
 
 
 def run(*command, **more) -> str:
