@@ -125,7 +125,7 @@ class Files:
         self._namespace.note_written(handle.file.inode, size)
 
     async def flush(self, handle_id: HandleId) -> None:
-        """close(2): what was written through this handle is on Orion when this returns.
+        """close(2): what was written through this handle is on Orion when this returns, or promised.
 
         After an open that truncated, nothing is sealed before something is written, or the last close:
         a shell closes a copy of the descriptor first, and must not leave an empty version if it dies.
@@ -135,11 +135,15 @@ class Files:
             await self._publish(handle)
 
     async def fsync(self, handle_id: HandleId) -> None:
-        """fsync(2): all that was written to the file, through whichever handle."""
-        await self._publish(self._handles[handle_id])
+        """fsync(2): all that was written to the file, through whichever handle, is on Orion then."""
+        handle = self._handles[handle_id]
+        await self._publish(handle)
+        upload = self._uploads.get(handle.file.inode.number)
+        if upload is not None and self._sync.is_write_back:
+            await self._sync.carry(upload)
 
     async def _publish(self, handle: Handle) -> None:
-        """Seal what is staged and carry it to Orion.
+        """Seal what is staged and carry it to Orion, or with write-back have it carried there.
 
         While a handle stays open its second and later versions go up behind it, at most one in 10 s: every
         exit of a child that inherited the descriptor is a flush too, and can't be told apart.
@@ -154,6 +158,10 @@ class Files:
                 if handle.turn_s <= now_s:
                     handle.turn_s = max(handle.turn_s + _UPLOAD_EVERY_S, now_s)
                 self._sync.carry_soon(upload, handle.turn_s - now_s)
+                return
+            if self._sync.is_write_back:
+                self._sync.carry_soon(upload)
+                handle.turn_s = trio.current_time()
                 return
             try:
                 await self._sync.carry(upload)
@@ -257,7 +265,7 @@ class Files:
         """A file that Orion has not heard of yet (mknod, or open and never flushed) goes there now."""
         handle_id = self.create(inode)
         try:
-            await self.fsync(handle_id)
+            await self._publish(self._handles[handle_id])
         finally:
             await self.release(handle_id)
 

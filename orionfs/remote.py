@@ -62,6 +62,7 @@ class Limits:
     inactivity_s: float = 60.0
     metadata_in_flight: int = 16
     contents_in_flight: int = 8
+    uploads_in_flight: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class Remote:
         at_once = min(self._limits.metadata_in_flight, calls.metadata_at_once or inf)
         self._metadata = AdaptiveLimiter(int(at_once), _IN_FLIGHT_AT_FIRST)
         self._contents = AdaptiveLimiter(self._limits.contents_in_flight)
+        # Those that nobody waits for never take the last two places.
+        self._uploads = AdaptiveLimiter(self._limits.uploads_in_flight + 2)
         self.details = Details(self.get)
         self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
@@ -270,7 +273,7 @@ class Remote:
             raise _empty_refused(mark)
         limit_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         try:
-            answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
+            answer = await self._attempt(self._uploads, inf, "upload", mark, str(path), limit_s)
         except InvalidCall as refused:
             if size:
                 raise
