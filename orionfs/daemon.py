@@ -176,7 +176,7 @@ def _build(
     bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
-        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
+        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead, config.in_flight_max),
     )
     presentation = fuse.Presentation(
         config.uid,
@@ -311,6 +311,7 @@ def _limits(config: MountConfig) -> Limits:
         config.change_deadline_s,
         config.inactivity_s,
         metadata_in_flight=config.in_flight_max,
+        small_contents_in_flight=config.in_flight_max + 2,
     )
 
 

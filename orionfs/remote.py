@@ -64,7 +64,7 @@ class Limits:
     inactivity_s: float = 60.0
     metadata_in_flight: int = 16
     contents_in_flight: int = 8
-    small_contents_in_flight: int = 18  # 16 ahead of a reader, and two that only the foreground may take
+    small_contents_in_flight: int = 18  # two of them are for the foreground alone
 
 
 @dataclass(frozen=True, slots=True)
