@@ -26,6 +26,7 @@ from orionfs.beliefs import Freshness
 from orionfs.carry import UploadState
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
+from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
@@ -53,6 +54,7 @@ _PROGRESS_EVERY_S = 1.0
 _TELLING_LIMIT_S = 10.0
 _CACHE_MAX_BYTES = 20 * 2**30
 _CACHE_SHARE = 5  # of the free room, where nobody says how much
+_AHEAD_SHARE = 8  # of the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
-    ahead: Ahead
+    aheads: tuple[Ahead, ContentsAhead]
     operations: fuse.Operations
     kernel: fuse.Invalidations
     refresher: Refresher
@@ -96,7 +98,8 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
     try:
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
-            for service in (remote.run, layers.sync.run, layers.fetcher.run, layers.ahead.run):
+            aheads = [ahead.run for ahead in layers.aheads]
+            for service in (remote.run, layers.sync.run, layers.fetcher.run, *aheads):
                 await nursery.start(service)
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
             source = f"orion:{account.project_name}@{_host_of(config)}"
@@ -144,7 +147,8 @@ def _freshness(config: MountConfig, known: StackFacts) -> Freshness:
 def _build(
     config: MountConfig, remote: Remote, account: Account, tops: list[Top], claimed: state.StateFolder
 ) -> Layers:
-    content = ContentCache(config.cache_dir, account.stack, account.username, _cache_limit(config))
+    cache_bytes = _cache_limit(config)
+    content = ContentCache(config.cache_dir, account.stack, account.username, cache_bytes)
     freshness = _freshness(config, remote.facts)
     permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
     local = claimed.journal.local_attributes()
@@ -169,7 +173,11 @@ def _build(
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
-    ahead = Ahead(namespace, remote, config.cache_items_max, config.in_flight_max)
+    bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
+    aheads = (
+        Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
+        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead, config.in_flight_max),
+    )
     presentation = fuse.Presentation(
         config.uid,
         config.gid,
@@ -188,7 +196,7 @@ def _build(
         kernel.locks,
     )
     return Layers(
-        account, remote, content, namespace, sync, fetcher, files, ahead, operations, kernel, refresher
+        account, remote, content, namespace, sync, fetcher, files, aheads, operations, kernel, refresher
     )
 
 
@@ -305,6 +313,7 @@ def _limits(config: MountConfig) -> Limits:
         config.change_deadline_s,
         config.inactivity_s,
         metadata_in_flight=config.in_flight_max,
+        small_contents_in_flight=config.in_flight_max + 2,
     )
 
 

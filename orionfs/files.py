@@ -48,6 +48,8 @@ class Files:
         self._files: dict[InodeNumber, OpenFile] = {}
         self._uploads: dict[InodeNumber, Upload] = {}  # the newest version under way of each inode
         self._doomed: dict[InodeNumber, tuple[Removal, Callable[[], None]]] = {}  # removed at the last close
+        self.on_open: list[Callable[[Inode, bool], None]] = []
+        """Told of every file that is opened for reading, and whether all of it is here."""
 
     # Handles
 
@@ -383,10 +385,15 @@ class Files:
 
     async def _begin_to_read(self, file: OpenFile) -> None:
         """Have the first bytes here: a version that is gone is noticed by open, which the kernel repeats."""
-        if file.staged is not None or not file.inode.item.size:
+        source = None
+        if file.staged is None and file.inode.item.size:
+            source = self._staging.source(file)
+        for opened in self.on_open:
+            opened(file.inode, source is None or source.entry.is_complete)
+        if source is None:
             return
         try:
-            await self._fetcher.begin(self._staging.source(file))
+            await self._fetcher.begin(source)
         except Stale:
             self._namespace.doubt(file.inode)
             raise

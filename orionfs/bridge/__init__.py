@@ -35,12 +35,13 @@ __all__ = [
 class SessionCalls(Protocol):
     """The verbs; blocking, safe for threads, one attempt each. Raise CallFailed and nothing else.
 
-    What they mean and give stands at `Calls`. `metadata_at_once`: further metadata calls would wait for
-    these to end (None: there is no such number).
+    What they mean and give stands at `Calls`. `metadata_at_once` and `contents_at_once`: further calls
+    of the kind would wait for these to end (None: there is no such number).
     """
 
     ranged: bool
     metadata_at_once: int | None
+    contents_at_once: int | None
     client_version: str | None
 
     def whoami(self) -> dict[str, Any]: ...

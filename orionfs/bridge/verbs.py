@@ -18,6 +18,7 @@ class Verbs(ABC):
 
     ranged: bool
     metadata_at_once: int | None = None
+    contents_at_once: int | None = None
     client_version: str | None = None
     """Of the client behind it, where its maker knows."""
 

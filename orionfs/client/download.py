@@ -77,10 +77,9 @@ class Signed:
 
     def _ask(self) -> str:
         response = self.transport.request(self.route, fill=self.fill, follows_by_hand=True)
-        location = response.headers.get("Location")
-        if not location:
+        if not response.headers.get("Location"):
             raise errors.BadResponse(response, f"GET {self._path()}: no redirect to the contents")
-        return urljoin(response.url, location)
+        return _target(response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class Answered:
             stream=True,
         )
         if response.is_redirect:
-            url = urljoin(response.url, response.headers["Location"])
+            url = _target(response)
             response.close()
             response = _follow(self.transport, url, _AS_IS)
         return _checked(response, response.url)
@@ -125,12 +124,18 @@ def _checked(response: requests.Response, url: str) -> requests.Response:
     return response
 
 
+def _target(response: requests.Response) -> str:
+    """Where a redirect leads to. Raises OrionConnectionError for what is no address."""
+    with documented_errors(response.url):
+        return urljoin(response.url, response.headers["Location"])
+
+
 def _follow(transport: Transport, url: str, headers: Mapping[str, str]) -> requests.Response:
     for _ in range(_HOPS_MAX):
         response = transport.plain("GET", url, headers=headers, stream=True)
         if not response.is_redirect:
             return response
-        url = urljoin(url, response.headers["Location"])
+        url = _target(response)
         response.close()
     raise errors.BadResponse(response, f"{urlsplit(url).path}: too many redirects")
 

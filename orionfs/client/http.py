@@ -250,6 +250,15 @@ class _Session(requests.Session):
         merged = self._merged[key]
         return {**merged, "proxies": dict(merged["proxies"])}
 
+    def resolve_redirects(self, *args: Any, yield_requests: bool = False, **kwargs: Any) -> Any:
+        """The requests that a redirect leads to; none just for `Response.next`, which is never looked at.
+
+        It would be made for every redirect that is not followed, and take as long as following it.
+        """
+        if yield_requests:
+            return iter(())
+        return super().resolve_redirects(*args, **kwargs)
+
 
 def get_session(
     retry_dict: Mapping[int, int] | None = None,

@@ -132,6 +132,7 @@ class FakeCalls:
         self.clock = clock
         self.ranged = True
         self.metadata_at_once: int | None = None
+        self.contents_at_once: int | None = None
         self.client_version: str | None = "1.2"
         self.duplicate_names = True
         self.folders_assignable = True

@@ -23,6 +23,7 @@ from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.content import ContentCache
+from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
@@ -66,6 +67,7 @@ class World:
     fetcher: Fetcher
     files: Files
     ahead: Ahead
+    contents_ahead: ContentsAhead
     moves: Moves
     attributes: ExtendedAttributes
     operations: Operations
@@ -219,6 +221,7 @@ async def mount(
                     claimed,
                     nursery,
                     cache_items_max,
+                    cache_bytes,
                     limits,
                     freshness or Freshness(),
                     tops,
@@ -233,6 +236,7 @@ async def mount(
                     world.sync.run,
                     world.fetcher.run,
                     world.ahead.run,
+                    world.contents_ahead.run,
                     world.refresher.run,
                 )
                 for service in services:
@@ -255,6 +259,7 @@ def _build(
     claimed: state.StateFolder,
     nursery: trio.Nursery,
     cache_items_max: int,
+    cache_bytes: int,
     limits: Limits | None,
     freshness: Freshness,
     tops: Mapping[str, str],
@@ -283,6 +288,8 @@ def _build(
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher)
     ahead = Ahead(namespace, remote, cache_items_max, (limits or Limits()).metadata_in_flight)
+    bytes_ahead = min(BYTES_MAX, cache_bytes // 8)
+    contents_ahead = ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead)
     moves = Moves(namespace, files, sync, remote)
     attributes = ExtendedAttributes(namespace)
     operations = Operations(
@@ -302,6 +309,7 @@ def _build(
         fetcher,
         files,
         ahead,
+        contents_ahead,
         moves,
         attributes,
         operations,
