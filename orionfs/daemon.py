@@ -222,9 +222,11 @@ async def _answer_kernel(
     mountpoint: Path,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    fuse.tune(mountpoint)
-    task_status.started()
-    await operations.run()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(operations.run)
+        await operations.begun.wait()
+        fuse.tune(mountpoint)  # what is set before the kernel's first request, that request resets
+        task_status.started()
 
 
 async def _end(layers: Layers) -> None:

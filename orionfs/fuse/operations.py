@@ -83,6 +83,7 @@ class Operations(pyfuse3.Operations):
         self._protection = protection
         self._directories: dict[int, _Directory] = {}
         self._next_directory = 1
+        self.begun = trio.Event()  # the kernel and we have agreed on how to talk
         self.ended = trio.Event()
         self.presentation = presentation
         self.locks = locks if locks is not None else Holds()
@@ -92,7 +93,12 @@ class Operations(pyfuse3.Operations):
         try:
             await pyfuse3.main()
         finally:
+            self.begun.set()
             self.ended.set()
+
+    def init(self) -> None:
+        """The kernel's first request; it has our answer before any other task runs."""
+        self.begun.set()
 
     # Names
 
