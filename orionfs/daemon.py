@@ -40,9 +40,11 @@ from orionfs.models import Account
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.private import make_private
+from orionfs.progress import Progress
 from orionfs.protection import Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
+from orionfs.reports import Reports
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, find_tops, plant
@@ -152,7 +154,16 @@ def _build(
     freshness = _freshness(config, remote.facts)
     permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
     local = claimed.journal.local_attributes()
-    sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
+    reports = Reports()
+    sync = Sync(
+        remote,
+        claimed.journal,
+        content,
+        claimed.staging,
+        account.home,
+        reports,
+        is_write_back=config.write_back,
+    )
     cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()
     tree = {top.name or "/": top.orion_path for top in tops}
@@ -189,11 +200,12 @@ def _build(
         namespace,
         files,
         Moves(namespace, files, sync, remote),
-        ExtendedAttributes(namespace),
+        ExtendedAttributes(namespace, Progress(files, sync), reports),
         presentation,
         lambda: os.statvfs(claimed.staging),
         Protection(config.protected),
         kernel.locks,
+        reports,
     )
     return Layers(
         account, remote, content, namespace, sync, fetcher, files, aheads, operations, kernel, refresher

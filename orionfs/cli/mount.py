@@ -41,6 +41,12 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
     help="Refuse every change below this path of the mount; can be given several times. Without it:"
     " organization. 'none' lifts that.",
 )
+@click.option(
+    "--write-back",
+    is_flag=True,
+    help="Let close() return once bytes and intention are safe on this machine's disk; they are uploaded"
+    " behind it.",
+)
 @click.option("-f", "--foreground", is_flag=True, help="Stay in this terminal; the log goes to stderr.")
 @click.option("-o", "options", multiple=True, metavar="NAME[=VALUE],...", help=OPTIONS_HELP)
 @click.option(
@@ -64,6 +70,7 @@ def mount(mountpoint: str, foreground: bool, ready_fd: int | None, keep_fd: int 
         orionfs mount ~/orion
         orionfs mount ~/orion --profile work --read-only
         orionfs mount ~/orion --protect organization --protect team-data/results
+        orionfs mount ~/orion --write-back
         orionfs mount ~/orion -o umask=077,metadata_ttl_s=5
 
     Which account it is says the profile: 'orionfs config profile NAME' makes one. The log of a mount
@@ -96,6 +103,7 @@ def load(point: Path, how: dict[str, Any]) -> MountConfig:
         protect=how["protect"],
         options=how["options"],
         log_level=how["log_level"].upper(),
+        write_back=how["write_back"],
     )
 
 
@@ -105,8 +113,9 @@ def arguments_of(how: dict[str, Any]) -> list[str]:
     for name in ("profile", "root"):
         if how[name] is not None:
             arguments += [f"--{name}", how[name]]
-    if how["read_only"]:
-        arguments.append("--read-only")
+    for flag in ("read_only", "write_back"):
+        if how[flag]:
+            arguments.append("--" + flag.replace("_", "-"))
     for path in how["protect"]:
         arguments.append(f"--protect={path}")
     for option in how["options"]:

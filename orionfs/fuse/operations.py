@@ -26,6 +26,7 @@ from orionfs.errors import (
 )
 from orionfs.files import Files
 from orionfs.fuse.boundary import Presentation, changing, contents, reading, uploading
+from orionfs.fuse.reporting import Reporter
 from orionfs.holds import Holds
 from orionfs.inodes import Inode
 from orionfs.models import Attributes, HandleId
@@ -33,6 +34,7 @@ from orionfs.moves import Moves
 from orionfs.names import from_kernel
 from orionfs.namespace import Namespace, Snapshot
 from orionfs.protection import Protection
+from orionfs.reports import Reports
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +70,12 @@ class Operations(pyfuse3.Operations):
         room: Callable[[], os.statvfs_result],
         protection: Protection,
         locks: Holds | None = None,
+        reports: Reports | None = None,
     ) -> None:
         """`room` tells the free room of the disk where written files are staged.
 
-        `locks` is told in which folders the kernel waits for an answer, as long as it does.
+        `locks` is told in which folders the kernel waits for an answer, as long as it does. `reports` keeps
+        what handlers failed with.
         """
         super().__init__()
         self._namespace = namespace
@@ -87,6 +91,9 @@ class Operations(pyfuse3.Operations):
         self.ended = trio.Event()
         self.presentation = presentation
         self.locks = locks if locks is not None else Holds()
+        self.reporter = Reporter(
+            reports if reports is not None else Reports(), self._inodes, files.inode_of, self._directory_of
+        )
 
     async def run(self) -> None:
         """Answer the kernel until the mount ends."""
@@ -304,6 +311,10 @@ class Operations(pyfuse3.Operations):
     @reading
     async def readlink(self, inode: int, ctx: Any) -> bytes:
         raise NotSupported("there are no links")
+
+    def _directory_of(self, handle: int) -> Inode | None:
+        directory = self._directories.get(handle)
+        return directory.inode if directory is not None else None
 
     # Encoding
 
