@@ -62,6 +62,7 @@ class Layers:
     account: Account
     remote: Remote
     content: ContentCache
+    staging: Path
     namespace: Namespace
     sync: Sync
     fetcher: Fetcher
@@ -188,7 +189,18 @@ def _build(
         kernel.locks,
     )
     return Layers(
-        account, remote, content, namespace, sync, fetcher, files, ahead, operations, kernel, refresher
+        account,
+        remote,
+        content,
+        claimed.staging,
+        namespace,
+        sync,
+        fetcher,
+        files,
+        ahead,
+        operations,
+        kernel,
+        refresher,
     )
 
 
@@ -197,7 +209,8 @@ async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None])
     async with trio.open_nursery() as nursery:
         commands = _commands(config, layers)
         await nursery.start(control.serve, control_path(config.runtime_dir, config.mountpoint), commands)
-        await nursery.start(_heed_signals, layers)
+        await nursery.start(_heed_signals, layers, config.life_fd is not None)
+        await nursery.start(_end_with_starter, layers, config.life_fd)
         forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
         for service in (layers.kernel.run, layers.refresher.run, forgetting.run):
             await nursery.start(service)
@@ -226,17 +239,32 @@ async def _end(layers: Layers) -> None:
 
 
 async def _heed_signals(
-    layers: Layers, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    layers: Layers, is_led: bool, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
+    """End at a signal. `is_led`: who started this mount does that, once nobody works on it any more."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
                 log.info("signal SIGHUP: everything known is asked for again")
                 layers.refresher.start("/")
-                continue
-            log.info("signal %s: unmounting", signal.Signals(number).name)
-            await _end(layers)
+            elif is_led:
+                log.info("signal %s is left to the process that started this", signal.Signals(number).name)
+            else:
+                log.info("signal %s: unmounting", signal.Signals(number).name)
+                await _end(layers)
+
+
+async def _end_with_starter(
+    layers: Layers, life_fd: int | None, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """End when the other end of a pipe is closed: whoever held it has ended, in whatever way."""
+    task_status.started()
+    if life_fd is None:
+        return
+    await trio.lowlevel.wait_readable(life_fd)
+    log.info("the process that started this mount has ended: unmounting")
+    await _end(layers)
 
 
 def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Command]:
@@ -250,7 +278,8 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             if await sync.drain(1.0) or sync.is_stuck:
                 break
         failed = [upload.row.path for upload in sync.pending if upload.state is UploadState.FAILED]
-        yield {"done": True, "pending": sync.pending_count, "failed": failed}
+        kept_in = str(layers.staging.parent)
+        yield {"done": True, "pending": sync.pending_count, "failed": failed, "kept_in": kept_in}
 
     async def status(_request: Mapping[str, Any]) -> control.Answers:
         yield {
