@@ -103,9 +103,9 @@ def exec_(
     this machine, in a folder that is named, and the next mount of the same account there finishes them.
 
     \b
-    Exit statuses: that of COMMAND if it is not 0 (128 + N if signal N ended it, 126 can't be run,
-    127 not found); 0 everything is uploaded, 75 not everything could be uploaded;
-    without a mount COMMAND is not run: 3 wrong configuration, 4 wrong credentials,
+    Exit statuses: 0 done and everything uploaded, 75 not everything could be uploaded;
+    else that of COMMAND (128 + N if signal N ended it, 126 can't be run, 127 not found).
+    Without a mount COMMAND is not run: 3 wrong configuration, 4 wrong credentials,
     5 Orion can't be reached, 6 wrong mount point, 7 FUSE does not work here.
     """
     if "/" not in command[0] and shutil.which(command[0]) is None:
