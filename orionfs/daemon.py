@@ -23,6 +23,7 @@ from orionfs.adoption import adopt
 from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
+from orionfs.bridge import only_reading
 from orionfs.carry import UploadState
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
@@ -39,7 +40,7 @@ from orionfs.models import Account
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.private import make_private
-from orionfs.protection import Protection
+from orionfs.protection import ALL, Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
 from orionfs.sessions import connect, stack_name
@@ -80,6 +81,8 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     stays staged on this machine, and the next mount of the account carries it out.
     """
     calls = connect(config.profile, config.change_deadline_s)
+    if config.read_only:
+        calls = only_reading(calls)
     try:
         give_back_early()
         return trio.run(_main, config, Remote(calls, _limits(config)), ready)
@@ -93,7 +96,8 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
     account, tops = await _log_in(config, remote)
     known_by = (config.state_dir, account.stack, config.profile.wire)
     await trio.to_thread.run_sync(_begin_with_facts, remote, *known_by)
-    claimed = await trio.to_thread.run_sync(state.claim, config.state_dir, account)
+    claim = state.claim_nothing if config.read_only else state.claim
+    claimed = await trio.to_thread.run_sync(claim, config.state_dir, account)
     try:
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
@@ -185,7 +189,7 @@ def _build(
         ExtendedAttributes(namespace),
         presentation,
         lambda: os.statvfs(claimed.staging),
-        Protection(config.protected),
+        Protection(ALL if config.read_only else config.protected),
         kernel.locks,
     )
     return Layers(

@@ -34,7 +34,11 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
 @click.argument("mountpoint")
 @click.option("-p", "--profile", help="Profile; see 'orionfs config --help'.")
 @click.option("--root", metavar="PATH", help="Show this Orion path alone, such as /project/1/team.")
-@click.option("--read-only", is_flag=True, help="Refuse every change.")
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Refuse every change, and ask Orion for none: unfinished uploads of earlier mounts wait as well.",
+)
 @click.option(
     "--protect",
     multiple=True,
