@@ -24,6 +24,7 @@ from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.profiles import Profile, load_profile
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+NAMESPACE_VARIABLE = "ORIONFS_NAMESPACE"  # tells what runs in a namespace of ours which one it is
 SOCKET_PATH_MAX_BYTES = 107  # of a unix socket: sun_path has 108 with its NUL, unix(7)
 
 
@@ -54,6 +55,7 @@ class MountConfig:
     cache_items_max: int = 200_000
     refresh_folders: int = 16
     log_level: str = "INFO"
+    life_fd: int | None = None  # the mount ends when this pipe does, and leaves signals to who holds it
 
 
 # Options of `-o` that are a number: the field's name, its type, the least and the greatest value.
@@ -233,8 +235,12 @@ def runtime_folders(uid: int) -> list[Path]:
 
 
 def control_path(runtime_dir: Path, mountpoint: Path) -> Path:
-    """The control socket of the mount on `mountpoint`; short, since a socket path has 107 bytes at most."""
-    digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:16]
+    """The control socket of the mount on `mountpoint`; short, since a socket path has 107 bytes at most.
+
+    Each namespace that `orionfs exec` has made has mounts of its own, on whatever paths.
+    """
+    where = os.environ.get(NAMESPACE_VARIABLE, "")
+    digest = hashlib.sha256(os.fsencode(mountpoint) + os.fsencode(where)).hexdigest()[:16]
     return runtime_dir / f"{digest}.sock"
 
 

@@ -15,6 +15,7 @@ from .handle import CallHandle
 from .inprocess import InProcess
 from .pool import BridgePool
 from .process import CallTimeout
+from .reading import only_reading
 from .worker import CallFailed, Calls, describe
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "SessionCalls",
     "describe",
     "find_client",
+    "only_reading",
 ]
 
 

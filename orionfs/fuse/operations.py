@@ -239,7 +239,8 @@ class Operations(pyfuse3.Operations):
 
     @contents
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        found = self._inodes.get(inode) if flags & os.O_ACCMODE == os.O_RDONLY else self._changeable(inode)
+        is_changing = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
+        found = self._changeable(inode) if is_changing else self._inodes.get(inode)
         return _opened(await self._files.open(found, flags))
 
     @uploading
