@@ -33,7 +33,10 @@ def number_of(seed: str) -> InodeNumber:
 
 def _number_of_version(item: Item) -> InodeNumber:
     """The number of a version that has an id; of what has none, 0."""
-    return InodeNumber(0) if item.id is None else _number_of_id(item.kind.value, item.id)
+    if item.id is None:
+        return InodeNumber(0)
+    word = item.kind.value
+    return _number_of_id(word if item.collection is None else f"{word}:{item.collection}", item.id)
 
 
 @lru_cache(maxsize=256)  # it is needed a few times in a row, and not worth to be kept

@@ -40,17 +40,27 @@ class Kind(Enum):
     FILE = "file"
     DATASET = "dataset"
     COLLECTION = "collection"
+    SHARD = "shard"
     OTHER = "other"
 
 
 class Key(NamedTuple):
-    """Identity of one version on Orion: a File and a Dataset of one number are two things."""
+    """Identity of one version on Orion: a File and a Dataset of one number are two things.
+
+    `collection` is the id of the collection that a shard is in: its own is told apart there only.
+    """
 
     kind: Kind
     id: int
+    collection: int | None = None
+
+    @property
+    def reference(self) -> int | list[int]:
+        """What the session's verbs call it: its id, of a shard those of its collection and its own."""
+        return self.id if self.collection is None else [self.collection, self.id]
 
 
-_Common = tuple[Kind, str, str, int | None, int | None, tuple[str, ...] | None, str | None, str]
+_Common = tuple[Kind, str, str, int | None, int | None, tuple[str, ...] | None, str | None, str, int | None]
 _COMMONS_MAX = 4096
 _commons: dict[_Common, _Common] = {}  # each combination once, however many items have it
 
@@ -62,7 +72,8 @@ class Item:
     `id` is None for a folder of a stack that gives folders no id, and for a file that is not on Orion
     yet; the latter has a `mark`, the name its upload carries. `size` is None where nobody has told it.
     `literal` is the `resource_type` as received: it is what `assign_paths` gets back. `title` is what
-    people call it where a row tells that beside its name: of workspaces.
+    people call it where a row tells that beside its name: of workspaces. `collection` is the id of the
+    collection that a shard is in.
     """
 
     # A mount may hold a million: what many of them have in common is kept once for all, and what differs in
@@ -81,6 +92,7 @@ class Item:
     tags: tuple[str, ...] | None
     mark: str | None
     title: str
+    collection: int | None
 
     def __init__(
         self,
@@ -96,8 +108,9 @@ class Item:
         tags: tuple[str, ...] | None = None,
         mark: str | None = None,
         title: str = "",
+        collection: int | None = None,
     ) -> None:
-        common = (kind, literal, state, owner, project, tags, mark, title)
+        common = (kind, literal, state, owner, project, tags, mark, title, collection)
         if mark is None and not title:
             common = _commons.get(common) or _shared(common)
         _set_common(self, common)
@@ -108,7 +121,10 @@ class Item:
     def key(self) -> Key | None:
         """Identity on Orion, or None while there is none."""
         id = self.id
-        return None if id is None else Key(_common_of(self)[0], id)
+        if id is None:
+            return None
+        common = _common_of(self)
+        return Key(common[0], id, common[8])
 
     @property
     def size_and_created_ns(self) -> tuple[int | None, int]:
@@ -131,7 +147,7 @@ class Item:
             return self.name == other.name  # this mount made it, or the stack gives folders no id
         if self.id is None or other.id is None:
             return self.id is None and other.id is None and self.mark == other.mark
-        return self.id == other.id
+        return self.id == other.id and self.collection == other.collection
 
     def renamed(self, name: str) -> Item:
         return replace(self, name=name)
@@ -174,7 +190,9 @@ def _part(at: int) -> property:
 
 for _at, _field in enumerate(("id", "size", "created_ns")):
     setattr(Item, _field, _number(_at))
-for _at, _field in enumerate(("kind", "literal", "state", "owner", "project", "tags", "mark", "title")):
+for _at, _field in enumerate(
+    ("kind", "literal", "state", "owner", "project", "tags", "mark", "title", "collection")
+):
     setattr(Item, _field, _part(_at))
 
 

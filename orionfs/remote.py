@@ -29,6 +29,7 @@ from orionfs.errors import (
     InvalidCall,
     NoSuchName,
     OrionFsError,
+    ReadOnly,
     RemoteFailure,
     Throttled,
     TimedOut,
@@ -41,7 +42,8 @@ from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.recent import RecentChanges
-from orionfs.shapes import Found, Page, read_account, read_item, read_tags
+from orionfs.shapes import Found, Page, read_account, read_item, read_page, read_shard, read_shards, read_tags
+from orionfs.shard_calls import Session, ShardCalls
 from orionfs.unclear import UnclearChanges
 
 log = logging.getLogger(__name__)
@@ -99,6 +101,11 @@ class Remote:
         self._came_back = trio.Event()
         self.knowledge = Knowledge()
         self.recent = RecentChanges(trio.current_time)
+        limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
+        once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
+        self.shards = ShardCalls(
+            Session(lambda: self.facts, *limited, *once, self._limits), is_paged=calls.paged_shards
+        )
 
     @property
     def facts(self) -> StackFacts:
@@ -111,8 +118,9 @@ class Remote:
         return self._calls.client_version
 
     def can_read_ranges(self, key: Key) -> bool:
-        """True if this session can read a part of such an item: Files, with our extension."""
-        return self._calls.ranged and key.kind is Kind.FILE and self.facts.ranged_reads is not False
+        """True if this session can read a part of such an item: Files and shards, with our extension."""
+        has_ranges = key.kind in (Kind.FILE, Kind.SHARD)
+        return self._calls.ranged and has_ranges and self.facts.ranged_reads is not False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""
@@ -208,14 +216,19 @@ class Remote:
 
     async def delete(self, key: Key) -> None:
         """Remove one item by id, softly. One that is gone already is no error."""
+        is_shard = key.kind is Kind.SHARD
         try:
-            await self._change("delete", key.kind.value, key.id, is_conflict_busy=True)
+            await self._change("delete", key.kind.value, key.reference, is_conflict_busy=not is_shard)
         except NoSuchName:
             log.debug("%s %s was gone already", key.kind.value, key.id)
+        except Conflict as closed:
+            raise ReadOnly(f"the collection of shard {key.id} is closed: {closed}") from closed
         self.recent.deleted(key)
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
+        if key.collection is not None:
+            return read_shard(await self._read("get", key.kind.value, key.reference), key.collection)
         return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
 
     async def look_up(self, key: Key) -> Found:
@@ -233,7 +246,7 @@ class Remote:
 
     async def is_gone(self, key: Key) -> bool:
         """True if Orion holds the item no more, or only among what was deleted."""
-        return await self._unclear.has_happened("delete", (key.kind.value, key.id))
+        return await self._unclear.has_happened("delete", (key.kind.value, key.reference))
 
     async def find_upload(self, home: str, mark: str) -> Item | None:
         """The item that an interrupted upload left under its mark, if it did.
@@ -283,7 +296,7 @@ class Remote:
 
     async def read_into(self, key: Key, offset: int, length: int, fd: int) -> None:
         """Fetch `[offset, offset + length)` to the same place of a file. Raises NoSuchName."""
-        args = (key.kind.value, key.id, offset, length, Borrowed(fd), offset)
+        args = (key.kind.value, key.reference, offset, length, Borrowed(fd), offset)
         deadline_s = self._limits.inactivity_s
         # A 409 is a version that is not ready to be read yet.
         await self._retrying(self._contents, deadline_s, "read_into", *args, is_conflict_busy=True)
@@ -291,7 +304,7 @@ class Remote:
     async def download(self, key: Key, path: Path, size: int) -> None:
         """Fetch a whole item to a local file that does not exist yet."""
         deadline_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
-        args = (key.kind.value, key.id, str(path), deadline_s)
+        args = (key.kind.value, key.reference, str(path), deadline_s)
         await self._retrying(self._contents, deadline_s, "download", *args, is_conflict_busy=True)
 
     # Attempts and retries
@@ -355,8 +368,9 @@ class Remote:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
-        if verb == "ls_path":
-            call = partial(as_page, call)  # in the thread, or the rows of many pages would lie about at once
+        if verb in ("ls_path", "shards_page"):
+            read = read_page if verb == "ls_path" else partial(read_shards, collection=args[0])
+            call = partial(as_page, call, read)  # in the thread, or many pages' rows would lie about at once
         slot = limiter.slot()
         with trio.move_on_after(deadline_s):
             try:

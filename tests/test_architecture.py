@@ -36,7 +36,7 @@ RANKS: list[set[str]] = [
     {"inodes"},
     {"names", "ranges", "numbers", "finding"},
     {"remote"},
-    {"details"},
+    {"details", "shard_calls"},
     {"listings", "knowledge", "descriptors", "unclear", "limiter", "recent"},
     {"shapes", "bridge", "failures", "tasks"},
 ]
