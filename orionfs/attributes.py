@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from orionfs.collecting import Collecting
 from orionfs.errors import (
     CrossDevice,
     InvalidCall,
@@ -25,19 +26,22 @@ from orionfs.namespace import Namespace
 _PREFIX = "user.orion."
 _TAGS = "tags"
 _TAG = "tag."
+_STATE = "state"
 _VALUE_MAX_BYTES = 65536  # XATTR_SIZE_MAX of the kernel
 
 
 class ExtendedAttributes:
     """Reads and changes the attributes of inodes."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, collecting: Collecting) -> None:
         self._namespace = namespace
+        self._collecting = collecting
         self._readers: dict[str, Callable[[Inode], Awaitable[str | None]]] = {
             "id": self._id,
             "type": self._type,
             "path": self._path,
             "name": self._name,
+            _STATE: self._state,
             _TAGS: self._tags,
         }
 
@@ -73,6 +77,8 @@ class ExtendedAttributes:
             await self._namespace.change_tags(_taggable(inode), (_tag(name.removeprefix(_TAG)),), ())
         elif name == _TAGS:
             await self._replace_tags(_taggable(inode), parse_tags(value))
+        elif name == _STATE and inode.item.kind is Kind.COLLECTION:
+            await self._collecting.set_state(inode, _text(value))
         elif name in self._readers:
             raise NotPermitted(f"{_PREFIX}{name} is read-only")
         else:
@@ -119,6 +125,9 @@ class ExtendedAttributes:
     async def _name(self, inode: Inode) -> str | None:
         return inode.item.name or None
 
+    async def _state(self, inode: Inode) -> str | None:
+        return inode.item.state or None
+
     async def _tags(self, inode: Inode) -> str | None:
         if inode.anchor is not None or inode.parent is None:
             return None
@@ -155,6 +164,8 @@ def _tag(tag: str) -> str:
 
 def _taggable(inode: Inode) -> Inode:
     Namespace.place_of(inode)
+    if inode.item.kind is Kind.SHARD:
+        raise NotSupported(f"{inode.local_path()}: Orion keeps no tags of shards")
     return inode
 
 

@@ -183,7 +183,7 @@ class ContentCache:
         self._open.clear()
 
     def _path(self, key: Key) -> Path:
-        within = "" if key.collection is None else f"{key.collection}-"
+        within = "" if key.part is None else f"{key.part}-"
         return self._folder / f"{key.kind.value}-{within}{key.id}"
 
 

@@ -24,6 +24,7 @@ from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.carry import UploadState
+from orionfs.collecting import Collecting
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
 from orionfs.errors import ExitStatus, StartupError
@@ -36,13 +37,16 @@ from orionfs.memory import give_back_early
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
 from orionfs.models import Account
+from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.opening import Opening
 from orionfs.private import make_private
 from orionfs.protection import Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
 from orionfs.sessions import connect, stack_name
+from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, find_tops, plant
 
@@ -66,6 +70,7 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    opening: Opening
     ahead: Ahead
     operations: fuse.Operations
     kernel: fuse.Invalidations
@@ -106,6 +111,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             is_all_uploaded = await layers.sync.drain(_DRAIN_LIMIT_S)
             await remote.close()
             nursery.cancel_scope.cancel()
+        layers.opening.close()
         layers.content.close()
         return ExitStatus.OK if is_all_uploaded else ExitStatus.NOT_UPLOADED
     finally:
@@ -145,6 +151,7 @@ def _build(
     config: MountConfig, remote: Remote, account: Account, tops: list[Top], claimed: state.StateFolder
 ) -> Layers:
     content = ContentCache(config.cache_dir, account.stack, account.username, _cache_limit(config))
+    remote.details.keep_in(_sizes(config, account))
     freshness = _freshness(config, remote.facts)
     permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
     local = claimed.journal.local_attributes()
@@ -168,28 +175,49 @@ def _build(
     plant(namespace.inodes, tops, config.profile.workspaces)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
-    files = Files(namespace, sync, fetcher)
+    opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s)
+    files = Files(namespace, sync, fetcher, opening)
     ahead = Ahead(namespace, remote, config.cache_items_max, config.in_flight_max)
-    presentation = fuse.Presentation(
+    operations = fuse.Operations(
+        namespace,
+        files,
+        Moves(namespace, files, sync, remote),
+        ExtendedAttributes(namespace, Collecting(namespace, remote)),
+        _presentation(config),
+        lambda: os.statvfs(claimed.staging),
+        Protection(config.protected),
+        kernel.locks,
+    )
+    return Layers(
+        account,
+        remote,
+        content,
+        namespace,
+        sync,
+        fetcher,
+        files,
+        opening,
+        ahead,
+        operations,
+        kernel,
+        refresher,
+    )
+
+
+def _presentation(config: MountConfig) -> fuse.Presentation:
+    return fuse.Presentation(
         config.uid,
         config.gid,
         config.read_deadline_s + 5,
         config.change_deadline_s + 5,
         4 * config.inactivity_s,
     )
-    operations = fuse.Operations(
-        namespace,
-        files,
-        Moves(namespace, files, sync, remote),
-        ExtendedAttributes(namespace),
-        presentation,
-        lambda: os.statvfs(claimed.staging),
-        Protection(config.protected),
-        kernel.locks,
-    )
-    return Layers(
-        account, remote, content, namespace, sync, fetcher, files, ahead, operations, kernel, refresher
-    )
+
+
+def _sizes(config: MountConfig, account: Account) -> SizeStore:
+    found = mount_of(read_mountinfo(), config.cache_dir)
+    is_network = found is not None and found.is_network
+    return SizeStore(config.cache_dir, account.stack, account.username, on_network_disk=is_network)
 
 
 async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:

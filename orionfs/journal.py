@@ -358,7 +358,7 @@ def _key_or_none(kind: str | None, id_: int | None) -> Key | None:
 def _columns(key: Key | None) -> tuple[str | None, int | None]:
     if key is None:
         return None, None
-    return (key.kind.value if key.collection is None else f"{key.kind.value} {key.collection}"), key.id
+    return (key.kind.value if key.part is None else f"{key.kind.value} {key.part}"), key.id
 
 
 def _glob_quoted(text: str) -> str:

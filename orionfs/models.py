@@ -47,17 +47,18 @@ class Kind(Enum):
 class Key(NamedTuple):
     """Identity of one version on Orion: a File and a Dataset of one number are two things.
 
-    `collection` is the id of the collection that a shard is in: its own is told apart there only.
+    `part` tells apart what may share both: of a shard it is the id of its collection, of bytes of a
+    dataset, which can change, a number of our own.
     """
 
     kind: Kind
     id: int
-    collection: int | None = None
+    part: int | None = None
 
     @property
     def reference(self) -> int | list[int]:
         """What the session's verbs call it: its id, of a shard those of its collection and its own."""
-        return self.id if self.collection is None else [self.collection, self.id]
+        return [self.part, self.id] if self.kind is Kind.SHARD and self.part is not None else self.id
 
 
 _Common = tuple[Kind, str, str, int | None, int | None, tuple[str, ...] | None, str | None, str, int | None]

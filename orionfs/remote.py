@@ -24,7 +24,6 @@ from orionfs.bridge import CallFailed, CallHandle, SessionCalls
 from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
 from orionfs.details import Details
 from orionfs.errors import (
-    Busy,
     Conflict,
     InvalidCall,
     NoSuchName,
@@ -36,13 +35,24 @@ from orionfs.errors import (
     Unreachable,
 )
 from orionfs.facts import StackFacts
-from orionfs.failures import failure_of, pause_before_retry_s, subject_of
+from orionfs.failures import busy, empty_refused, failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.recent import RecentChanges
-from orionfs.shapes import Found, Page, read_account, read_item, read_page, read_shard, read_shards, read_tags
+from orionfs.shapes import (
+    DatasetState,
+    Found,
+    Page,
+    read_account,
+    read_dataset_state,
+    read_item,
+    read_page,
+    read_shard,
+    read_shards,
+    read_tags,
+)
 from orionfs.shard_calls import Session, ShardCalls
 from orionfs.unclear import UnclearChanges
 
@@ -160,6 +170,11 @@ class Remote:
             return answer
         return replace(answer, items=await self.details.complete(answer.items))
 
+    async def list_shards(self, collection: int) -> FolderAnswer:
+        """All shards of a collection. Raises NoSuchName."""
+        answer = await self.shards.list(collection)
+        return replace(answer, items=await self.details.known(answer.items))
+
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
         """All in a folder that have this name, which something there is known to have."""
         page = await self._read_page(path, {"name": name, "limit": ASKED_PAGE_ROWS})
@@ -227,9 +242,13 @@ class Remote:
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
-        if key.collection is not None:
-            return read_shard(await self._read("get", key.kind.value, key.reference), key.collection)
+        if key.kind is Kind.SHARD and key.part is not None:
+            return read_shard(await self._read("get", key.kind.value, key.reference), key.part)
         return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
+
+    async def dataset_state(self, key: Key) -> DatasetState:
+        """How much a dataset holds now, and whether it is being written. Raises NoSuchName."""
+        return read_dataset_state(await self._read("get", key.kind.value, key.id))
 
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""
@@ -280,7 +299,7 @@ class Remote:
         session bounds it by its time-outs, and a worker of any other one is ended.
         """
         if size == 0 and self.facts.empty_files == "refused":
-            raise _empty_refused(mark)
+            raise empty_refused(mark)
         limit_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         try:
             answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
@@ -288,7 +307,7 @@ class Remote:
             if size:
                 raise
             self.knowledge.learn(empty_files="refused")
-            raise _empty_refused(mark) from refused
+            raise empty_refused(mark) from refused
         item = self.knowledge.resource(answer, Kind.FILE)
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
@@ -340,7 +359,7 @@ class Remote:
             try:
                 return await self._attempt(limiter, ends_at - trio.current_time(), verb, *args)
             except OrionFsError as failed:
-                error = _busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
+                error = busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
                 attempt += 1
                 is_unclear = error.is_unclear = is_unclear or error.is_unclear
                 error.is_repeated = attempt > 1
@@ -424,16 +443,3 @@ class Remote:
         self._came_back.set()
         self._came_back = trio.Event()
         log.info("online again")
-
-
-def _busy(conflict: Conflict) -> Busy:
-    busy = Busy(str(conflict))
-    busy.__cause__ = conflict
-    busy.status, busy.retry_after_s = conflict.status, conflict.retry_after_s
-    return busy
-
-
-def _empty_refused(name: str) -> InvalidCall:
-    return InvalidCall(
-        f"{name}: this stack takes no empty files, so it stays on this machine until it has contents"
-    )

@@ -95,6 +95,14 @@ class Found:
     is_deleted: bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class DatasetState:
+    """How many records a dataset says to hold, None where it does not; whether it is being written."""
+
+    count: int | None
+    is_dirty: bool
+
+
 @lru_cache(maxsize=4096)
 def plain_key(key: str) -> str:
     """A key without what only its spelling adds: `createdAt`, `Created-At` and `created_at` are one."""
@@ -211,6 +219,14 @@ def read_found(attributes: Any) -> Found:
     deleted = next((told[key] for key in _DELETED if key in told), None)
     is_told = any(key in told for key in _DELETED)
     return Found(item, frozenset(tag for each in tags for tag in each), bool(deleted) if is_told else None)
+
+
+def read_dataset_state(attributes: Any) -> DatasetState:
+    """What the attributes of a dataset say of its contents."""
+    if not isinstance(attributes, Mapping):
+        raise RemoteFailure(f"a dataset was due, not {type(attributes).__name__}")
+    told = _plain(attributes)
+    return DatasetState(_as_count(told.get("count")), bool(told.get("dirty")))
 
 
 def read_account(answer: Mapping[str, Any], stack: str) -> Account:

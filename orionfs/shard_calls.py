@@ -98,8 +98,8 @@ class ShardCalls:
         """Upload a file as the contents of a shard, for good. May be repeated until it has succeeded."""
         limit_s = self._session.limits.inactivity_s + size / _SLOWEST_BYTES_PER_S
         told = await self._session.once_contents(inf, "fill_shard", key.reference, str(path), limit_s)
-        assert key.collection is not None
-        return read_shard(told, key.collection)
+        assert key.part is not None
+        return read_shard(told, key.part)
 
     async def made_by(self, mark: str, collection: int, name: str) -> Item | None:
         """The shard that an interrupted upload has made, if it did."""

@@ -43,6 +43,7 @@ class Row:
     tags: set[str] = field(default_factory=set)
     state: str = "ready"
     metadata: dict[str, Any] = field(default_factory=dict)
+    count: int = 0
     is_deleted: bool = False
     ready_at: float = -inf
 
@@ -249,6 +250,19 @@ class FakeCalls:
             row.contents, row.tags, row.state = contents, set(tags), state
             row.created = created or row.created
             return row.id
+
+    def add_dataset(self, path: str, contents: bytes, *, count: int) -> int:
+        """Somebody else makes a dataset of so many records; its id."""
+        id = self.add_file(path, contents, kind="dataset")
+        self.row(id).count = count
+        return id
+
+    def add_collection(self, path: str, *, state: str = "open", **shards: bytes) -> int:
+        """Somebody else makes a collection with ready shards; its id."""
+        id = self.add_file(path, kind="collection", state=state)
+        for name, contents in shards.items():
+            self.add_shard(id, name, contents)
+        return id
 
     def add_shard(self, collection: int, name: str, contents: bytes = b"", *, state: str = "ready") -> int:
         """Somebody else makes a shard; its id."""
@@ -750,6 +764,8 @@ class FakeCalls:
                 del told["id"]
             return told
         told["state"], told["deleted"] = row.state, None
+        if row.kind == "dataset":
+            told["count"], told["dirty"] = row.count, row.state != "ready"
         if row.kind == "file":
             told["size"] = len(row.contents)
         return told
