@@ -183,7 +183,8 @@ class ContentCache:
         self._open.clear()
 
     def _path(self, key: Key) -> Path:
-        return self._folder / f"{key.kind.value}-{key.id}"
+        within = "" if key.part is None else f"{key.part}-"
+        return self._folder / f"{key.kind.value}-{within}{key.id}"
 
 
 class Staged:
