@@ -23,6 +23,7 @@ from orionfs.adoption import adopt
 from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
+from orionfs.bridge import only_reading
 from orionfs.carry import UploadState
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
@@ -40,9 +41,11 @@ from orionfs.models import Account
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.private import make_private
-from orionfs.protection import Protection
+from orionfs.progress import Progress
+from orionfs.protection import ALL, Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
+from orionfs.reports import Reports
 from orionfs.sessions import connect, stack_name
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, find_tops, plant
@@ -64,6 +67,7 @@ class Layers:
     account: Account
     remote: Remote
     content: ContentCache
+    staging: Path
     namespace: Namespace
     sync: Sync
     fetcher: Fetcher
@@ -81,6 +85,8 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     stays staged on this machine, and the next mount of the account carries it out.
     """
     calls = connect(config.profile, config.change_deadline_s)
+    if config.read_only:
+        calls = only_reading(calls)
     try:
         give_back_early()
         return trio.run(_main, config, Remote(calls, _limits(config)), ready)
@@ -94,7 +100,8 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
     account, tops = await _log_in(config, remote)
     known_by = (config.state_dir, account.stack, config.profile.wire)
     await trio.to_thread.run_sync(_begin_with_facts, remote, *known_by)
-    claimed = await trio.to_thread.run_sync(state.claim, config.state_dir, account)
+    claim = state.claim_nothing if config.read_only else state.claim
+    claimed = await trio.to_thread.run_sync(claim, config.state_dir, account)
     try:
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
@@ -152,7 +159,16 @@ def _build(
     freshness = _freshness(config, remote.facts)
     permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
     local = claimed.journal.local_attributes()
-    sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
+    reports = Reports()
+    sync = Sync(
+        remote,
+        claimed.journal,
+        content,
+        claimed.staging,
+        account.home,
+        reports,
+        is_write_back=config.write_back,
+    )
     cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()
     tree = {top.name or "/": top.orion_path for top in tops}
@@ -189,14 +205,26 @@ def _build(
         namespace,
         files,
         Moves(namespace, files, sync, remote),
-        ExtendedAttributes(namespace),
+        ExtendedAttributes(namespace, Progress(files, sync), reports),
         presentation,
         lambda: os.statvfs(claimed.staging),
-        Protection(config.protected),
+        Protection(ALL if config.read_only else config.protected),
         kernel.locks,
+        reports,
     )
     return Layers(
-        account, remote, content, namespace, sync, fetcher, files, aheads, operations, kernel, refresher
+        account,
+        remote,
+        content,
+        claimed.staging,
+        namespace,
+        sync,
+        fetcher,
+        files,
+        aheads,
+        operations,
+        kernel,
+        refresher,
     )
 
 
@@ -205,7 +233,8 @@ async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None])
     async with trio.open_nursery() as nursery:
         commands = _commands(config, layers)
         await nursery.start(control.serve, control_path(config.runtime_dir, config.mountpoint), commands)
-        await nursery.start(_heed_signals, layers)
+        await nursery.start(_heed_signals, layers, config.life_fd is not None)
+        await nursery.start(_end_with_starter, layers, config.life_fd)
         forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
         for service in (layers.kernel.run, layers.refresher.run, forgetting.run):
             await nursery.start(service)
@@ -222,9 +251,11 @@ async def _answer_kernel(
     mountpoint: Path,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    fuse.tune(mountpoint)
-    task_status.started()
-    await operations.run()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(operations.run)
+        await operations.begun.wait()
+        fuse.tune(mountpoint)  # what is set before the kernel's first request, that request resets
+        task_status.started()
 
 
 async def _end(layers: Layers) -> None:
@@ -234,17 +265,32 @@ async def _end(layers: Layers) -> None:
 
 
 async def _heed_signals(
-    layers: Layers, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    layers: Layers, is_led: bool, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
+    """End at a signal. `is_led`: who started this mount does that, once nobody works on it any more."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
                 log.info("signal SIGHUP: everything known is asked for again")
                 layers.refresher.start("/")
-                continue
-            log.info("signal %s: unmounting", signal.Signals(number).name)
-            await _end(layers)
+            elif is_led:
+                log.info("signal %s is left to the process that started this", signal.Signals(number).name)
+            else:
+                log.info("signal %s: unmounting", signal.Signals(number).name)
+                await _end(layers)
+
+
+async def _end_with_starter(
+    layers: Layers, life_fd: int | None, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """End when the other end of a pipe is closed: whoever held it has ended, in whatever way."""
+    task_status.started()
+    if life_fd is None:
+        return
+    await trio.lowlevel.wait_readable(life_fd)
+    log.info("the process that started this mount has ended: unmounting")
+    await _end(layers)
 
 
 def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Command]:
@@ -258,7 +304,8 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             if await sync.drain(1.0) or sync.is_stuck:
                 break
         failed = [upload.row.path for upload in sync.pending if upload.state is UploadState.FAILED]
-        yield {"done": True, "pending": sync.pending_count, "failed": failed}
+        kept_in = str(layers.staging.parent)
+        yield {"done": True, "pending": sync.pending_count, "failed": failed, "kept_in": kept_in}
 
     async def status(_request: Mapping[str, Any]) -> control.Answers:
         yield {

@@ -214,6 +214,16 @@ class Files:
             async with file.flushing:
                 await self._seal_behind(file)
 
+    def inode_of(self, handle: int) -> Inode | None:
+        """What a handle is open for, if it is open."""
+        found = self._handles.get(HandleId(handle))
+        return found.file.inode if found is not None else None
+
+    def is_dirty(self, inode: Inode) -> bool:
+        """True while something was written to an open file that nobody has sealed yet."""
+        file = self._files.get(inode.number)
+        return file is not None and file.staged is not None and file.staged.is_dirty
+
     # Contents without a handle
 
     @contextlib.asynccontextmanager
@@ -342,6 +352,7 @@ class Files:
         if inode.number not in self._uploads:
             inode.pins += 1
         self._uploads[inode.number] = upload
+        upload.about = inode.number
 
     def _detach_upload(self, inode: Inode, upload: Upload) -> None:
         if self._uploads.get(inode.number) is upload:

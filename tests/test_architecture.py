@@ -22,8 +22,9 @@ RANKS: list[set[str]] = [
     {"daemon"},
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
-    {"moves", "probe"},
-    {"attributes", "files", "ahead", "contents_ahead", "forgetting", "refresh"},
+    {"moves", "probe", "attributes"},
+    {"progress"},
+    {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
     {"staging"},
     {"fetch"},
     {"namespace"},
@@ -42,7 +43,7 @@ RANKS: list[set[str]] = [
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
-    {"config", "facts", "holds"},
+    {"config", "facts", "holds", "reports"},
     {"memory", "models", "mountinfo", "private", "profiles"},
     {"errors"},
     {"__init__"},
