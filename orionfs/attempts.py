@@ -31,6 +31,12 @@ _PAUSE_MAX_S = 60.0
 _REFUSED_PAUSE_S = 300.0
 
 
+class _Unexpected(LocalDiskError):
+    """A mistake of ours, which may depend on the moment."""
+
+    is_retryable = True
+
+
 @dataclass(eq=False, slots=True)
 class _Outcome:
     """How the next attempt ends, for one who waits for it."""
@@ -199,7 +205,7 @@ class Attempts:
             error = failed
         except Exception as unexpected:
             log.exception("%s: unexpected", upload.row.path)
-            error = LocalDiskError(str(unexpected))
+            error = _Unexpected(str(unexpected))
         work.has_place = False
         if error is not None:
             pause_s = self._failed(upload, work, error, pause_s)

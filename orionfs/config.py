@@ -24,6 +24,7 @@ from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.profiles import Profile, load_profile
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+NAMESPACE_VARIABLE = "ORIONFS_NAMESPACE"  # tells what runs in a namespace of ours which one it is
 SOCKET_PATH_MAX_BYTES = 107  # of a unix socket: sun_path has 108 with its NUL, unix(7)
 
 
@@ -46,6 +47,7 @@ class MountConfig:
     runtime_dir: Path
     metadata_ttl_s: float = 30.0
     absence_ttl_s: float = 5.0
+    dataset_ttl_s: float = 300.0
     read_deadline_s: float = 30.0
     change_deadline_s: float = 75.0
     inactivity_s: float = 60.0
@@ -54,12 +56,14 @@ class MountConfig:
     cache_items_max: int = 200_000
     refresh_folders: int = 16
     log_level: str = "INFO"
+    life_fd: int | None = None  # the mount ends when this pipe does, and leaves signals to who holds it
 
 
 # Options of `-o` that are a number: the field's name, its type, the least and the greatest value.
 NUMBER_OPTIONS: dict[str, tuple[type[int] | type[float], float, float]] = {
     "metadata_ttl_s": (float, 0, 86_400),
     "absence_ttl_s": (float, 0, 86_400),
+    "dataset_ttl_s": (float, 0, 86_400),
     "read_deadline_s": (float, 0.1, 3_600),
     "change_deadline_s": (float, 0.1, 3_600),
     "inactivity_s": (float, 0.1, 3_600),
@@ -233,8 +237,12 @@ def runtime_folders(uid: int) -> list[Path]:
 
 
 def control_path(runtime_dir: Path, mountpoint: Path) -> Path:
-    """The control socket of the mount on `mountpoint`; short, since a socket path has 107 bytes at most."""
-    digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:16]
+    """The control socket of the mount on `mountpoint`; short, since a socket path has 107 bytes at most.
+
+    Each namespace that `orionfs exec` has made has mounts of its own, on whatever paths.
+    """
+    where = os.environ.get(NAMESPACE_VARIABLE, "")
+    digest = hashlib.sha256(os.fsencode(mountpoint) + os.fsencode(where)).hexdigest()[:16]
     return runtime_dir / f"{digest}.sock"
 
 

@@ -27,6 +27,8 @@ from orionfs.inodes import Inode
 from orionfs.journal import Removal, UploadRow
 from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
+from orionfs.opening import Opening
+from orionfs.shard_rules import check_open, check_size, mark_for
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
 
@@ -38,16 +40,19 @@ _UPLOAD_EVERY_S = 10.0  # while a file stays open, each exit of a child that has
 class Files:
     """The open files of one mount."""
 
-    def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher) -> None:
+    def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher, opening: Opening) -> None:
         self._namespace = namespace
         self._sync = sync
         self._fetcher = fetcher
+        self._opening = opening
         self._staging = Staging(sync, fetcher)
         self._numbers = itertools.count(1)
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
         self._uploads: dict[InodeNumber, Upload] = {}  # the newest version under way of each inode
         self._doomed: dict[InodeNumber, tuple[Removal, Callable[[], None]]] = {}  # removed at the last close
+        self.on_open: list[Callable[[Inode, bool], None]] = []
+        """Told of every file that is opened for reading, and whether all of it is here."""
 
     # Handles
 
@@ -56,25 +61,33 @@ class Files:
         if inode.children is not None:
             raise IsADirectory(inode.local_path())
         may_write = flags & os.O_ACCMODE != os.O_RDONLY
-        if may_write and inode.item.kind is not Kind.FILE:
-            raise AccessDenied(f"{inode.local_path()}: a {inode.item.kind.value} can't be written as a file")
-        if inode.item.kind not in (Kind.FILE, Kind.DATASET):
+        if may_write and inode.item.kind not in (Kind.FILE, Kind.SHARD):
+            word = inode.item.kind.value
+            raise AccessDenied(f"{inode.local_path()}: to write a {word}: orionfs put --as {word}")
+        if may_write and inode.parent is not None:
+            check_open(inode.parent)
+        if inode.item.kind not in (Kind.FILE, Kind.DATASET, Kind.SHARD):
             raise NotSupported(f"{inode.local_path()}: a {inode.item.literal} can't be opened")
         handle_id = self._new_handle(inode)
         if inode.given is not None:
             return handle_id
         try:
-            if inode.item.size is None and inode.written_size is None:
-                await self._find_size(self._handles[handle_id].file)
+            is_emptied = bool(flags & os.O_TRUNC and may_write)
+            if self._opening.is_due(inode) and not is_emptied:
+                await self._opening.find_out(self._handles[handle_id])
             elif flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_TRUNC:
                 await self._begin_to_read(self._handles[handle_id].file)
-            if flags & os.O_TRUNC and may_write:
+            if is_emptied:
                 await self._truncate(self._handles[handle_id], 0)
                 self._handles[handle_id].expects_data = True
         except BaseException:
             await self.release(handle_id)
             raise
         return handle_id
+
+    def keeps_pages(self, handle_id: HandleId) -> bool:
+        """True if what the kernel holds of a file that was just opened is still so."""
+        return self._handles[handle_id].keeps_pages
 
     def create(self, inode: Inode, flags: int = 0) -> HandleId:
         """Open a file that was just made here; its first flush puts it on Orion."""
@@ -104,6 +117,7 @@ class Files:
     async def write(self, handle_id: HandleId, offset: int, data: bytes) -> int:
         """Stage bytes. Raises NoSpace; what was there before stays whole."""
         handle = self._handles[handle_id]
+        check_size(handle.file.inode, offset + len(data))
         size = await self._staging.write(handle, offset, data)
         self._namespace.note_written(handle.file.inode, size)
         return len(data)
@@ -121,6 +135,7 @@ class Files:
             await self.release(own_handle)
 
     async def _truncate(self, handle: Handle, size: int) -> None:
+        check_size(handle.file.inode, size)
         await self._staging.truncate(handle, size)
         self._namespace.note_written(handle.file.inode, size)
 
@@ -310,7 +325,7 @@ class Files:
         if replaces is None and under_way is not None and not under_way.is_over:
             replaces = under_way.row.replaces
         return UploadRow(
-            mark=new_mark(),
+            mark=mark_for(parent.item, new_mark()),
             folder=parent.orion_path(),
             name=inode.item.name,
             staged=staged.path.name,
@@ -402,18 +417,18 @@ class Files:
 
     async def _begin_to_read(self, file: OpenFile) -> None:
         """Have the first bytes here: a version that is gone is noticed by open, which the kernel repeats."""
-        if file.staged is not None or not file.inode.item.size:
+        source = None
+        if file.staged is None and file.inode.item.size:
+            source = self._staging.source(file)
+        for opened in self.on_open:
+            opened(file.inode, source is None or source.entry.is_complete)
+        if source is None:
             return
         try:
-            await self._fetcher.begin(self._staging.source(file))
+            await self._fetcher.begin(source)
         except Stale:
             self._namespace.doubt(file.inode)
             raise
-
-    async def _find_size(self, file: OpenFile) -> None:
-        """A version whose length nobody tells is fetched whole, then its length is known."""
-        size = await self._fetcher.fetch_whole(self._staging.source(file))
-        self._namespace.commit_size(file.inode, size)
 
     async def _write_down(self, inode: Inode, local: LocalAttributes) -> None:
         if inode.item.key is not None:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _IDLE_S = 60.0
 _END_S = 2.0
 _RENEWAL_PAUSE_S = 10.0  # a start costs seconds: an account that is locked must not cost one a call
-_CONTENTS = frozenset({"upload", "download", "read_into"})
+_CONTENTS = frozenset({"upload", "download", "read_into", "list_shards", "fill_shard"})
 
 
 class BridgePool(Verbs):
@@ -58,7 +58,7 @@ class BridgePool(Verbs):
         env: Mapping[str, str] | None = None,
     ) -> None:
         source = ["--vendor", vendor_profile or ""] if factory is None else ["--factory", factory]
-        self.metadata_at_once = metadata_workers
+        self.metadata_at_once, self.contents_at_once = metadata_workers, content_workers
         start = partial(Worker, python, source, env)
         self._call_timeout_s, self._contents_timeout_s = call_timeout_s, contents_timeout_s
         self._metadata = _Group(start, start_timeout_s, metadata_workers, idle_s)

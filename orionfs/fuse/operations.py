@@ -32,9 +32,10 @@ from orionfs.inodes import Inode
 from orionfs.models import Attributes, HandleId
 from orionfs.moves import Moves
 from orionfs.names import from_kernel
-from orionfs.namespace import Namespace, Snapshot
+from orionfs.namespace import Namespace
 from orionfs.protection import Protection
 from orionfs.reports import Reports
+from orionfs.snapshots import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class Operations(pyfuse3.Operations):
         self._protection = protection
         self._directories: dict[int, _Directory] = {}
         self._next_directory = 1
+        self.begun = trio.Event()  # the kernel and we have agreed on how to talk
         self.ended = trio.Event()
         self.presentation = presentation
         self.locks = locks if locks is not None else Holds()
@@ -99,7 +101,12 @@ class Operations(pyfuse3.Operations):
         try:
             await pyfuse3.main()
         finally:
+            self.begun.set()
             self.ended.set()
+
+    def init(self) -> None:
+        """The kernel's first request; it has our answer before any other task runs."""
+        self.begun.set()
 
     # Names
 
@@ -189,7 +196,7 @@ class Operations(pyfuse3.Operations):
 
     # Directories
 
-    @reading
+    @contents
     async def opendir(self, inode: int, ctx: Any) -> int:
         folder = self._inodes.get(inode)
         snapshot = await self._namespace.snapshot(folder)
@@ -198,7 +205,7 @@ class Operations(pyfuse3.Operations):
         self._directories[handle] = _Directory(folder, snapshot)
         return handle
 
-    @reading
+    @contents
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
         directory = self._directories[fh]
         self._namespace.touch(directory.inode)
@@ -233,8 +240,10 @@ class Operations(pyfuse3.Operations):
 
     @contents
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        found = self._inodes.get(inode) if flags & os.O_ACCMODE == os.O_RDONLY else self._changeable(inode)
-        return _opened(await self._files.open(found, flags))
+        is_changing = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
+        found = self._changeable(inode) if is_changing else self._inodes.get(inode)
+        handle_id = await self._files.open(found, flags)
+        return _opened(handle_id, keeps_pages=self._files.keeps_pages(handle_id))
 
     @uploading
     async def create(
@@ -385,6 +394,9 @@ def _absent(valid_s: float) -> pyfuse3.EntryAttributes:
     return entry
 
 
-def _opened(handle_id: HandleId) -> pyfuse3.FileInfo:
-    """The kernel's pages of an inode stay valid: a number is one version, and we hear of all writes."""
-    return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle_id), keep_cache=True)
+def _opened(handle_id: HandleId, *, keeps_pages: bool = True) -> pyfuse3.FileInfo:
+    """The kernel's pages of an inode stay valid: a number is one version, and we hear of all writes.
+
+    Only a dataset may be another one than before, which its open finds out.
+    """
+    return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle_id), keep_cache=keeps_pages)
