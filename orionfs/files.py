@@ -28,6 +28,7 @@ from orionfs.journal import Removal, UploadRow
 from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening
+from orionfs.removals import OnEnd
 from orionfs.shard_rules import check_open, check_size, mark_for
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
@@ -50,7 +51,7 @@ class Files:
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
         self._uploads: dict[InodeNumber, Upload] = {}  # the newest version under way of each inode
-        self._doomed: dict[InodeNumber, tuple[Removal, Callable[[], None]]] = {}  # removed at the last close
+        self._doomed: dict[InodeNumber, tuple[Removal, OnEnd]] = {}  # removed at the last close
         self.on_open: list[Callable[[Inode, bool], None]] = []
         """Told of every file that is opened for reading, and whether all of it is here."""
 
@@ -268,9 +269,9 @@ class Files:
         await self._fetcher.ensure(source, 0, source.entry.size)
         return True
 
-    def remove_at_last_close(self, inode: Inode, removal: Removal, on_done: Callable[[], None]) -> None:
+    def remove_at_last_close(self, inode: Inode, removal: Removal, on_end: OnEnd) -> None:
         """An unlinked file that is too large to fetch stays on Orion while somebody reads it."""
-        self._doomed[inode.number] = (removal, on_done)
+        self._doomed[inode.number] = (removal, on_end)
 
     def upload_of(self, inode: Inode) -> Upload | None:
         """The newest version of an inode that is not in place yet."""

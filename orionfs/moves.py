@@ -76,7 +76,9 @@ class Moves:
         async def promise(key: Key) -> None:
             removal = Removal(key, inode.orion_path())
             await self._sync.promise_removal(removal)
-            self._files.remove_at_last_close(inode, removal, lambda: self._namespace.settle(parent, name))
+            self._files.remove_at_last_close(
+                inode, removal, lambda _refused: self._namespace.settle(parent, name)
+            )
 
         await self._namespace.remove_item(inode, promise, is_removed_later=True)
 
@@ -257,7 +259,7 @@ class Moves:
         self, replaced: _Replaced, removal: Removal, as_before: Sequence[Assignment]
     ) -> None:
         if replaced.is_read_on:
-            self._files.remove_at_last_close(replaced.inode, removal, lambda: None)
+            self._files.remove_at_last_close(replaced.inode, removal, lambda _refused: None)
             return
         try:
             await self._remove(removal.key)

@@ -222,6 +222,17 @@ class Remote:
             log.debug("%s was gone already", path)
         self.recent.removed(path)
 
+    async def remove_items(self, items: Mapping[str, Key]) -> None:
+        """Remove items by path, each of which was just seen to be the only one there; one attempt.
+
+        What fails is to be removed by id: by path it might take what has come there meanwhile.
+        """
+        paths = list(items)
+        async with self._unclear.watched("remove_paths", (paths,)):
+            await self._attempt(self._metadata, self._limits.change_deadline_s, "remove_paths", paths)
+        for key in items.values():
+            self.recent.deleted(key)
+
     async def assign(self, *assignments: Assignment, form: str | None = None) -> None:
         """Give items their folders and names, all or none. Raises Conflict where a name is taken.
 

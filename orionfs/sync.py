@@ -32,6 +32,7 @@ from orionfs.order import Order
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
+from orionfs.removals import OnEnd, Removals
 from orionfs.reports import Reports
 from orionfs.tasks import Background
 
@@ -67,7 +68,6 @@ class Sync:
         self._content = content
         self._staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
-        self._removals: dict[Key, Removal] = {}
         # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
         # shows them), or promised to be removed.
         self.unseen: set[Key] = set()
@@ -95,6 +95,18 @@ class Sync:
         self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self._note_progress
+        self.removals = Removals(
+            remote,
+            self._journal,
+            content,
+            self.relocator,
+            self._background,
+            self._reports,
+            self.unseen,
+            self._is_folder_moving,
+            self._has_uploads,
+            self._note_progress,
+        )
         self._progress = trio.Condition()
         self._wake = trio.Event()
 
@@ -114,7 +126,7 @@ class Sync:
 
     @property
     def pending_count(self) -> int:
-        return len(self._uploads) + len(self._removals) + len(self.relocator.pending)
+        return len(self._uploads) + len(self.removals) + len(self.relocator.pending)
 
     def new_staged(self) -> Staged:
         """An empty staged file; who asks for it gives it back with `release_staged`."""
@@ -203,19 +215,19 @@ class Sync:
                 for upload in self.pending:
                     if is_below(upload.row.folder, old):
                         await stack.enter_async_context(upload.placing)
+                await self.removals.until_no_call(old)
                 yield
         finally:
             del self._moving[old]
             moved.set()
+            self.removals.go_on()
 
     async def folder_moved(self, old: str, new: str) -> None:
         """What is under way to a folder or below it goes along with its rename."""
         for upload in self._uploads.values():
             if is_below(upload.row.folder, old):
                 self._change_row(upload, replace(upload.row, folder=new + upload.row.folder[len(old) :]))
-        for key, removal in self._removals.items():
-            if is_below(removal.path, old):
-                self._removals[key] = replace(removal, path=new + removal.path[len(old) :])
+        self.removals.moved(old, new)
         await self._journal.run(lambda journal: journal.move_folder(old, new))
 
     def _change_row(self, upload: Upload, row: UploadRow) -> None:
@@ -227,12 +239,22 @@ class Sync:
 
     async def _until_still(self, upload: Upload) -> None:
         """Wait for an upload's turn, and while its folder is moving. Raises Busy where that takes long."""
-        while not upload.is_over and (self._is_moving(upload) or not self._lanes.has_turn(upload.row.mark)):
+        while not upload.is_over and (self._is_moving(upload) or not self._has_turn(upload)):
             await self._lanes.until_turn(upload.row.mark, upload.row.folder)
             for path, moved in list(self._moving.items()):
                 if is_below(upload.row.folder, path):
                     await moved.wait()
-            await self.relocator.until_free(upload.row.path)
+            await self.until_free(upload.row.path)
+
+    def _has_turn(self, upload: Upload) -> bool:
+        return self._lanes.has_turn(upload.row.mark) and not self.removals.is_at(upload.row.path)
+
+    def _has_uploads(self, folder: str) -> bool:
+        return any(is_below(upload.row.folder, folder) for upload in self._uploads.values())
+
+    def _is_folder_moving(self, folder: str) -> bool:
+        is_held = any(is_below(folder, path) for path in self._moving)
+        return is_held or self.relocator.moves.blocking(folder, is_deep=False) is not None
 
     def _is_moving(self, upload: Upload) -> bool:
         is_held = any(is_below(upload.row.folder, path) for path in self._moving)
@@ -243,24 +265,33 @@ class Sync:
         async with upload.placing:
             if upload.is_over:
                 return
-            await self._journal.run(lambda journal: journal.cancel(upload.row.mark))
+            is_durable = not self.is_write_back
+            await self._journal.run(lambda journal: journal.cancel(upload.row.mark, is_durable=is_durable))
             self._set_cancelled(upload)
 
-    async def promise_removal(self, removal: Removal) -> None:
+    async def promise_removal(self, removal: Removal, *, is_durable: bool = True) -> None:
         """Write down that an item is to go; `resume_removal` does it."""
-        await self._journal.run(lambda journal: journal.add_removal(removal))
+        await self.removals.promise(removal, is_durable=is_durable)
 
     async def withdraw_removal(self, key: Key) -> None:
         """A promised removal has been carried out, or is not to be."""
-        await self._journal.run(lambda journal: journal.drop_removal(key))
+        await self.removals.withdraw(key)
 
-    def resume_removal(self, removal: Removal, on_done: Callable[[], None] | None = None) -> None:
+    def resume_removal(self, removal: Removal, on_end: OnEnd | None = None) -> None:
         """Carry out, in the background, a removal that the journal knows."""
-        self._removals[removal.key] = removal
-        self.unseen.add(removal.key)
-        self._background.start(
-            f"removal of {removal.path}", partial(self._remove_in_background, removal, on_done)
-        )
+        self.removals.resume(removal, *([on_end] if on_end is not None else []))
+
+    async def until_free(self, path: str, *, is_deep: bool = False) -> None:
+        """Wait until nothing that was promised is in the way of a change of the name at a path.
+
+        `is_deep`: of what is below it as well. Raises Busy after a while, Unreachable while offline.
+        """
+        await self.removals.until_free(path, is_deep=is_deep)
+        await self.relocator.until_free(path, is_deep=is_deep)
+
+    def has_changes_below(self, folder: str) -> bool:
+        """True if something that was promised in a folder, or below it, is not on Orion yet."""
+        return self.removals.has_below(folder) or self._has_uploads(folder)
 
     def write_down_soon(self, key: Key, local: LocalAttributes | None) -> None:
         """Write down, behind the caller, what only this machine knows of an item (None: forget it)."""
@@ -299,7 +330,7 @@ class Sync:
         """True if nothing that is pending can be expected to end soon."""
         if self._remote.health is Health.OFFLINE:
             return True
-        return not self._removals and not self.relocator.pending and self._attempts.is_stuck
+        return not self.removals and not self.relocator.pending and self._attempts.is_stuck
 
     async def wait_progress(self, limit_s: float) -> None:
         """Wait until one upload or removal more is over, or for so many seconds."""
@@ -335,31 +366,6 @@ class Sync:
         await self._journal.run(lambda journal: journal.drop_upload(upload.row.mark))
         await self._over(upload)
 
-    async def _remove_in_background(self, removal: Removal, on_done: Callable[[], None] | None) -> None:
-        try:
-            await self._until_done(lambda: self._remove(self._removals.get(removal.key, removal)))
-        except OrionFsError as error:
-            log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
-            self._reports.note(removal.key, "removal", error)
-            self.unseen.discard(removal.key)
-        await self._journal.run(lambda journal: journal.drop_removal(removal.key))
-        self._removals.pop(removal.key, None)
-        if on_done is not None:
-            on_done()
-        await self._note_progress()
-
-    async def _remove(self, removal: Removal) -> None:
-        if removal.instead is not None:
-            await self.relocator.until_free(removal.path)
-            folder, _, name = removal.path.rpartition("/")
-            there = (await self._remote.list_folder(folder)).items
-            if not any(item.key == removal.instead and item.name == name for item in there):
-                log.info("%s: the rename did not happen, so nothing is removed", removal.path)
-                self.unseen.discard(removal.key)
-                return
-        await self._remote.delete(removal.key)
-        self._content.forget(removal.key)
-
     async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
         pause_s = 1.0
         while True:
@@ -380,6 +386,7 @@ class Sync:
         for upload in self._uploads.values():
             upload.hurry.set()
         self._attempts.start_waiting()
+        self.removals.wake()
         self._wake.set()
         self._wake = trio.Event()
         self.relocator.wake()
@@ -400,6 +407,7 @@ class Sync:
         self._uploads.pop(upload.row.mark, None)
         self._attempts.ended(upload)
         self.release_staged(upload.row.staged)
+        self.removals.ended_in(upload.row.folder)
         await self._note_progress()
 
     async def _note_progress(self) -> None:
