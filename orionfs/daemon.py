@@ -103,6 +103,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
             await layers.files.seal_all()
+            layers.sync.holding.end(is_last=True)
             is_all_uploaded = await layers.sync.drain(_DRAIN_LIMIT_S)
             await remote.close()
             nursery.cancel_scope.cancel()
@@ -148,7 +149,8 @@ def _build(
     freshness = _freshness(config, remote.facts)
     permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
     local = claimed.journal.local_attributes()
-    sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
+    names = config.local_names
+    sync = Sync(remote, claimed.journal, content, claimed.staging, account.home, names)
     cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()
     tree = {top.name or "/": top.orion_path for top in tops}
