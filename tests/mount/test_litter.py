@@ -119,13 +119,6 @@ def sed(*options: str) -> Callable[[Path], None]:
     return lambda path: run("sed", *options, "s/before/after/", path)
 
 
-def rsync(path: Path) -> None:
-    source = path.parents[2] / f"{path.parent.name}-{path.name}"  # outside of the mount: beside its point
-    source.write_text(AFTER)
-    run("rsync", "-t", source, path)
-    source.unlink()
-
-
 EDITS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "vim": ("vim", vim(VIM_DEFAULT)),
     "vim renames": ("vim", vim(VIM_RENAMES)),
