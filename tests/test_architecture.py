@@ -22,9 +22,10 @@ RANKS: list[set[str]] = [
     {"daemon"},
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
-    {"moves", "probe"},
+    {"moves", "probe", "attributes"},
+    {"progress"},
     {"litter"},
-    {"attributes", "files", "ahead", "forgetting", "refresh"},
+    {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
     {"staging"},
     {"fetch"},
     {"namespace"},
@@ -36,7 +37,7 @@ RANKS: list[set[str]] = [
     {"snapshots", "changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks"},
     {"inodes"},
-    {"names", "ranges", "numbers", "finding", "parked_rows"},
+    {"names", "ranges", "numbers", "finding", "runs", "parked_rows"},
     {"remote"},
     {"details"},
     {"listings", "knowledge", "descriptors", "unclear", "limiter", "recent"},
@@ -44,7 +45,7 @@ RANKS: list[set[str]] = [
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
-    {"config", "facts", "holds"},
+    {"config", "facts", "holds", "reports"},
     {"memory", "models", "mountinfo", "private", "profiles", "localnames"},
     {"errors"},
     {"__init__"},
