@@ -56,7 +56,7 @@ class Litter:
         self._names = sync.holding.names
         self._parking = files.parking
         files.before_placing = self._keep_hidden
-        namespace.making_way.append(self.make_way)
+        namespace.make_way = self.make_way
         namespace.beliefs.on_listed.append(self._on_listed)
 
     def is_local_only(self, inode: Inode) -> bool:
@@ -221,8 +221,9 @@ class Litter:
         self._namespace.commit_own(source, replace(source.item, tags=row.tags))
 
     async def _carry(self, upload: Upload) -> None:
-        """rename(2) returns when Orion shows it."""
-        await self._sync.carry(upload)
+        """rename(2) returns when Orion shows it, or with write-back when it is promised."""
+        while not (self._sync.is_write_back or upload.is_over or upload.rests):
+            await self._sync.carry(upload)
 
     async def _take_name_back(
         self,
@@ -242,7 +243,8 @@ class Litter:
                 await self._sync.rewrite(upload, row)
         self._namespace.commit_rename(source, *place, None, is_settled=False)
         if replaced is not None and self._parking.get(replaced.key) is None:
-            self._namespace.show_here(parent, name, replaced)
+            shown = self._namespace.bind(parent, name, replaced)
+            self._namespace.commit_own(shown, replaced)
             self._namespace.settle(parent, name)
 
     # Items of Orion that were renamed to litter
