@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import trio
@@ -48,6 +49,8 @@ _RETRY_FOR_S = 30.0  # a caller of close() waits: after a time-out the backgroun
 class UploadState(Enum):
     """Where a sealed version is; DONE and CANCELLED are final."""
 
+    LOCAL = "local-only"  # it stays here, under a name that Orion is not to see
+    HELD = "held"  # on Orion under its mark, and given its name there once it has the right one here
     WAITING = "waiting"
     RUNNING = "uploading"
     FAILED = "failed"
@@ -77,6 +80,12 @@ class Upload:
         self.is_unclear = False  # an attempt may have left an item under the mark
         self.is_in_background = False
         self.hurry = trio.Event()
+        self.held_until_s = -inf  # its name is a temporary one until then, or until it gets another
+        self.is_kept_back = False  # while it is held it is not even uploaded
+        self.is_in_use: Callable[[], bool] = lambda: False  # somebody has the file open
+        self.before_placing: Callable[[], Awaitable[None]] | None = (
+            None  # what must be done before it is shown
+        )
 
     def __repr__(self) -> str:
         return f"<Upload {self.row.path!r} {self.state.value}>"
@@ -89,6 +98,17 @@ class Upload:
     def is_untouched(self) -> bool:
         """True if nothing of it can be on Orion yet."""
         return self.state is UploadState.WAITING and not self.is_unclear and self.row.new_id is None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """False for one that stays as it is: here, or on Orion under its mark."""
+        is_there = self.state is UploadState.HELD and self.row.step is UploadStep.UPLOADED
+        return not (is_there or self.state is UploadState.LOCAL)
+
+    @property
+    def is_held(self) -> bool:
+        """True while it is not to be shown on Orion."""
+        return trio.current_time() < self.held_until_s
 
 
 class Carrier:
@@ -136,9 +156,17 @@ class Carrier:
                 _discard(path)  # a copy that has not become a cache file
 
     async def _carry_file(self, upload: Upload, path: Path) -> Removal | None:
+        if upload.is_held and upload.is_kept_back:
+            upload.state = UploadState.HELD
+            return None
         if collection_of(upload.row.mark) is not None:
             return await self._carry_shard(upload, path)
         item = await self._uploaded_item(upload, path)
+        if upload.is_held:
+            upload.state = UploadState.HELD
+            return None
+        if upload.before_placing is not None:
+            await upload.before_placing()
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
         while True:
@@ -148,6 +176,9 @@ class Carrier:
                     return None
                 if self._is_moving(upload):  # its folder was renamed while this waited
                     continue
+                if upload.is_held:  # it got a temporary name meanwhile
+                    upload.state = UploadState.HELD
+                    return None
                 await self._place(upload, item)
                 return await self._finish(upload, item, path)
 

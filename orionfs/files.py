@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -24,10 +24,11 @@ from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
-from orionfs.journal import Removal, UploadRow
+from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening
+from orionfs.parking import Parking
 from orionfs.shard_rules import check_open, check_size, mark_for
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
@@ -46,6 +47,8 @@ class Files:
         self._fetcher = fetcher
         self._opening = opening
         self._staging = Staging(sync, fetcher)
+        self.parking = Parking(namespace.inodes, sync.journal, sync.unseen, sync.holding.names)
+        self.before_placing: Callable[[Upload], Awaitable[None]] = _nothing  # whoever must see to it first
         self._numbers = itertools.count(1)
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
@@ -102,6 +105,9 @@ class Files:
                 raise
             handle.file.staged.is_dirty = handle.has_written = True
             handle.expects_data = bool(flags & os.O_TRUNC)
+        hidden = self.parking.at(inode.parent, inode.item.name)
+        if hidden is not None and inode.item.key is None:
+            self._namespace.commit_own(inode, replace(inode.item, tags=hidden.item.tags))
         return handle_id
 
     async def read(self, handle_id: HandleId, offset: int, size: int) -> bytes:
@@ -276,6 +282,23 @@ class Files:
         finally:
             await self.release(handle_id)
 
+    async def keep_version_here(self, inode: Inode, folder: str, name: str) -> None:
+        """The version under way of an inode stays on this machine, under another name."""
+        before = self._uploads[inode.number]
+
+        def kept_row() -> UploadRow:
+            here = replace(before.row, mark=new_mark(), step=UploadStep.LOCAL, replaces=None, new_id=None)
+            return replace(here, folder=folder, name=name)
+
+        staged = self._sync.open_staged(before)
+        try:
+            on_placed = partial(self._commit_placed, inode)
+            upload = await self._sync.seal(kept_row, staged, on_placed, before)
+            upload.staged = before.staged  # the one that its writer goes on with
+            self._attach_upload(inode, upload)
+        finally:
+            self._staging.drop(staged)
+
     async def cancel_upload(self, inode: Inode) -> None:
         """The file was removed: its version under way is not wanted any more."""
         upload = self._uploads.get(inode.number)
@@ -303,6 +326,8 @@ class Files:
             on_placed = partial(self._commit_placed, inode)
             upload = await self._sync.seal(lambda: self._row(inode, staged), staged, on_placed, before)
             self._attach_upload(inode, upload)
+            if upload.state is UploadState.LOCAL and inode.item.key is not None:
+                self._namespace.commit_own(inode, replace(inode.item, id=None, mark=upload.row.mark))
         return upload
 
     async def _seal_behind(self, file: OpenFile) -> None:
@@ -316,6 +341,7 @@ class Files:
         replaces = inode.item.key
         if replaces is None and under_way is not None and not under_way.is_over:
             replaces = under_way.row.replaces
+        step, replaces = self.parking.fate(inode, replaces)
         return UploadRow(
             mark=mark_for(parent.item, new_mark()),
             folder=parent.orion_path(),
@@ -326,6 +352,7 @@ class Files:
             permissions=inode.local.permissions,
             tags=inode.item.tags,
             replaces=replaces,
+            step=step,
             sealed_ns=time.time_ns(),
         )
 
@@ -366,6 +393,8 @@ class Files:
             inode.pins += 1
         self._uploads[inode.number] = upload
         upload.about = inode.number
+        upload.before_placing = partial(self.before_placing, upload)
+        upload.is_in_use = lambda: inode.opens > 0
 
     def _detach_upload(self, inode: Inode, upload: Upload) -> None:
         if self._uploads.get(inode.number) is upload:
@@ -423,5 +452,13 @@ class Files:
             raise
 
     async def _write_down(self, inode: Inode, local: LocalAttributes) -> None:
+        upload = self._uploads.get(inode.number)
         if inode.item.key is not None:
             await self._sync.set_local(inode.item.key, local)
+        elif upload is not None and upload.state is UploadState.LOCAL:
+            row = replace(upload.row, mtime_ns=local.mtime_ns or 0, permissions=local.permissions)
+            await self._sync.rewrite(upload, row)
+
+
+async def _nothing(upload: Upload) -> None:
+    """Most uploads need no more than themselves."""

@@ -24,6 +24,7 @@ RANKS: list[set[str]] = [
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
     {"moves", "probe", "attributes"},
     {"progress"},
+    {"litter"},
     {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
     {"opening", "collecting"},
     {"staging"},
@@ -31,12 +32,13 @@ RANKS: list[set[str]] = [
     {"namespace"},
     {"folders", "views", "differences", "snapshots"},
     {"sync", "beliefs"},
+    {"holding"},
     {"carry", "relocating"},
-    {"assigning", "relocated", "shard_carry"},
+    {"assigning", "relocated", "shard_carry", "parking"},
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks", "shard_rules"},
     {"inodes"},
-    {"names", "ranges", "numbers", "finding", "runs"},
+    {"names", "ranges", "numbers", "finding", "runs", "parked_rows"},
     {"remote"},
     {"details", "shard_calls"},
     {"listings", "knowledge", "descriptors", "unclear", "limiter", "recent"},
@@ -45,7 +47,7 @@ RANKS: list[set[str]] = [
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
-    {"memory", "models", "mountinfo", "private", "profiles"},
+    {"memory", "models", "mountinfo", "private", "profiles", "localnames"},
     {"errors"},
     {"__init__"},
 ]
