@@ -6,6 +6,7 @@ Used once, by the daemon, after it has claimed their state and before the kernel
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from orionfs.errors import NoSuchName, OrionFsError
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.journal import Journal, UploadRow, UploadStep
-from orionfs.models import Item, Kind, LocalAttributes
+from orionfs.models import LocalAttributes
 from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.parked_rows import ParkedRow
 from orionfs.parking import Parked
+from orionfs.shard_rules import new_item
 from orionfs.sync import Sync
 
 log = logging.getLogger(__name__)
@@ -94,9 +96,7 @@ async def _show(namespace: Namespace, row: UploadRow) -> Inode:
 
 def _show_new(namespace: Namespace, folder: Inode, row: UploadRow) -> Inode:
     local = LocalAttributes(row.mtime_ns, row.permissions)
-    item = Item(
-        Kind.FILE, None, row.name, row.size_bytes, row.mtime_ns, Kind.FILE.value, tags=row.tags, mark=row.mark
-    )
+    item = replace(new_item(row.name, row.size_bytes, row.mtime_ns, row.mark), tags=row.tags)
     return namespace.adopt_file(folder, encode_name(row.name), item, local)
 
 

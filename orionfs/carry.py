@@ -13,6 +13,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -35,6 +36,8 @@ from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes, NotItsTurn
 from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
+from orionfs.shard_carry import ShardCarrier
+from orionfs.shard_rules import collection_of
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +96,11 @@ class Upload:
         return self.state in (UploadState.DONE, UploadState.CANCELLED)
 
     @property
+    def is_untouched(self) -> bool:
+        """True if nothing of it can be on Orion yet."""
+        return self.state is UploadState.WAITING and not self.is_unclear and self.row.new_id is None
+
+    @property
     def is_unfinished(self) -> bool:
         """False for one that stays as it is: here, or on Orion under its mark."""
         is_there = self.state is UploadState.HELD and self.row.step is UploadStep.UPLOADED
@@ -147,6 +155,7 @@ class Carrier:
         self._is_moving = is_moving
         self._on_sent = on_sent
         self._unseen = unseen
+        self._shards = ShardCarrier(remote)
 
     async def carry(self, upload: Upload) -> Removal | None:
         """One attempt; the replaced item, if it is still to be removed. The caller holds `carrying`."""
@@ -166,6 +175,8 @@ class Carrier:
         if upload.is_held and upload.is_kept_back:
             upload.state = UploadState.HELD
             return None
+        if collection_of(upload.row.mark) is not None:
+            return await self._carry_shard(upload, path)
         item = await self._uploaded_item(upload, path)
         if upload.is_held:
             upload.state = UploadState.HELD
@@ -190,6 +201,28 @@ class Carrier:
                 except NotItsTurn:
                     continue
                 return await self._finish(upload, item, path)
+
+    async def _carry_shard(self, upload: Upload, path: Path) -> Removal | None:
+        """A shard has its name from the start, and is shown when its contents are final."""
+        async with upload.placing:
+            if upload.is_over:
+                return None
+            try:
+                note = partial(self._note_shard, upload)
+                item = await self._shards.put(upload.row, path, note, is_unclear=upload.is_unclear)
+            except OrionFsError:
+                upload.is_unclear = True
+                raise
+            return await self._finish(upload, item, path)
+
+    async def _note_shard(self, upload: Upload, key: Key | None) -> None:
+        """The shard is there, or (None) is not there any more."""
+        if key is None:
+            await self._restart(upload)
+            return
+        self._unseen.add(key)
+        await self._journal.run(lambda journal: journal.uploaded(upload.row.mark, key.id))
+        upload.row = replace(upload.row, step=UploadStep.UPLOADED, new_id=key.id)
 
     async def _exact_file(self, upload: Upload) -> Path:
         """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
@@ -333,7 +366,9 @@ class Carrier:
 
     async def remove_marked(self, upload: Upload) -> None:
         """Remove what a cancelled upload left on Orion."""
-        if upload.row.new_id is not None:
+        if collection_of(upload.row.mark) is not None:
+            await self._shards.remove(upload.row, is_unclear=upload.is_unclear)
+        elif upload.row.new_id is not None:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
         elif upload.is_unclear:
             item = await self._remote.find_upload(self._home, upload.row.mark)

@@ -48,6 +48,7 @@ class MountConfig:
     runtime_dir: Path
     metadata_ttl_s: float = 30.0
     absence_ttl_s: float = 5.0
+    dataset_ttl_s: float = 300.0
     read_deadline_s: float = 30.0
     change_deadline_s: float = 75.0
     inactivity_s: float = 60.0
@@ -64,6 +65,7 @@ class MountConfig:
 NUMBER_OPTIONS: dict[str, tuple[type[int] | type[float], float, float]] = {
     "metadata_ttl_s": (float, 0, 86_400),
     "absence_ttl_s": (float, 0, 86_400),
+    "dataset_ttl_s": (float, 0, 86_400),
     "read_deadline_s": (float, 0.1, 3_600),
     "change_deadline_s": (float, 0.1, 3_600),
     "inactivity_s": (float, 0.1, 3_600),

@@ -17,6 +17,7 @@ from functools import partial
 
 import trio
 
+from orionfs.assigning import new_mark
 from orionfs.carry import Upload, UploadState
 from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
@@ -25,7 +26,9 @@ from orionfs.inodes import Inode
 from orionfs.journal import Removal, UploadRow
 from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
+from orionfs.opening import Opening
 from orionfs.parking import Parking
+from orionfs.shard_rules import check_open, check_size, mark_for
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
 from orionfs.versions import kept_version, new_version
@@ -38,10 +41,11 @@ _UPLOAD_EVERY_S = 10.0  # while a file stays open, each exit of a child that has
 class Files:
     """The open files of one mount."""
 
-    def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher) -> None:
+    def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher, opening: Opening) -> None:
         self._namespace = namespace
         self._sync = sync
         self._fetcher = fetcher
+        self._opening = opening
         self._staging = Staging(sync, fetcher)
         self.parking = Parking(namespace.inodes, sync.journal, sync.unseen, sync.holding.names)
         self.before_placing: Callable[[Upload], Awaitable[None]] = _nothing  # whoever must see to it first
@@ -60,25 +64,33 @@ class Files:
         if inode.children is not None:
             raise IsADirectory(inode.local_path())
         may_write = flags & os.O_ACCMODE != os.O_RDONLY
-        if may_write and inode.item.kind is not Kind.FILE:
-            raise AccessDenied(f"{inode.local_path()}: a {inode.item.kind.value} can't be written as a file")
-        if inode.item.kind not in (Kind.FILE, Kind.DATASET):
+        if may_write and inode.item.kind not in (Kind.FILE, Kind.SHARD):
+            word = inode.item.kind.value
+            raise AccessDenied(f"{inode.local_path()}: to write a {word}: orionfs put --as {word}")
+        if may_write and inode.parent is not None:
+            check_open(inode.parent)
+        if inode.item.kind not in (Kind.FILE, Kind.DATASET, Kind.SHARD):
             raise NotSupported(f"{inode.local_path()}: a {inode.item.literal} can't be opened")
         handle_id = self._new_handle(inode)
         if inode.given is not None:
             return handle_id
         try:
-            if inode.item.size is None and inode.written_size is None:
-                await self._find_size(self._handles[handle_id].file)
+            is_emptied = bool(flags & os.O_TRUNC and may_write)
+            if self._opening.is_due(inode) and not is_emptied:
+                await self._opening.find_out(self._handles[handle_id])
             elif flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_TRUNC:
                 await self._begin_to_read(self._handles[handle_id].file)
-            if flags & os.O_TRUNC and may_write:
+            if is_emptied:
                 await self._truncate(self._handles[handle_id], 0)
                 self._handles[handle_id].expects_data = True
         except BaseException:
             await self.release(handle_id)
             raise
         return handle_id
+
+    def keeps_pages(self, handle_id: HandleId) -> bool:
+        """True if what the kernel holds of a file that was just opened is still so."""
+        return self._handles[handle_id].keeps_pages
 
     def create(self, inode: Inode, flags: int = 0) -> HandleId:
         """Open a file that was just made here; its first flush puts it on Orion."""
@@ -111,6 +123,7 @@ class Files:
     async def write(self, handle_id: HandleId, offset: int, data: bytes) -> int:
         """Stage bytes. Raises NoSpace; what was there before stays whole."""
         handle = self._handles[handle_id]
+        check_size(handle.file.inode, offset + len(data))
         size = await self._staging.write(handle, offset, data)
         self._namespace.note_written(handle.file.inode, size)
         return len(data)
@@ -128,6 +141,7 @@ class Files:
             await self.release(own_handle)
 
     async def _truncate(self, handle: Handle, size: int) -> None:
+        check_size(handle.file.inode, size)
         await self._staging.truncate(handle, size)
         self._namespace.note_written(handle.file.inode, size)
 
@@ -328,8 +342,11 @@ class Files:
                 self._sync.carry_soon(await self._seal(file, file.staged))
 
     def _row(self, inode: Inode, staged: Staged) -> UploadRow:
-        folder = self._namespace.place_of(inode)[0].orion_path()
-        return new_version(inode, folder, staged, self._uploads.get(inode.number), self.parking)
+        parent, _ = self._namespace.place_of(inode)
+        under_way = self._uploads.get(inode.number)
+        return new_version(
+            inode, parent.orion_path(), mark_for(parent.item, new_mark()), staged, under_way, self.parking
+        )
 
     def _commit_placed(self, inode: Inode, upload: Upload, item: Item) -> None:
         """Orion has the version under its name: other id, same inode; no await."""
@@ -425,11 +442,6 @@ class Files:
         except Stale:
             self._namespace.doubt(file.inode)
             raise
-
-    async def _find_size(self, file: OpenFile) -> None:
-        """A version whose length nobody tells is fetched whole, then its length is known."""
-        size = await self._fetcher.fetch_whole(self._staging.source(file))
-        self._namespace.commit_size(file.inode, size)
 
     async def _write_down(self, inode: Inode, local: LocalAttributes) -> None:
         upload = self._uploads.get(inode.number)

@@ -388,7 +388,9 @@ def _journal_error(error: sqlite3.Error) -> OrionFsError:
 
 
 def _key(kind: str, id_: int) -> Key:
-    return Key(Kind(kind), id_)
+    """A key from its columns; the kind of a shard names its collection as well: "shard 5"."""
+    word, _, collection = kind.partition(" ")
+    return Key(Kind(word), id_, int(collection) if collection else None)
 
 
 def _key_or_none(kind: str | None, id_: int | None) -> Key | None:
@@ -396,7 +398,9 @@ def _key_or_none(kind: str | None, id_: int | None) -> Key | None:
 
 
 def _columns(key: Key | None) -> tuple[str | None, int | None]:
-    return (key.kind.value, key.id) if key is not None else (None, None)
+    if key is None:
+        return None, None
+    return (key.kind.value if key.part is None else f"{key.kind.value} {key.part}"), key.id
 
 
 def _glob_quoted(text: str) -> str:

@@ -31,6 +31,7 @@ from orionfs.models import Item, Key, Kind
 from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.remote import Assignment, Remote
+from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,8 @@ class Moves:
     ) -> None:
         source = await self._namespace.child(parent, name)
         await self._until_free(source, new_parent, new_name)
+        upload = self._files.upload_of(source)
+        check_crossing(source, new_parent, is_on_its_way=upload is not None and not upload.is_untouched)
         target = await self._namespace.check_rename(source, new_parent, new_name)
         if target is not None and not may_replace:
             raise NameExists(target.local_path())
@@ -210,6 +213,7 @@ class Moves:
         place = Assignment(source.item, parent.orion_path(), true_name(source.item.kind, name))
         replaced_key = replaced.inode.item.key if replaced is not None else None
         is_on_orion = source.item.key is not None
+        check_crossing(source, parent, is_on_its_way=False)  # it may have come to Orion while this waited
         if is_on_orion:
             with self._namespace.doubting(parent):
                 await self._move_on_orion(source, replaced, place)

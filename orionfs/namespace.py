@@ -40,7 +40,8 @@ from orionfs.names import true_name
 from orionfs.parking import nothing_hidden
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
-from orionfs.snapshots import Snapshot, moves
+from orionfs.shard_rules import check_may_hold, check_open, mark_for, new_item
+from orionfs.snapshots import Snapshot
 from orionfs.tagging import Tagging
 from orionfs.uses import Absences, Uses
 from orionfs.views import VIEWS_NAME, Views
@@ -151,7 +152,7 @@ class Namespace:
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
-        if known is not None and self.remaining_s(snapshot) == 0 and not moves(known, item, snapshot):
+        if known is not None and self.remaining_s(snapshot) == 0 and not snapshot.moves(known, item):
             return known  # an old snapshot knows no better than what came after it
         return self.bind(folder, name, item)
 
@@ -214,7 +215,7 @@ class Namespace:
         """A new empty file, on Orion once its first version was uploaded; no request."""
         new_name = self._new_name(parent, name, Kind.FILE)
         now_ns = time.time_ns()
-        item = Item(Kind.FILE, None, new_name, 0, now_ns, literal=Kind.FILE.value, tags=(), mark=mark)
+        item = new_item(new_name, 0, now_ns, mark_for(parent.item, mark))
         return self.adopt_file(parent, name, item, LocalAttributes(now_ns, permissions))
 
     def adopt_file(self, parent: Inode, name: str, item: Item, local: LocalAttributes) -> Inode:
@@ -233,7 +234,7 @@ class Namespace:
     async def remove_folder(self, parent: Inode, name: str) -> None:
         """rmdir of a folder that Orion shows empty at this moment."""
         inode = await self.child(parent, name)
-        if inode.item.kind is not Kind.FOLDER:
+        if not inode.item.is_folder:
             raise NotADirectory(inode.local_path())
         self._check_may_change(parent)
         await self._until_free(inode.orion_path(), is_deep=True)
@@ -370,7 +371,10 @@ class Namespace:
 
     def commit_size(self, inode: Inode, size: int) -> None:
         """The size of a version was found out."""
+        is_changed = inode.item.size not in (None, size)
         inode.item = replace(inode.item, size=size)
+        if is_changed:  # of a dataset
+            self._differences.attributes_changed(inode)
 
     def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> LocalAttributes:
         """utimens and chmod: kept by this machine."""
@@ -391,7 +395,11 @@ class Namespace:
         self._commit_tags(inode, await self._tagging.change(inode, add, remove))
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
-        inode.item = replace(inode.item, tags=tags)
+        self.commit_item(inode, replace(inode.item, tags=tags))
+
+    def commit_item(self, inode: Inode, item: Item) -> None:
+        """Orion says something else of the same version, since this mount has said so."""
+        inode.item = item
         self.views.doubt()
         parent = inode.parent
         if parent is not None and inode.is_attached and not parent.is_virtual:
@@ -416,13 +424,15 @@ class Namespace:
     def _new_name(self, parent: Inode, name: str, kind: Kind) -> str:
         """The true name of something to be made. Raises NameExists if it is known to be there."""
         self._check_may_change(parent)
+        check_may_hold(parent, kind)
         if self._beliefs.known(parent, name) is not None:
             raise NameExists(f"{parent.local_path().rstrip('/')}/{name}")
         return true_name(kind, name)
 
     def _check_may_change(self, folder: Inode) -> None:
-        if folder.children is None or folder.item.kind is not Kind.FOLDER:
+        if folder.children is None:
             raise NotADirectory(folder.local_path())
+        check_open(folder)
         if folder.is_virtual:
             raise NotPermitted("the top of the mount is made by orionfs; work inside its folders")
 
@@ -439,6 +449,13 @@ class Namespace:
         self._changes.record(parent.number, name, item, settled_at_s)
         touch(parent)
         return self.bind(parent, name, item)
+
+    def commit_gone(self, inode: Inode) -> None:
+        """A name that was removed otherwise than by the kernel, which hears of it."""
+        parent, name = self.place_of(inode)
+        self._commit_gone(inode, self._clock())
+        self._beliefs.drop(inode)
+        self._differences.entry_removed(parent, name)
 
     def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         parent, name = self.place_of(inode)

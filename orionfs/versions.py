@@ -14,15 +14,18 @@ from orionfs.parking import Parking
 
 
 def new_version(
-    inode: Inode, folder: str, staged: Staged, under_way: Upload | None, parking: Parking
+    inode: Inode, folder: str, mark: str, staged: Staged, under_way: Upload | None, parking: Parking
 ) -> UploadRow:
-    """What is staged of a file in `folder` (its Orion path), in place of the version that is under way."""
+    """What is staged of a file in `folder` (its Orion path), in place of the version that is under way.
+
+    `mark` is the name that it carries until it is in place.
+    """
     replaces = inode.item.key
     if replaces is None and under_way is not None and not under_way.is_over:
         replaces = under_way.row.replaces
     step, replaces = parking.fate(inode, replaces)
     return UploadRow(
-        mark=new_mark(),
+        mark=mark,
         folder=folder,
         name=inode.item.name,
         staged=staged.path.name,
