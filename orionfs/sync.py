@@ -22,8 +22,8 @@ import trio
 
 from orionfs.assigning import Assigner
 from orionfs.carry import Carrier, Upload, UploadState
-from orionfs.content import ContentCache, Staged
-from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable
+from orionfs.content import GAPS_SUFFIX, ContentCache, Staged
+from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable, disk_error
 from orionfs.journal import Journal, Removal, UploadRow
 from orionfs.journal_thread import JournalThread
 from orionfs.models import Item, Key, LocalAttributes
@@ -70,6 +70,7 @@ class Sync:
         )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
+        self._unsealed = 0  # versions that can't be sealed yet
         self._background = Background()
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self._note_progress
@@ -92,13 +93,27 @@ class Sync:
 
     @property
     def pending_count(self) -> int:
-        return len(self._uploads) + len(self._removals) + len(self.relocator.pending)
+        return len(self._uploads) + len(self._removals) + len(self.relocator.pending) + self._unsealed
 
-    def new_staged(self) -> Staged:
-        """An empty staged file; who asks for it gives it back with `release_staged`."""
-        staged = Staged(self._staging / uuid.uuid4().hex, create=True)
+    def new_staged(self, *, has_gaps: bool = False) -> Staged:
+        """An empty staged file; who asks for it gives it back with `release_staged`.
+
+        One with gaps shows that by its name until `gaps_filled`, in case nobody gets to filling them.
+        """
+        suffix = GAPS_SUFFIX if has_gaps else ""
+        staged = Staged(self._staging / f"{uuid.uuid4().hex}{suffix}", create=True)
         self._staged_uses[staged.path.name] += 1
         return staged
+
+    def gaps_filled(self, staged: Staged) -> None:
+        """A staged file has all of its bytes from now on. Raises LocalDiskError."""
+        before, after = staged.path, staged.path.with_suffix("")
+        try:
+            os.rename(before, after)
+        except OSError as error:
+            raise disk_error(error, "staging") from error
+        staged.path = after
+        self._staged_uses[after.name] = self._staged_uses.pop(before.name)
 
     def open_staged(self, upload: Upload) -> Staged:
         """The bytes of a version that is under way, for reading; give it back with `release_staged`."""
@@ -260,6 +275,18 @@ class Sync:
         upload = self.adopt(row, lambda _upload, _item: None)
         self._set_cancelled(upload)
 
+    def seal_when_possible(self, path: str, seal: Callable[[], Awaitable[None]]) -> None:
+        """Bytes that nobody waits for can't be promised yet: `seal` does it in the end, behind the caller."""
+        self._unsealed += 1
+        self._background.start(f"rest of {path}", partial(self._seal_in_the_end, seal))
+
+    async def _seal_in_the_end(self, seal: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await self._until_done(seal)
+        finally:
+            self._unsealed -= 1
+        await self._note_progress()
+
     async def drain(self, limit_s: float) -> bool:
         """Wait until nothing is pending; what waits for its time goes at once. False if something stays.
 
@@ -279,7 +306,7 @@ class Sync:
         if self._remote.health is Health.OFFLINE:
             return True
         errors = [upload.error for upload in self._uploads.values()]
-        is_going_on = self._removals or self.relocator.pending
+        is_going_on = self._removals or self.relocator.pending or self._unsealed
         return not is_going_on and all(error is not None and not error.is_retryable for error in errors)
 
     async def wait_progress(self, limit_s: float) -> None:

@@ -25,6 +25,7 @@ RANKS: list[set[str]] = [
     {"moves", "probe"},
     {"attributes", "files", "ahead", "forgetting", "refresh"},
     {"staging"},
+    {"basis"},
     {"fetch"},
     {"namespace"},
     {"folders", "views", "differences"},
