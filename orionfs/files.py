@@ -330,7 +330,12 @@ class Files:
             self._leave_uploaded(file, upload)
         wanted = inode.item.tags if inode.item.tags is not None else item.tags or ()
         is_still_written = file is not None and file.staged is not None
-        self._namespace.commit_version(inode, replace(item, tags=wanted), is_still_written=is_still_written)
+        placed = replace(item, tags=wanted)
+        if upload.conflict is not None:
+            self._namespace.rivals.give_way(inode, placed.name, upload.theirs)
+        elif upload.row.replaces is None:
+            self._namespace.rivals.spare(inode)
+        self._namespace.commit_version(inode, placed, is_still_written=is_still_written)
         if item.key is not None:
             later = [tag for tag in wanted if tag not in (item.tags or ())]
             if later:
@@ -358,6 +363,7 @@ class Files:
         if inode.number not in self._uploads:
             inode.pins += 1
         self._uploads[inode.number] = upload
+        upload.heard = partial(self._namespace.rivals.heard, inode)
 
     def _detach_upload(self, inode: Inode, upload: Upload) -> None:
         if self._uploads.get(inode.number) is upload:

@@ -206,13 +206,16 @@ class Remote:
         literal = item.literal or self.knowledge.literal_of(item.kind) or item.kind.value
         return {"resource_type": literal, "id": item.id, "path": path, "name": given.name}
 
-    async def delete(self, key: Key) -> None:
-        """Remove one item by id, softly. One that is gone already is no error."""
+    async def delete(self, key: Key) -> bool:
+        """Remove one item by id, softly. One that is gone already is no error; False if it surely was."""
+        was_there = True
         try:
             await self._change("delete", key.kind.value, key.id, is_conflict_busy=True)
-        except NoSuchName:
+        except NoSuchName as missing:
+            was_there = missing.is_repeated
             log.debug("%s %s was gone already", key.kind.value, key.id)
         self.recent.deleted(key)
+        return was_there
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""

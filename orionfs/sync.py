@@ -170,7 +170,10 @@ class Sync:
     # Carrying out
 
     async def carry(self, upload: Upload) -> None:
-        """Carry an upload out now. An error leaves it to the background, and is raised."""
+        """Carry an upload out now. An error leaves it to the background, and is raised.
+
+        Raises ChangedElsewhere for a version that is on Orion, but beside its name.
+        """
         try:
             async with upload.carrying:
                 await self._carry(upload)
@@ -181,6 +184,8 @@ class Sync:
                     self._note_failure(upload, error, 0.0)
                 self.carry_soon(upload, _pause_after(error, _PAUSE_S))
             raise
+        if upload.conflict is not None:
+            raise upload.conflict
 
     def carry_soon(self, upload: Upload, delay_s: float = 0.0) -> None:
         """Carry an upload out in the background, again and again until it is over."""

@@ -736,22 +736,6 @@ async def test_new_file_renamed_before_its_first_flush_lands_at_its_new_name(tmp
         await finish(world, doc=b"new")
 
 
-async def test_file_replaced_elsewhere_while_it_is_written_keeps_both(tmp_path, fake) -> None:
-    """Two writers: nobody's bytes are lost."""
-    async with mount(tmp_path, fake) as world:
-        handle = await world.open("my-data/doc", os.O_RDWR)
-        await world.files.write(handle, 0, b"mine")
-        fake.replace(f"{HOME}/doc", b"theirs")
-        await trio.sleep(60)
-        await world.ls("my-data")
-        assert await world.files.read(handle, 0, 4) == b"mine"
-        await world.close(handle)
-        await world.drain()
-        contents = [fake.row(id).contents for id in fake.ids_at(f"{HOME}/doc")]
-        assert b"mine456789" in contents
-        world.check_nothing_left() if len(contents) == 1 else None
-
-
 # -- opening -------------------------------------------------------------------------------------
 
 
