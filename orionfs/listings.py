@@ -107,9 +107,9 @@ def whole(page: Page | RemoteFailure) -> Page:
 
 
 def _once_each(pages: Sequence[Page]) -> tuple[Item, ...]:
-    rows: dict[tuple[Kind, int | None, str], Item] = {}
+    rows: dict[tuple[tuple[Kind, int | None], str], Item] = {}
     for page in pages:
-        rows.update(((row.kind, row.id, row.name), row) for row in page.rows)
+        rows.update(((row.kind_and_id, row.name), row) for row in page.rows)
     return tuple(rows.values())
 
 

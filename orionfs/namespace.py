@@ -158,8 +158,11 @@ class Namespace:
         """The inode of a snapshot's entry as it stands now; None if this mount has removed it since."""
         children = folder.children
         known = children.get(name) if children else None
-        if known is not None and known.item is item and folder.number not in self._changes:
-            return known
+        if folder.number not in self._changes:
+            if known is None:
+                return self._bind(folder, name, item)
+            if known.item is item:
+                return known
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
@@ -173,6 +176,9 @@ class Namespace:
         inode = parent.children.get(name)
         if inode is not None and (inode.item is item or (parent.is_virtual and not parent.is_view)):
             return inode
+        return self._bind(parent, name, item)
+
+    def _bind(self, parent: Inode, name: str, item: Item) -> Inode:
         inode = (self.views if parent.is_view else self.inodes).bind(parent, name, item)
         self.uses.count(len(self.inodes))
         if self._local and item.key is not None and item.key in self._local:
