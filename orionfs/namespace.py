@@ -8,9 +8,9 @@ not know FUSE, handles or contents.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 import trio
@@ -40,26 +40,10 @@ from orionfs.names import true_name
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
 from orionfs.rivals import Rivals
+from orionfs.snapshots import Snapshot, moves
 from orionfs.tagging import Tagging
 from orionfs.uses import Absences, Uses
 from orionfs.views import VIEWS_NAME, Views
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Visible names and items of a folder, taken and believed at these moments (seconds)."""
-
-    entries: Sequence[tuple[str, Item]]
-    taken_at_s: float
-    holds_until_s: float
-
-
-def _moves(known: Inode, item: Item, snapshot: Snapshot) -> bool:
-    """True if a snapshot has what is known under a name under another one: it must not be at both."""
-    key = known.item.key
-    if key is None or known.item.is_same_version(item):
-        return False
-    return any(other.key == key for _, other in snapshot.entries)
 
 
 class Namespace:
@@ -166,7 +150,7 @@ class Namespace:
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
-        if known is not None and self.remaining_s(snapshot) == 0 and not _moves(known, item, snapshot):
+        if known is not None and self.remaining_s(snapshot) == 0 and not moves(known, item, snapshot):
             return known  # an old snapshot knows no better than what came after it
         return self.bind(folder, name, item)
 

@@ -32,7 +32,7 @@ RANKS: list[set[str]] = [
     {"sync", "beliefs"},
     {"carry", "relocating"},
     {"assigning", "relocated", "conflicts"},
-    {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
+    {"snapshots", "changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks"},
     {"inodes"},
     {"names", "ranges", "numbers", "finding"},

@@ -31,8 +31,9 @@ from orionfs.inodes import Inode
 from orionfs.models import Attributes, HandleId
 from orionfs.moves import Moves
 from orionfs.names import from_kernel
-from orionfs.namespace import Namespace, Snapshot
+from orionfs.namespace import Namespace
 from orionfs.protection import Protection
+from orionfs.snapshots import Snapshot
 
 log = logging.getLogger(__name__)
 
