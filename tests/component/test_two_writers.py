@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -269,3 +270,65 @@ async def test_upload_beside_is_over_and_done(tmp_path, fake) -> None:
         assert world.sync.pending_count == 0
         await world.files.release(handle)
         assert (inode.opens, inode.pins) == (0, 0)
+
+
+# -- a rename that replaces ----------------------------------------------------------------------
+
+
+async def rename_over(world: World, change: Callable[[], object]) -> None:
+    """Save a temporary file; somebody else changes what it is to replace."""
+    await world.ls("my-data")
+    await world.save("my-data/tmp", b"mine")
+    await trio.sleep(LONG_S)
+    change()
+    await world.rename("my-data/tmp", DOC)
+    assert await world.read(DOC) == b"mine"
+
+
+async def test_rename_over_what_was_moved_elsewhere_removes_nothing_there(tmp_path, fake) -> None:
+    (old,) = fake.ids_at(f"{HOME}/doc.txt")
+    async with mount(tmp_path, fake) as world:
+        await rename_over(world, partial(fake.move, old, HOME, "doc.bak"))
+        assert fake.tree() == {"doc.bak": b"old", "doc.txt": b"mine"}
+        assert await world.ls("my-data") == ["doc.bak", "doc.txt"]
+        assert await world.read("my-data/doc.bak") == b"old"
+        world.check_nothing_left()
+
+
+async def test_rename_replaces_what_has_the_name_now(tmp_path, fake) -> None:
+    """Two machines that publish a result by rename must not heap up versions beside it."""
+    async with mount(tmp_path, fake) as world:
+        await rename_over(world, partial(fake.replace, f"{HOME}/doc.txt", b"theirs"))
+        assert fake.tree() == {"doc.txt": b"mine"}
+        assert await world.ls("my-data") == ["doc.txt"]
+        world.check_nothing_left()
+
+
+async def test_rename_over_what_was_removed_elsewhere_is_a_rename(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        await rename_over(world, partial(fake.remove, f"{HOME}/doc.txt"))
+        assert fake.tree() == {"doc.txt": b"mine"}
+        world.check_nothing_left()
+
+
+async def test_rename_over_what_became_a_folder_elsewhere_is_eisdir(tmp_path, fake) -> None:
+    def become_a_folder() -> None:
+        fake.remove(f"{HOME}/doc.txt")
+        fake.add_folder(f"{HOME}/doc.txt")
+
+    async with mount(tmp_path, fake) as world:
+        with pytest.raises(errors.IsADirectory):
+            await rename_over(world, become_a_folder)
+        assert fake.tree() == {"doc.txt": None, "tmp": b"mine"}
+        assert await world.ls(DOC) == []
+
+
+async def test_rename_looks_again_only_if_the_name_was_not_just_heard_of(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        for pause_s, look in ((0.0, []), (LONG_S, ["stat_path"])):
+            await world.save("my-data/tmp", b"mine")
+            await trio.sleep(pause_s)
+            with fake.counting() as verbs:
+                await world.rename("my-data/tmp", DOC)
+            assert [verb for verb in verbs if verb not in ("assign_paths", "tag")] == [*look, "delete"]
