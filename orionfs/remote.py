@@ -51,6 +51,8 @@ _SILENT_CALLS_MAX = 2
 _CHECK_EVERY_S = 2.0
 _IN_FLIGHT_AT_FIRST = 8
 _THROTTLING = frozenset({429, 503})
+SMALL_BYTES = 2**20
+"""Contents up to this size have places of their own: they take round trips, larger ones take the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Limits:
     inactivity_s: float = 60.0
     metadata_in_flight: int = 16
     contents_in_flight: int = 8
+    small_contents_in_flight: int = 18  # two of them are for the foreground alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,11 @@ class Remote:
         self._limits = limits or Limits()
         at_once = min(self._limits.metadata_in_flight, calls.metadata_at_once or inf)
         self._metadata = AdaptiveLimiter(int(at_once), _IN_FLIGHT_AT_FIRST)
-        self._contents = AdaptiveLimiter(self._limits.contents_in_flight)
+        contents_at_once = calls.contents_at_once or self._limits.contents_in_flight
+        self._contents = AdaptiveLimiter(min(self._limits.contents_in_flight, contents_at_once))
+        self._small_contents = AdaptiveLimiter(self._limits.small_contents_in_flight)
+        if calls.contents_at_once is not None:
+            self._small_contents = self._contents
         self.details = Details(self.get)
         self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
@@ -289,13 +296,18 @@ class Remote:
         args = (key.kind.value, key.id, offset, length, Borrowed(fd), offset)
         deadline_s = self._limits.inactivity_s
         # A 409 is a version that is not ready to be read yet.
-        await self._retrying(self._contents, deadline_s, "read_into", *args, is_conflict_busy=True)
+        limiter = self._limiter_for(length)
+        await self._retrying(limiter, deadline_s, "read_into", *args, is_conflict_busy=True)
 
     async def download(self, key: Key, path: Path, size: int) -> None:
         """Fetch a whole item to a local file that does not exist yet."""
         deadline_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         args = (key.kind.value, key.id, str(path), deadline_s)
-        await self._retrying(self._contents, deadline_s, "download", *args, is_conflict_busy=True)
+        limiter = self._limiter_for(size)
+        await self._retrying(limiter, deadline_s, "download", *args, is_conflict_busy=True)
+
+    def _limiter_for(self, size: int) -> AdaptiveLimiter:
+        return self._small_contents if 0 < size <= SMALL_BYTES else self._contents
 
     # Attempts and retries
 

@@ -160,7 +160,7 @@ class Staging:
 
     def _stage(self, file: OpenFile, keep: int) -> None:
         """Begin to write a version that is on Orion: its first `keep` bytes show until they are changed."""
-        staged = self._sync.new_staged(has_gaps=bool(keep))
+        staged = self._sync.staged.new(has_gaps=bool(keep))
         try:
             if keep:
                 source = self.source(file)
@@ -175,7 +175,7 @@ class Staging:
     def _close_basis_if_complete(self, file: OpenFile) -> None:
         if file.basis is not None and file.basis.is_complete:
             assert file.staged is not None
-            self._sync.gaps_filled(file.staged)
+            self._sync.staged.filled(file.staged)
             self._close_basis(file)
 
     def _close_basis(self, file: OpenFile) -> None:
@@ -185,7 +185,7 @@ class Staging:
 
     async def _clone(self, file: OpenFile, old: Staged, keep: int) -> None:
         """Go on in a copy: what is sealed does not change."""
-        staged = self._sync.new_staged()
+        staged = self._sync.staged.new()
         source_fd = os.dup(old.fd)  # the old file is let go of when its upload ends, perhaps meanwhile
         staged.is_dirty = old.is_dirty
         try:
@@ -202,4 +202,4 @@ class Staging:
 
     def drop(self, staged: Staged) -> None:
         staged.close()
-        self._sync.release_staged(staged.path.name)
+        self._sync.staged.release(staged.path.name)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -22,14 +20,16 @@ import trio
 
 from orionfs.assigning import Assigner
 from orionfs.carry import Carrier, Upload, UploadState
-from orionfs.content import GAPS_SUFFIX, ContentCache, Staged
-from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable, disk_error
+from orionfs.content import ContentCache, Staged
+from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable
 from orionfs.journal import Journal, Removal, UploadRow
 from orionfs.journal_thread import JournalThread
 from orionfs.models import Item, Key, LocalAttributes
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
+from orionfs.reports import Reports
+from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -44,13 +44,26 @@ class Sync:
     """All uploads and removals that this daemon has promised."""
 
     def __init__(
-        self, remote: Remote, journal: Journal, content: ContentCache, staging: Path, home: str
+        self,
+        remote: Remote,
+        journal: Journal,
+        content: ContentCache,
+        staging: Path,
+        home: str,
+        reports: Reports | None = None,
+        *,
+        is_write_back: bool = False,
     ) -> None:
-        """`staging` is the folder of staged files, `home` the Orion folder where uploads land first."""
+        """`staging` is the folder of staged files, `home` the Orion folder where uploads land first.
+
+        `reports` hears of what fails in the background. `is_write_back`: who changes something waits until
+        it is promised, not until it is on Orion.
+        """
+        self._reports = reports if reports is not None else Reports()
+        self.is_write_back = is_write_back
         self._remote = remote
         self._journal = JournalThread(journal)
         self._content = content
-        self._staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         self._removals: dict[Key, Removal] = {}
         # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
@@ -69,7 +82,7 @@ class Sync:
             self.unseen,
         )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
-        self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
+        self.staged = StagedFiles(staging)
         self._unsealed = 0  # versions that can't be sealed yet
         self._background = Background()
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
@@ -94,41 +107,6 @@ class Sync:
     @property
     def pending_count(self) -> int:
         return len(self._uploads) + len(self._removals) + len(self.relocator.pending) + self._unsealed
-
-    def new_staged(self, *, has_gaps: bool = False) -> Staged:
-        """An empty staged file; who asks for it gives it back with `release_staged`.
-
-        One with gaps shows that by its name until `gaps_filled`, in case nobody gets to filling them.
-        """
-        suffix = GAPS_SUFFIX if has_gaps else ""
-        staged = Staged(self._staging / f"{uuid.uuid4().hex}{suffix}", create=True)
-        self._staged_uses[staged.path.name] += 1
-        return staged
-
-    def gaps_filled(self, staged: Staged) -> None:
-        """A staged file has all of its bytes from now on. Raises LocalDiskError."""
-        before, after = staged.path, staged.path.with_suffix("")
-        try:
-            os.rename(before, after)
-        except OSError as error:
-            raise disk_error(error, "staging") from error
-        staged.path = after
-        self._staged_uses[after.name] = self._staged_uses.pop(before.name)
-
-    def open_staged(self, upload: Upload) -> Staged:
-        """The bytes of a version that is under way, for reading; give it back with `release_staged`."""
-        staged = Staged(self._staging / upload.row.staged, create=False)
-        staged.size = upload.row.size_bytes
-        staged.is_frozen = True
-        self._staged_uses[upload.row.staged] += 1
-        return staged
-
-    def release_staged(self, name: str) -> None:
-        """One use of a staged file less; the last one removes it, unless it has become a cache file."""
-        self._staged_uses[name] -= 1
-        if self._staged_uses[name] <= 0:
-            del self._staged_uses[name]
-            (self._staging / name).unlink(missing_ok=True)
 
     async def seal(
         self,
@@ -182,6 +160,8 @@ class Sync:
                 upload.state = UploadState.FAILED
                 if isinstance(error, InvalidCall):
                     self._note_failure(upload, error, 0.0)
+                elif isinstance(error, OrionFsError):
+                    self._note_error(upload, error)  # who is in the call hears of it; the log, if it stays
                 self.carry_soon(upload, _pause_after(error, _PAUSE_S))
             raise
         if upload.conflict is not None:
@@ -194,6 +174,11 @@ class Sync:
             self._background.start(
                 f"upload of {upload.row.path}", partial(self._carry_in_background, upload, delay_s)
             )
+
+    def retry(self, upload: Upload) -> None:
+        """What was refused gets one more attempt, and what waits for its time makes it now."""
+        upload.error = upload.told = None
+        upload.hurry.set()
 
     async def retarget(self, upload: Upload, folder: str, name: str, replaces: Key | None) -> None:
         """A version under way gets another name. The caller holds `placing`."""
@@ -298,7 +283,7 @@ class Sync:
         Ends early when nothing more can be expected: offline, or all that is left was refused.
         """
         for upload in self._uploads.values():
-            upload.error = None  # what was refused gets one more attempt
+            upload.error = upload.told = None  # what was refused gets one more attempt
         self._wake_all()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
@@ -351,14 +336,20 @@ class Sync:
 
     def _note_failure(self, upload: Upload, error: OrionFsError, pause_s: float) -> float:
         upload.state = UploadState.FAILED
-        if upload.error is None or upload.error.errno != error.errno:
+        if upload.told is None or upload.told.errno != error.errno:
             is_given_up = _pause_after(error, 0.0) == inf
             what_next = "kept until it is asked for" if is_given_up else "kept and tried again"
             log.warning("%s is not on Orion yet; it is %s: %s", upload.row.path, what_next, error)
-        upload.error = error
+        upload.told = error
+        self._note_error(upload, error)
         if isinstance(error, Unreachable):
             return 1.0
         return _pause_after(error, min(_BACKGROUND_PAUSE_MAX_S, max(1.0, 2 * pause_s)))
+
+    def _note_error(self, upload: Upload, error: OrionFsError) -> None:
+        upload.error = error
+        if upload.about is not None:
+            self._reports.note(upload.about, "upload", error)
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
@@ -380,6 +371,7 @@ class Sync:
             await self._until_done(lambda: self._remove(self._removals.get(removal.key, removal)))
         except OrionFsError as error:
             log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
+            self._reports.note(removal.key, "removal", error)
             self.unseen.discard(removal.key)
         await self._journal.run(lambda journal: journal.drop_removal(removal.key))
         self._removals.pop(removal.key, None)
@@ -429,12 +421,12 @@ class Sync:
 
     def _enter(self, upload: Upload) -> Upload:
         self._uploads[upload.row.mark] = upload
-        self._staged_uses[upload.row.staged] += 1
+        self.staged.use(upload.row.staged)
         return upload
 
     async def _over(self, upload: Upload) -> None:
         self._uploads.pop(upload.row.mark, None)
-        self.release_staged(upload.row.staged)
+        self.staged.release(upload.row.staged)
         await self._note_progress()
 
     async def _note_progress(self) -> None:

@@ -262,9 +262,21 @@ class Calls:
         """Remove tags; those that are not there are ignored."""
         self._session.untag_resource(self._resource(kind, id), *tags)
 
-    def read_into(self, kind: str, id: int, offset: int, length: int, fd: int, fd_offset: int) -> int:
-        """Fetch a range into an open file at `fd_offset`; `length`, or an exception. Only if `ranged`."""
-        count: int = self._resource(kind, id).read_into(fd, fd_offset, offset, length)
+    def read_into(
+        self,
+        kind: str,
+        id: int,
+        offset: int,
+        length: int,
+        fd: int,
+        fd_offset: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Fetch a range into an open file at `fd_offset`; `length`, or an exception. Only if `ranged`.
+
+        `progress` hears, in the calling thread, of each piece that was written, in bytes.
+        """
+        count: int = self._resource(kind, id).read_into(fd, fd_offset, offset, length, progress)
         if count != length:
             detail = f"{count} of {length} bytes of {kind} {id}"
             raise CallFailed(_own_failure("OrionServiceError", detail))
