@@ -178,7 +178,7 @@ class Litter:
                 if upload.is_over:  # its time was over just now, and it is an item like any other
                     return False
                 before = upload.row
-                replaced = self._replaced(own, target, parent, true_name(Kind.FILE, name), tags)
+                replaced = self._replaced(target, parent, true_name(Kind.FILE, name), tags)
                 await self._sync.rewrite(upload, _named(before, source, replaced, parent, name))
                 await self._end_parking_of(own, replaced)
                 self._commit_named(source, replaced, parent, name, upload.row)
@@ -193,13 +193,11 @@ class Litter:
             raise
         return True
 
-    def _replaced(
-        self, own: Parked | None, target: Inode | None, parent: Inode, name: str, tags: tuple[str, ...]
-    ) -> Item | None:
+    def _replaced(self, target: Inode | None, parent: Inode, name: str, tags: tuple[str, ...]) -> Item | None:
         """The item that goes from Orion when a version gets a name: what is seen there, or hidden."""
         if target is not None and target.item.key is not None:
             return replace(target.item, tags=tags)
-        parked = self._parking.at(parent, name) or own
+        parked = self._parking.at(parent, name)
         return parked.item if parked is not None else None
 
     async def _end_parking_of(self, own: Parked | None, replaced: Item | None) -> None:
