@@ -157,7 +157,8 @@ class Attempts:
             for mark, upload in self._uploads.items()
             if upload.error is not None and not upload.error.is_retryable
         }
-        return self._order.held_up_by(refused) >= self._uploads.keys()
+        unfinished = {mark for mark, upload in self._uploads.items() if upload.is_unfinished}
+        return self._order.held_up_by(refused) >= unfinished
 
     # One upload
 
@@ -170,7 +171,7 @@ class Attempts:
         work = self._work.setdefault(upload.row.mark, _Work())
         priority = Priority.BACKGROUND if upload.row.mark in self._order else Priority.FOREGROUND
         with working_at(min(priority, work.urgency.priority)) as work.urgency:
-            while not upload.is_over:
+            while not upload.is_over and not upload.rests:
                 if not work.has_place:
                     await self._until_due(upload, pause_s)
                     await self._until_place(upload, work)

@@ -37,8 +37,10 @@ from orionfs.metacache import Entries, MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
+from orionfs.parking import nothing_hidden
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
+from orionfs.rivals import Rivals
 from orionfs.shard_rules import check_may_hold, check_open, mark_for, new_item
 from orionfs.snapshots import Snapshot
 from orionfs.tagging import Tagging
@@ -79,12 +81,15 @@ class Namespace:
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
         self._until_free: UntilFree = at_once
+        # Of what is hidden at a name before something is made there (None: before its folder goes).
+        self.make_way: Callable[[Inode, str | None], Awaitable[None]] = nothing_hidden
         self._tagging = Tagging(remote, self.folder_with_id)
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
         kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
+        self.rivals = Rivals(self.inodes, self._beliefs, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
     @property
@@ -199,6 +204,7 @@ class Namespace:
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
         await self._until_free(path)
         with self.changing(parent):
+            await self.make_way(parent, new_name)
             with self.doubting(parent):
                 await self._folders.create(parent, name, path)
             item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
@@ -236,6 +242,7 @@ class Namespace:
         await self._until_free(inode.orion_path(), is_deep=True)
         with self.changing(parent):
             await self.check_empty(inode)
+            await self.make_way(inode, None)
             with self.doubting(parent):
                 await self._folders.remove(inode)
             self._commit_gone(inode, self._clock())
@@ -347,6 +354,12 @@ class Namespace:
             inode.written_size = None
         if inode.is_attached and inode.parent is not None:
             self._changes.record(inode.parent.number, inode.name, item, self._clock(), replaced)
+
+    def commit_own(self, inode: Inode, item: Item) -> None:
+        """This mount says what a file is, until Orion gets to know it."""
+        parent, name = self.place_of(inode)
+        inode.item = item
+        self._changes.record(parent.number, name, item)
 
     def doubt(self, inode: Inode) -> None:
         """The version of an inode is gone: its name means something else by now.

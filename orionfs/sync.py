@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -24,9 +22,11 @@ from orionfs.attempts import Attempts
 from orionfs.carry import Carrier, Upload, UploadState
 from orionfs.content import ContentCache, Staged
 from orionfs.errors import OrionFsError
+from orionfs.holding import Holding
 from orionfs.journal import Journal, Removal, UploadRow
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes
+from orionfs.localnames import LocalNames
 from orionfs.models import Item, Key, LocalAttributes
 from orionfs.order import Order
 from orionfs.relocating import Relocator
@@ -34,6 +34,7 @@ from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
 from orionfs.removals import OnEnd, Removals
 from orionfs.reports import Reports
+from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -55,18 +56,19 @@ class Sync:
         reports: Reports | None = None,
         *,
         is_write_back: bool = False,
+        names: LocalNames | None = None,
     ) -> None:
         """`staging` is the folder of staged files, `home` the Orion folder where uploads land first.
 
         `reports` hears of what fails in the background. `is_write_back`: who changes something waits until
-        it is promised, not until it is on Orion.
+        it is promised, not until it is on Orion. `names` are those that Orion is not to see.
         """
         self._reports = reports if reports is not None else Reports()
         self.is_write_back = is_write_back
         self._remote = remote
-        self._journal = JournalThread(journal)
+        self._journal = self.journal = JournalThread(journal)
         self._content = content
-        self._staging = staging
+        self.staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
         # shows them), or promised to be removed.
@@ -75,6 +77,7 @@ class Sync:
         self._order = Order()
         self._lanes = Lanes(remote, self.assigner, self._order)
         self._background = Background()
+        self.holding = Holding(names or LocalNames(), self._background, self.carry_soon)
         self._attempts = Attempts(
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
@@ -92,7 +95,8 @@ class Sync:
             self.unseen,
         )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
-        self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
+        self.staged = StagedFiles(staging)
+        self._unsealed = 0  # versions that can't be sealed yet
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self._note_progress
         self.removals = Removals(
@@ -121,33 +125,12 @@ class Sync:
 
     @property
     def pending(self) -> list[Upload]:
-        """Uploads that are not in place yet, in the order of sealing."""
-        return list(self._uploads.values())
+        """Uploads that are to be on Orion and are not yet, in the order of sealing."""
+        return [upload for upload in self._uploads.values() if upload.is_unfinished]
 
     @property
     def pending_count(self) -> int:
-        return len(self._uploads) + len(self.removals) + len(self.relocator.pending)
-
-    def new_staged(self) -> Staged:
-        """An empty staged file; who asks for it gives it back with `release_staged`."""
-        staged = Staged(self._staging / uuid.uuid4().hex, create=True)
-        self._staged_uses[staged.path.name] += 1
-        return staged
-
-    def open_staged(self, upload: Upload) -> Staged:
-        """The bytes of a version that is under way, for reading; give it back with `release_staged`."""
-        staged = Staged(self._staging / upload.row.staged, create=False)
-        staged.size = upload.row.size_bytes
-        staged.is_frozen = True
-        self._staged_uses[upload.row.staged] += 1
-        return staged
-
-    def release_staged(self, name: str) -> None:
-        """One use of a staged file less; the last one removes it, unless it has become a cache file."""
-        self._staged_uses[name] -= 1
-        if self._staged_uses[name] <= 0:
-            del self._staged_uses[name]
-            (self._staging / name).unlink(missing_ok=True)
+        return len(self.pending) + len(self.removals) + len(self.relocator.pending) + self._unsealed
 
     async def seal(
         self,
@@ -183,18 +166,25 @@ class Sync:
     def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
         """A version that an earlier daemon sealed."""
         upload = self._enter(Upload(row, None, on_placed), is_ordered=True)
-        upload.is_unclear = True
+        upload.is_unclear = upload.state is not UploadState.LOCAL
         return upload
 
     # Carrying out
 
     async def carry(self, upload: Upload) -> None:
-        """Carry an upload out now. An error leaves it to the background, and is raised."""
-        await self._attempts.now(upload)
+        """Carry an upload out now. An error leaves it to the background, and is raised.
+
+        Raises ChangedElsewhere for a version that is on Orion, but beside its name.
+        """
+        if upload.state is not UploadState.LOCAL:
+            await self._attempts.now(upload)
+        if upload.conflict is not None:
+            raise upload.conflict
 
     def carry_soon(self, upload: Upload, delay_s: float = 0.0) -> None:
         """Carry an upload out in the background, again and again until it is over."""
-        self._attempts.soon(upload, delay_s)
+        if upload.state is not UploadState.LOCAL:
+            self._attempts.soon(upload, delay_s)
 
     def retry(self, upload: Upload) -> None:
         """What was refused gets one more attempt, and what waits for its time makes it now."""
@@ -204,7 +194,28 @@ class Sync:
         """A version under way gets another name. The caller holds `placing`."""
         row = replace(upload.row, folder=folder, name=name, replaces=replaces)
         await self._journal.run(lambda journal: journal.retarget(row.mark, folder, name, replaces))
+        self._rename(upload, row)
+
+    async def rewrite(self, upload: Upload, row: UploadRow) -> None:
+        """All of a version under way but its bytes is another. The caller holds `placing`."""
+        await self._journal.run(lambda journal: journal.rewrite(row))
+        self._rename(upload, row)
+
+    def _rename(self, upload: Upload, row: UploadRow) -> None:
+        """A version has another name, which may be its first that Orion is to see, or none that it is to."""
+        was_shown = upload.is_shown
         self._change_row(upload, row)
+        self.holding.classify(upload)
+        if not upload.is_shown:
+            self._order.leave(row.mark)
+        elif not was_shown:
+            if self.is_write_back:
+                self._order.enter(row.mark, row.folder, row.size_bytes)
+            self.carry_soon(upload)
+
+    def is_replacing(self, key: Key) -> bool:
+        """True if a version is under way to the place of an item."""
+        return any(upload.row.replaces == key for upload in self._uploads.values() if not upload.is_over)
 
     @asynccontextmanager
     async def moving_folder(self, old: str) -> AsyncIterator[None]:
@@ -212,7 +223,7 @@ class Sync:
         moved = self._moving[old] = trio.Event()
         try:
             async with AsyncExitStack() as stack:
-                for upload in self.pending:
+                for upload in list(self._uploads.values()):
                     if is_below(upload.row.folder, old):
                         await stack.enter_async_context(upload.placing)
                 await self.removals.until_no_call(old)
@@ -250,7 +261,8 @@ class Sync:
         return self._lanes.has_turn(upload.row.mark) and not self.removals.is_at(upload.row.path)
 
     def _has_uploads(self, folder: str) -> bool:
-        return any(is_below(upload.row.folder, folder) for upload in self._uploads.values())
+        uploads = (upload for upload in self._uploads.values() if upload.state is not UploadState.LOCAL)
+        return any(is_below(upload.row.folder, folder) for upload in uploads)
 
     def _is_folder_moving(self, folder: str) -> bool:
         is_held = any(is_below(folder, path) for path in self._moving)
@@ -312,6 +324,18 @@ class Sync:
         upload = self.adopt(row, lambda _upload, _item: None)
         self._set_cancelled(upload)
 
+    def seal_when_possible(self, path: str, seal: Callable[[], Awaitable[None]]) -> None:
+        """Bytes that nobody waits for can't be promised yet: `seal` does it in the end, behind the caller."""
+        self._unsealed += 1
+        self._background.start(f"rest of {path}", partial(self._seal_in_the_end, seal))
+
+    async def _seal_in_the_end(self, seal: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await self._until_done(seal)
+        finally:
+            self._unsealed -= 1
+        await self._note_progress()
+
     async def drain(self, limit_s: float) -> bool:
         """Wait until nothing is pending; what waits for its time goes at once. False if something stays.
 
@@ -319,6 +343,7 @@ class Sync:
         """
         for upload in self._uploads.values():
             self.retry(upload)
+        self.holding.end(is_last=False)
         self._wake_all()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
@@ -330,7 +355,8 @@ class Sync:
         """True if nothing that is pending can be expected to end soon."""
         if self._remote.health is Health.OFFLINE:
             return True
-        return not self.removals and not self.relocator.pending and self._attempts.is_stuck
+        is_going_on = self.removals or self.relocator.pending or self._unsealed
+        return not is_going_on and self._attempts.is_stuck
 
     async def wait_progress(self, limit_s: float) -> None:
         """Wait until one upload or removal more is over, or for so many seconds."""
@@ -343,9 +369,14 @@ class Sync:
         await self._journal.run(lambda journal: journal.set_local(key, local))
 
     async def _carry(self, upload: Upload) -> None:
+        if upload.state is UploadState.LOCAL:
+            return
         left_over = await self._carrier.carry(upload)
         if left_over is not None:
             self.resume_removal(left_over)
+        if upload.state is UploadState.HELD:
+            self.holding.watch(upload)
+            await self._note_progress()
         if upload.state is UploadState.DONE:
             await self._over(upload)
             if self._content.is_over_limit():
@@ -398,15 +429,16 @@ class Sync:
 
     def _enter(self, upload: Upload, *, is_ordered: bool) -> Upload:
         self._uploads[upload.row.mark] = upload
-        self._staged_uses[upload.row.staged] += 1
-        if is_ordered:
+        self.staged.use(upload.row.staged)
+        self.holding.classify(upload)
+        if is_ordered and upload.is_shown:
             self._order.enter(upload.row.mark, upload.row.folder, upload.row.size_bytes)
         return upload
 
     async def _over(self, upload: Upload) -> None:
         self._uploads.pop(upload.row.mark, None)
         self._attempts.ended(upload)
-        self.release_staged(upload.row.staged)
+        self.staged.release(upload.row.staged)
         self.removals.ended_in(upload.row.folder)
         await self._note_progress()
 
