@@ -76,6 +76,7 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    moves: Moves
     opening: Opening
     aheads: tuple[Ahead, ContentsAhead]
     operations: fuse.Operations
@@ -113,7 +114,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             aheads = [ahead.run for ahead in layers.aheads]
             for service in (remote.run, layers.sync.run, layers.fetcher.run, *aheads):
                 await nursery.start(service)
-            await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
+            await adopt(claimed.journal, layers.namespace, layers.files, layers.sync, layers.moves.deferral)
             source = f"orion:{account.project_name}@{_host_of(config)}"
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
@@ -193,7 +194,7 @@ def _build(
         config.cache_items_max,
         kernel=kernel,
     )
-    namespace.show_relocations(sync.relocator)
+    namespace.show_relocations(sync.relocator, sync.until_free)
     plant(namespace.inodes, tops, config.profile.workspaces)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
@@ -204,10 +205,11 @@ def _build(
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
         ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead, config.in_flight_max),
     )
+    moves = Moves(namespace, files, sync, remote)
     operations = fuse.Operations(
         namespace,
         files,
-        Moves(namespace, files, sync, remote),
+        moves,
         ExtendedAttributes(namespace, Collecting(namespace, remote), Progress(files, sync), reports),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
@@ -224,6 +226,7 @@ def _build(
         sync,
         fetcher,
         files,
+        moves,
         opening,
         aheads,
         operations,

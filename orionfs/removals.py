@@ -107,7 +107,7 @@ class Removals:
         self._in_folder: dict[str, dict[Key, _Pending]] = {}
         self._below: Counter[str] = Counter()  # folder -> removals that are pending in it or below
         self._sweeping: set[str] = set()
-        self._calls: dict[str, trio.Event] = {}  # folder -> end of a call by paths in it
+        self._calls: dict[trio.Event, str] = {}  # end of a call by paths -> the folder that they are in
         self._wake = trio.Event()
         self._news = trio.Event()
         self.refused: list[str] = []
@@ -176,7 +176,7 @@ class Removals:
 
     async def until_no_call(self, folder: str) -> None:
         """Wait while items of a folder, or below it, are removed by their paths, which must not change."""
-        for path, ended in list(self._calls.items()):
+        for ended, path in list(self._calls.items()):
             if is_below(path, folder):
                 await ended.wait()
 
@@ -260,11 +260,12 @@ class Removals:
     @contextmanager
     def _calling(self, folder: str) -> Iterator[None]:
         """While something goes by its path, what is renamed above it waits."""
-        ended = self._calls[folder] = trio.Event()
+        ended = trio.Event()
+        self._calls[ended] = folder
         try:
             yield
         finally:
-            del self._calls[folder]
+            del self._calls[ended]
             ended.set()
 
     async def _alone(self, folder: str, group: Sequence[_Pending]) -> list[_Pending]:

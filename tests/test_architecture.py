@@ -23,7 +23,7 @@ RANKS: list[set[str]] = [
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
     {"moves", "probe", "attributes"},
-    {"progress"},
+    {"progress", "deferral"},
     {"litter"},
     {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
     {"opening", "collecting"},

@@ -171,7 +171,7 @@ class Operations(pyfuse3.Operations):
 
     @changing
     async def rmdir(self, parent_inode: int, name: bytes, ctx: Any) -> None:
-        await self._namespace.remove_folder(*self._place(parent_inode, name))
+        await self._moves.rmdir(*self._place(parent_inode, name))
 
     @contents
     async def unlink(self, parent_inode: int, name: bytes, ctx: Any) -> None:

