@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
-from orionfs.errors import NoSuchName, OrionFsError
+from orionfs.carry import Upload
+from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.journal import Journal, UploadRow, UploadStep
-from orionfs.models import LocalAttributes
+from orionfs.models import Item, Key, Kind, LocalAttributes
 from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.parked_rows import ParkedRow
@@ -42,7 +44,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
             inode = await _show(namespace, row)
         except OrionFsError as error:
             log.info("%s can't be shown yet: %s", row.path, error)
-            sync.carry_soon(sync.adopt(row, lambda _upload, _item: None))
+            sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace, row.folder)))
         else:
             files.adopt_upload(inode, row)
     for removal in journal.removals():
@@ -87,17 +89,33 @@ async def _show(namespace: Namespace, row: UploadRow) -> Inode:
     """The inode that stands for a version under way, as users will see it."""
     folder = await _folder_of(namespace, row.folder)
     inode, _ = await namespace.lookup(folder, encode_name(row.name))
-    if inode is None or inode.children is not None:
-        return _show_new(namespace, folder, row)
-    namespace.note_written(inode, row.size_bytes)
-    inode.local = LocalAttributes(row.mtime_ns, row.permissions)
-    return inode
+    if inode is not None and _is_of(row, inode):
+        namespace.note_written(inode, row.size_bytes)
+        inode.local = LocalAttributes(row.mtime_ns, row.permissions)
+        return inode
+    if inode is not None and (row.replaces is not None or inode.children is not None):
+        raise NameExists(f"{inode.local_path()} has been changed elsewhere")
+    return _show_new(namespace, folder, row)
 
 
 def _show_new(namespace: Namespace, folder: Inode, row: UploadRow) -> Inode:
     local = LocalAttributes(row.mtime_ns, row.permissions)
     item = replace(new_item(row.name, row.size_bytes, row.mtime_ns, row.mark), tags=row.tags)
     return namespace.adopt_file(folder, encode_name(row.name), item, local)
+
+
+def _is_of(row: UploadRow, inode: Inode) -> bool:
+    """True if what has the name is what an upload replaces, or what it has already brought there."""
+    key = inode.item.key
+    return key is not None and key in (row.replaces, Key(Kind.FILE, row.new_id or 0))
+
+
+def _ask_again(namespace: Namespace, folder: str, _upload: Upload, _item: Item) -> None:
+    """A version that could not be shown is in its folder now."""
+    for inode in namespace.inodes:
+        is_real = inode.children is not None and not inode.is_virtual and not inode.is_view
+        if is_real and inode.orion_path().rstrip("/") == folder.rstrip("/"):
+            namespace.beliefs.doubt(inode)
 
 
 async def _folder_of(namespace: Namespace, path: str) -> Inode:

@@ -8,6 +8,7 @@ Must not know inodes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -20,10 +21,12 @@ from pathlib import Path
 import trio
 
 from orionfs.assigning import BUSY_PAUSES_S, Assigner
+from orionfs.conflicts import Finding, Heard, conflict_name, look, look_beside
 from orionfs.content import EXACT_SUFFIX, ContentCache, Staged, copy_range
 from orionfs.errors import (
     AccessDenied,
     Busy,
+    ChangedElsewhere,
     Conflict,
     NameExists,
     NoSuchName,
@@ -62,7 +65,7 @@ class Upload:
     """One sealed version on its way. `placing` is held while Orion gives it its name.
 
     `on_placed` is called once, in the trio thread, when the version has its name: with the upload and
-    the new item, before anything else can happen to either.
+    the new item, before anything else can happen to either. With `conflict` set that is another name.
     """
 
     def __init__(
@@ -86,6 +89,9 @@ class Upload:
         self.before_placing: Callable[[], Awaitable[None]] | None = (
             None  # what must be done before it is shown
         )
+        self.heard: Callable[[], Heard | None] = lambda: None  # the last that was heard of its name
+        self.conflict: ChangedElsewhere | None = None  # why it went beside its name
+        self.theirs: Item | None = None  # what somebody else has put there, if that was told
 
     def __repr__(self) -> str:
         return f"<Upload {self.row.path!r} {self.state.value}>"
@@ -140,6 +146,7 @@ class Carrier:
         self._is_moving = is_moving
         self._unseen = unseen
         self._shards = ShardCarrier(remote)
+        self._copies: set[str] = set()  # paths of all versions that went beside their names
 
     async def carry(self, upload: Upload) -> Removal | None:
         """One attempt; the replaced item, if it is still to be removed. The caller holds `carrying`."""
@@ -179,6 +186,7 @@ class Carrier:
                 if upload.is_held:  # it got a temporary name meanwhile
                     upload.state = UploadState.HELD
                     return None
+                await self._check_unchanged(upload, item)
                 await self._place(upload, item)
                 return await self._finish(upload, item, path)
 
@@ -265,6 +273,39 @@ class Carrier:
             await self._remote.delete(_key(item))
         return None
 
+    async def _check_unchanged(self, upload: Upload, item: Item) -> None:
+        """Replace nothing but what was there when writing began: somebody else may have been faster."""
+        row = upload.row
+        if row.replaces is None or row.replaces == item.key:
+            return
+        found = await look(self._remote, row.path, row.replaces, item.key, upload.heard())
+        if found.finding is Finding.GONE:
+            log.info("%s was removed or moved elsewhere; what was written here takes the name", row.path)
+            await self._retarget(upload, row.name)
+        elif found.finding is Finding.OTHER:
+            await self._go_beside(upload, found.item)
+
+    async def _go_beside(self, upload: Upload, theirs: Item | None) -> None:
+        """The name is somebody else's by now: this version goes beside it, and replaces nothing."""
+        path = upload.row.path
+        await self._retarget(upload, self._new_copy_name(upload.row))
+        upload.theirs = theirs
+        upload.conflict = ChangedElsewhere(
+            f"{path} was changed elsewhere meanwhile and stays so; what was written here is {upload.row.path}"
+        )
+        log.warning("%s", upload.conflict)
+
+    def _new_copy_name(self, row: UploadRow) -> str:
+        names = (conflict_name(row.name, nth) for nth in itertools.count(1))
+        name = next(name for name in names if f"{row.folder}/{name}" not in self._copies)
+        self._copies.add(f"{row.folder}/{name}")
+        return name
+
+    async def _retarget(self, upload: Upload, name: str) -> None:
+        mark, folder = upload.row.mark, upload.row.folder
+        await self._journal.run(lambda journal: journal.retarget(mark, folder, name, None))
+        upload.row = replace(upload.row, name=name, replaces=None)
+
     async def _place(self, upload: Upload, item: Item) -> None:
         """One `assign_paths` into place; a folder that is gone is made again, since bytes must land."""
         for attempt in range(_ATTEMPTS):
@@ -280,7 +321,9 @@ class Carrier:
                 if attempt and upload.row.folder == row.folder:
                     await self._make_folders(row.folder)
             except NameExists as taken:
-                raise Busy(str(taken)) from taken
+                if attempt == _ATTEMPTS - 1:
+                    raise Busy(str(taken)) from taken
+                await self._go_beside(upload, None)
 
     async def _assign(self, row: UploadRow, item: Item) -> None:
         old = _replaced_item(row) if row.replaces is not None else None
@@ -309,10 +352,11 @@ class Carrier:
 
     async def _finish(self, upload: Upload, item: Item, path: Path) -> Removal | None:
         """Remove what was replaced, write down that all is done, tell who asked."""
-        row = upload.row
         left_over = None
-        if row.replaces is not None and row.replaces != item.key:
-            left_over = await self._remove_replaced(upload, item, Removal(row.replaces, row.path))
+        if upload.row.replaces is not None and upload.row.replaces != item.key:
+            old = Removal(upload.row.replaces, upload.row.path)
+            left_over = await self._remove_replaced(upload, item, old)
+        row = upload.row
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
         upload.state, upload.error, upload.told = UploadState.DONE, None, None
         self._content.adopt(_key(item), path, row.size_bytes)
@@ -323,7 +367,7 @@ class Carrier:
     async def _remove_replaced(self, upload: Upload, item: Item, old: Removal) -> Removal | None:
         """Remove the replaced item; what is left to do later. Not allowed: the new one is withdrawn."""
         try:
-            await self._remote.delete(old.key)
+            was_there = await self._remote.delete(old.key)
         except AccessDenied as denied:
             await self._remote.delete(_key(item))
             await self._give_back_name(upload.row)
@@ -333,7 +377,16 @@ class Carrier:
             log.info("%s: the replaced item is removed later: %s", old.path, error)
             return old
         self._content.forget(old.key)
+        if not was_there:
+            await self._look_again(upload, item, old.key)
         return None
+
+    async def _look_again(self, upload: Upload, item: Item, old: Key) -> None:
+        """What was to be replaced was gone already: whoever did that may have put something in its place."""
+        found = await look_beside(self._remote, upload.row.path, old, item.key)
+        if found.finding is Finding.OTHER:
+            await self._go_beside(upload, found.item)
+            await self._place(upload, item)
 
     async def _give_back_name(self, row: UploadRow) -> None:
         """Where both items were renamed in one call, the one that stays gets its name again."""

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import trio
 
 from orionfs.carry import Upload
+from orionfs.conflicts import Finding, look
 from orionfs.errors import (
     AccessDenied,
     CrossDevice,
     InvalidCall,
+    IsADirectory,
     NameExists,
     NotPermitted,
     OrionFsError,
@@ -211,9 +213,11 @@ class Moves:
         upload: Upload | None = None,
     ) -> None:
         place = Assignment(source.item, parent.orion_path(), true_name(source.item.kind, name))
-        replaced_key = replaced.inode.item.key if replaced is not None else None
         is_on_orion = source.item.key is not None
         check_crossing(source, parent, is_on_its_way=False)  # it may have come to Orion while this waited
+        if is_on_orion and replaced is not None:
+            replaced = await self._there_now(replaced, place, parent, name)
+        replaced_key = replaced.inode.item.key if replaced is not None else None
         if is_on_orion:
             with self._namespace.doubting(parent):
                 await self._move_on_orion(source, replaced, place)
@@ -224,6 +228,26 @@ class Moves:
         old_path = source.orion_path()
         self._namespace.commit_rename(source, parent, name, replaced_key, is_settled=is_on_orion)
         _note_move(old_path, f"{place.folder}/{place.name}")
+
+    async def _there_now(
+        self, replaced: _Replaced, place: Assignment, parent: Inode, name: str
+    ) -> _Replaced | None:
+        """What a rename replaces on Orion now: what was moved away elsewhere is not removed there."""
+        key = replaced.inode.item.key
+        if key is None:
+            return replaced
+        heard = self._namespace.rivals.heard(replaced.inode)
+        found = await look(self._remote, place.path, key, place.item.key, heard)
+        if found.finding is Finding.SAME:
+            return replaced
+        log.info("%s was changed elsewhere meanwhile; what is there now is replaced", place.path)
+        self._namespace.beliefs.doubt(parent)
+        if found.item is None:
+            self._namespace.rivals.spare(replaced.inode)
+            return None
+        if found.item.is_folder:
+            raise IsADirectory(f"{place.path} has become a folder")
+        return _Replaced(self._namespace.bind(parent, name, found.item), is_read_on=False)
 
     async def _remove_replaced_before(self, inode: Inode, kept: Key | None) -> None:
         """A version on its way to a name goes elsewhere: what it was to replace there goes all the same."""

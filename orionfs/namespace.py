@@ -39,6 +39,7 @@ from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttribu
 from orionfs.names import true_name
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
+from orionfs.rivals import Rivals
 from orionfs.shard_rules import check_may_hold, check_open, mark_for, new_item
 from orionfs.snapshots import Snapshot
 from orionfs.tagging import Tagging
@@ -87,6 +88,7 @@ class Namespace:
         self._changing = Holds()
         kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
+        self.rivals = Rivals(self.inodes, self._beliefs, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
     @property

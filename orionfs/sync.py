@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -33,6 +31,7 @@ from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
 from orionfs.reports import Reports
+from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class Sync:
         self._remote = remote
         self._journal = self.journal = JournalThread(journal)
         self._content = content
-        self._staging = self.staging = staging
+        self.staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         self._removals: dict[Key, Removal] = {}
         # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
@@ -87,7 +86,8 @@ class Sync:
             self.unseen,
         )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
-        self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
+        self.staged = StagedFiles(staging)
+        self._unsealed = 0  # versions that can't be sealed yet
         self._background = Background()
         self.holding = Holding(names or LocalNames(), self._background, self.carry_soon)
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
@@ -111,28 +111,7 @@ class Sync:
 
     @property
     def pending_count(self) -> int:
-        return len(self.pending) + len(self._removals) + len(self.relocator.pending)
-
-    def new_staged(self) -> Staged:
-        """An empty staged file; who asks for it gives it back with `release_staged`."""
-        staged = Staged(self._staging / uuid.uuid4().hex, create=True)
-        self._staged_uses[staged.path.name] += 1
-        return staged
-
-    def open_staged(self, upload: Upload) -> Staged:
-        """The bytes of a version that is under way, for reading; give it back with `release_staged`."""
-        staged = Staged(self._staging / upload.row.staged, create=False)
-        staged.size = upload.row.size_bytes
-        staged.is_frozen = True
-        self._staged_uses[upload.row.staged] += 1
-        return staged
-
-    def release_staged(self, name: str) -> None:
-        """One use of a staged file less; the last one removes it, unless it has become a cache file."""
-        self._staged_uses[name] -= 1
-        if self._staged_uses[name] <= 0:
-            del self._staged_uses[name]
-            (self._staging / name).unlink(missing_ok=True)
+        return len(self.pending) + len(self._removals) + len(self.relocator.pending) + self._unsealed
 
     async def seal(
         self,
@@ -174,7 +153,10 @@ class Sync:
     # Carrying out
 
     async def carry(self, upload: Upload) -> None:
-        """Carry an upload out now. An error leaves it to the background, and is raised."""
+        """Carry an upload out now. An error leaves it to the background, and is raised.
+
+        Raises ChangedElsewhere for a version that is on Orion, but beside its name.
+        """
         try:
             async with upload.carrying:
                 await self._carry(upload)
@@ -187,6 +169,8 @@ class Sync:
                     self._note_error(upload, error)  # who is in the call hears of it; the log, if it stays
                 self.carry_soon(upload, _pause_after(error, _PAUSE_S))
             raise
+        if upload.conflict is not None:
+            raise upload.conflict
 
     def carry_soon(self, upload: Upload, delay_s: float = 0.0) -> None:
         """Carry an upload out in the background, again and again until it is over."""
@@ -297,6 +281,18 @@ class Sync:
         upload = self.adopt(row, lambda _upload, _item: None)
         self._set_cancelled(upload)
 
+    def seal_when_possible(self, path: str, seal: Callable[[], Awaitable[None]]) -> None:
+        """Bytes that nobody waits for can't be promised yet: `seal` does it in the end, behind the caller."""
+        self._unsealed += 1
+        self._background.start(f"rest of {path}", partial(self._seal_in_the_end, seal))
+
+    async def _seal_in_the_end(self, seal: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await self._until_done(seal)
+        finally:
+            self._unsealed -= 1
+        await self._note_progress()
+
     async def drain(self, limit_s: float) -> bool:
         """Wait until nothing is pending; what waits for its time goes at once. False if something stays.
 
@@ -317,7 +313,7 @@ class Sync:
         if self._remote.health is Health.OFFLINE:
             return True
         errors = [upload.error for upload in self.pending]
-        is_going_on = self._removals or self.relocator.pending
+        is_going_on = self._removals or self.relocator.pending or self._unsealed
         return not is_going_on and all(error is not None and not error.is_retryable for error in errors)
 
     async def wait_progress(self, limit_s: float) -> None:
@@ -447,14 +443,14 @@ class Sync:
 
     def _enter(self, upload: Upload) -> Upload:
         self._uploads[upload.row.mark] = upload
-        self._staged_uses[upload.row.staged] += 1
+        self.staged.use(upload.row.staged)
         self.holding.classify(upload)
         return upload
 
     async def _over(self, upload: Upload) -> None:
         self._uploads.pop(upload.row.mark, None)
         upload.hurry.set()  # whoever watches over it ends
-        self.release_staged(upload.row.staged)
+        self.staged.release(upload.row.staged)
         await self._note_progress()
 
     async def _note_progress(self) -> None:
