@@ -178,6 +178,9 @@ class Attempts:
                 if not upload.is_over:
                     pause_s = await self._attempt(upload, work, pause_s)
         upload.is_in_background = False
+        for outcome in work.outcomes:  # of what is not to be on Orion under this name
+            outcome.tell(None)
+        work.outcomes.clear()
 
     async def _until_due(self, upload: Upload, pause_s: float) -> None:
         with trio.move_on_after(pause_s):

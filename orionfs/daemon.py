@@ -203,7 +203,7 @@ def _build(
     bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
-        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead, config.in_flight_max),
+        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
     )
     moves = Moves(namespace, files, sync, remote)
     operations = fuse.Operations(
@@ -322,13 +322,16 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
     async def drain(request: Mapping[str, Any]) -> control.Answers:
         await layers.files.seal_all()
         ends_at_s = trio.current_time() + float(request.get("timeout_s", _DRAIN_LIMIT_S))
-        while sync.pending_count and trio.current_time() < ends_at_s:
+        sync.hurry()
+        while sync.pending_count and trio.current_time() < ends_at_s and not sync.is_stuck:
             yield {"pending": sync.pending_count}
-            if await sync.drain(1.0) or sync.is_stuck:
-                break
+            await sync.wait_progress(min(_PROGRESS_EVERY_S, ends_at_s - trio.current_time()))
         failed = [upload.row.path for upload in sync.pending if upload.state is UploadState.FAILED]
         kept_in = str(layers.staging.parent)
-        yield {"done": True, "pending": sync.pending_count, "failed": failed, "kept_in": kept_in}
+        refused = list(sync.removals.refused)
+        rest = {"pending": sync.pending_count, "failed": failed, "refused": refused, "kept_in": kept_in}
+        yield {"done": True, **rest}
+        del sync.removals.refused[: len(refused)]  # somebody has heard of them
 
     async def status(_request: Mapping[str, Any]) -> control.Answers:
         yield {
@@ -381,7 +384,8 @@ def _limits(config: MountConfig) -> Limits:
         config.change_deadline_s,
         config.inactivity_s,
         metadata_in_flight=config.in_flight_max,
-        small_contents_in_flight=config.in_flight_max + 2,
+        # One of the two requests of a small file is about metadata, and small.
+        small_contents_in_flight=config.in_flight_max * 3 // 2 + 2,
     )
 
 

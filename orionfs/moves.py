@@ -82,6 +82,11 @@ class Moves:
                 await self._namespace.remove_item(inode, self._remove)
             await self.litter.removed(key)
 
+    async def settle_folder(self, folder: Inode) -> None:
+        """Wait until Orion has the names of a folder; only with write-back they are not there already."""
+        if self._sync.is_write_back and not (folder.is_virtual or folder.is_view):
+            await self._sync.settle_folder(folder.orion_path())
+
     async def rmdir(self, parent: Inode, name: str) -> None:
         """Remove a folder that is empty; with write-back, after what was promised in it."""
         inode = await self._namespace.child(parent, name)

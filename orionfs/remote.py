@@ -76,8 +76,8 @@ class Limits:
     inactivity_s: float = 60.0
     metadata_in_flight: int = 16
     contents_in_flight: int = 8
+    small_contents_in_flight: int = 26  # two of them are for the foreground alone
     uploads_in_flight: int = 16
-    small_contents_in_flight: int = 18  # two of them are for the foreground alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,11 @@ class Remote:
         """True if this session can read a part of such an item: Files and shards, with our extension."""
         has_ranges = key.kind in (Kind.FILE, Kind.SHARD)
         return self._calls.ranged and has_ranges and self.facts.ranged_reads is not False
+
+    @property
+    def small_at_once(self) -> int:
+        """How many small contents may be on their way for nobody who waits."""
+        return self._small_contents.places - self._small_contents.reserved
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""

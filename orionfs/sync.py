@@ -341,14 +341,25 @@ class Sync:
 
         Ends early when nothing more can be expected: offline, or all that is left was refused.
         """
-        for upload in self._uploads.values():
-            self.retry(upload)
-        self.holding.end(is_last=False)
-        self._wake_all()
+        self.hurry()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
                 await self.wait_progress(_PROGRESS_EVERY_S)
         return not self.pending_count
+
+    def hurry(self) -> None:
+        """Somebody waits for all that is pending: what waits for its time goes at once."""
+        for upload in self._uploads.values():
+            self.retry(upload)
+        self.holding.end(is_last=False)
+        self._wake_all()
+
+    async def settle_folder(self, path: str) -> None:
+        """Wait until the names of a folder on Orion are those that users see here; an error is raised."""
+        for upload in self.pending:
+            if upload.row.folder == path:
+                await self.carry(upload)
+        await self.removals.until_free(path, is_deep=True)
 
     @property
     def is_stuck(self) -> bool:

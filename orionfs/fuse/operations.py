@@ -232,9 +232,11 @@ class Operations(pyfuse3.Operations):
     async def releasedir(self, fh: int) -> None:
         self._directories.pop(fh, None)
 
-    @reading
+    @uploading
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        """Changes of names are on Orion when their calls return."""
+        directory = self._directories.get(fh)
+        if directory is not None:
+            await self._moves.settle_folder(directory.inode)
 
     # Contents
 

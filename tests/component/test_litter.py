@@ -243,8 +243,8 @@ async def test_backup_that_is_kept_has_the_old_bytes_and_time(tmp_path, fake, an
 async def test_backup_after_backup_keeps_the_last_one(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         await make_backup(world)
-        await world.save("my-data/doc", b"new")
         await trio.sleep(1)
+        await world.save("my-data/doc", b"new")
         with fake.counting() as verbs:
             await world.rename("my-data/doc", "my-data/doc~")
             await world.save("my-data/doc", b"newer")
@@ -333,8 +333,8 @@ async def test_backup_is_put_back_over_what_was_begun_in_its_place(tmp_path, fak
 async def test_backup_is_put_back_over_what_was_saved_in_its_place(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         await make_backup(world)
-        await world.save("my-data/doc", b"new")
         await trio.sleep(1)
+        await world.save("my-data/doc", b"new")
         with fake.counting() as verbs:
             await world.rename("my-data/doc~", "my-data/doc")
         assert verbs == REPLACED
