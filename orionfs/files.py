@@ -44,6 +44,7 @@ class Files:
 
     def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher, opening: Opening) -> None:
         self._namespace = namespace
+        namespace.on_tagged = self._note_tags
         self._sync = sync
         self._fetcher = fetcher
         self._opening = opening
@@ -269,6 +270,12 @@ class Files:
         found = self._handles.get(HandleId(handle))
         return found.file.inode if found is not None else None
 
+    async def _note_tags(self, inode: Inode) -> None:
+        """The tags of an inode have changed: a version under way gets them with its name."""
+        upload = self._uploads.get(inode.number)
+        if upload is not None and not upload.is_over:
+            await self._sync.retag(upload, inode.item.tags or ())
+
     def is_dirty(self, inode: Inode) -> bool:
         """True while something was written to an open file that nobody has sealed yet."""
         file = self._files.get(inode.number)
@@ -382,9 +389,10 @@ class Files:
             self._namespace.rivals.spare(inode)
         self._namespace.commit_version(inode, placed, is_still_written=is_still_written)
         if item.key is not None:
-            later = [tag for tag in wanted if tag not in (item.tags or ())]
-            if later:
-                self._sync.tag_soon(item.key, later)
+            there = item.tags or ()
+            if set(wanted) != set(there):
+                add = [tag for tag in wanted if tag not in there]
+                self._sync.tag_soon(item.key, add, [tag for tag in there if tag not in wanted])
             if inode.local != LocalAttributes(upload.row.mtime_ns, upload.row.permissions):
                 self._sync.write_down_soon(item.key, inode.local)
         self._detach_upload(inode, upload)

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -226,6 +226,11 @@ class Journal:
         """All of a version under way but its bytes is another now."""
         with self._transaction(durable=True):
             self._put_upload(row)
+
+    def retag(self, mark: str, tags: Sequence[str]) -> None:
+        """A version under way gets these tags with its name."""
+        with self._transaction():
+            self._db.execute("UPDATE uploads SET tags = ? WHERE mark = ?", (json.dumps(tags), mark))
 
     def move_folder(self, old: str, new: str) -> None:
         """A folder was renamed: uploads below it go to the new path, and removals wait for what is there."""

@@ -43,7 +43,7 @@ from orionfs.remote import Remote
 from orionfs.rivals import Rivals
 from orionfs.shard_rules import check_may_hold, check_open, mark_for, new_item
 from orionfs.snapshots import Snapshot
-from orionfs.tagging import Tagging
+from orionfs.tagging import Tagging, nobody_hears
 from orionfs.uses import Absences, Uses
 from orionfs.views import VIEWS_NAME, Views
 
@@ -84,6 +84,7 @@ class Namespace:
         # Of what is hidden at a name before something is made there (None: before its folder goes).
         self.make_way: Callable[[Inode, str | None], Awaitable[None]] = nothing_hidden
         self._tagging = Tagging(remote, self.folder_with_id)
+        self.on_tagged: Callable[[Inode], Awaitable[None]] = nobody_hears
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
@@ -420,6 +421,7 @@ class Namespace:
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
         self._commit_tags(inode, await self._tagging.change(inode, add, remove))
+        await self.on_tagged(inode)
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         self.commit_item(inode, replace(inode.item, tags=tags))

@@ -96,7 +96,7 @@ class Sync:
         )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self.staged = StagedFiles(staging)
-        self._unsealed = 0  # versions that can't be sealed yet
+        self._behind = 0  # versions that can't be sealed yet, and tags on their way
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self._note_progress
         self.removals = Removals(
@@ -130,7 +130,7 @@ class Sync:
 
     @property
     def pending_count(self) -> int:
-        return len(self.pending) + len(self.removals) + len(self.relocator.pending) + self._unsealed
+        return len(self.pending) + len(self.removals) + len(self.relocator.pending) + self._behind
 
     async def seal(
         self,
@@ -314,10 +314,25 @@ class Sync:
         self._content.forget(key)
         self.write_down_soon(key, None)
 
-    def tag_soon(self, key: Key, tags: Sequence[str]) -> None:
-        """Put tags on an item behind the caller."""
-        tag = partial(self._until_done, lambda: self._remote.tag(key, tags))
-        self._background.start(f"tags of {key.kind.value} {key.id}", tag)
+    def tag_soon(self, key: Key, add: Sequence[str], remove: Sequence[str] = ()) -> None:
+        """Change the tags of an item behind the caller."""
+        self._behind += 1
+        self._background.start(f"tags of {key.kind.value} {key.id}", partial(self._tag, key, add, remove))
+
+    async def _tag(self, key: Key, add: Sequence[str], remove: Sequence[str]) -> None:
+        try:
+            if remove:
+                await self._until_done(lambda: self._remote.untag(key, remove))
+            if add:
+                await self._until_done(lambda: self._remote.tag(key, add))
+        finally:
+            self._behind -= 1
+        await self._note_progress()
+
+    async def retag(self, upload: Upload, tags: Sequence[str]) -> None:
+        """A version under way gets these tags with its name."""
+        upload.row = replace(upload.row, tags=tuple(tags))
+        await self._journal.run(lambda journal: journal.retag(upload.row.mark, tags))
 
     def resume_cancelled(self, row: UploadRow) -> None:
         """A cancelled version of an earlier daemon: remove what it left."""
@@ -326,14 +341,14 @@ class Sync:
 
     def seal_when_possible(self, path: str, seal: Callable[[], Awaitable[None]]) -> None:
         """Bytes that nobody waits for can't be promised yet: `seal` does it in the end, behind the caller."""
-        self._unsealed += 1
+        self._behind += 1
         self._background.start(f"rest of {path}", partial(self._seal_in_the_end, seal))
 
     async def _seal_in_the_end(self, seal: Callable[[], Awaitable[None]]) -> None:
         try:
             await self._until_done(seal)
         finally:
-            self._unsealed -= 1
+            self._behind -= 1
         await self._note_progress()
 
     async def drain(self, limit_s: float) -> bool:
@@ -366,7 +381,7 @@ class Sync:
         """True if nothing that is pending can be expected to end soon."""
         if self._remote.health is Health.OFFLINE:
             return True
-        is_going_on = self.removals or self.relocator.pending or self._unsealed
+        is_going_on = self.removals or self.relocator.pending or self._behind
         return not is_going_on and self._attempts.is_stuck
 
     async def wait_progress(self, limit_s: float) -> None:
@@ -427,7 +442,7 @@ class Sync:
         """Whatever waits for its next attempt makes it now."""
         for upload in self._uploads.values():
             upload.hurry.set()
-        self._attempts.start_waiting()
+        self._attempts.rush()
         self.removals.wake()
         self._wake.set()
         self._wake = trio.Event()
