@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -132,3 +133,30 @@ def watched_calls(stand: Stand, tmp_path: Path, work: Callable[[], None]) -> lis
 
 def status_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/status").read_bytes()
+
+
+def test_process_that_is_killed_in_close_is_gone_before_its_upload_has_ended(mounted, shared_server):
+    path = mounted.mine / f"killed-{mounted.client.name}"
+    slow = {"method": "POST", "path": "/api/v3/storage/files/upload", "action": "delay", "seconds": 6}
+    shared_server.misbehave(slow)
+    try:
+        start = shared_server.mark()
+        script = f"import os; fd = os.open({str(path)!r}, os.O_WRONLY | os.O_CREAT); os.write(fd, b'kept')"
+        with subprocess.Popen([sys.executable, "-c", f"{script}; os.close(fd)"]) as process:
+            wait_for(lambda: state_of(path) == b"uploading")
+            process.kill()
+            process.wait(5)
+        assert not [row for row in shared_server.rows(start) if row.word == "upload"]
+    finally:
+        shared_server.misbehave()
+    mounted.drain()
+    assert path.read_bytes() == b"kept"
+    assert shared_server.direct.content(f"{HOME}/{path.name}") == b"kept"
+
+
+def state_of(path: Path) -> bytes | None:
+    """What an item says of itself; None: it is not there."""
+    try:
+        return os.getxattr(path, "user.orion.sync")
+    except OSError:
+        return None
