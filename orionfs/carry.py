@@ -36,6 +36,7 @@ from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.journal_thread import JournalThread
 from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
+from orionfs.shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class Carrier:
         self,
         remote: Remote,
         assigner: Assigner,
+        shares: Shares,
         journal: JournalThread,
         content: ContentCache,
         staging: Path,
@@ -110,6 +112,7 @@ class Carrier:
         """
         self._remote = remote
         self._assigner = assigner
+        self._shares = shares
         self._journal = journal
         self._content = content
         self._staging = staging
@@ -137,6 +140,7 @@ class Carrier:
         item = await self._uploaded_item(upload, path)
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
+        await self._shares.carry(upload.row.replaces, _key(item), upload.row.path)
         while True:
             await self._until_still(upload)
             async with upload.placing:
@@ -295,6 +299,7 @@ class Carrier:
         row = upload.row
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
         upload.state, upload.error, upload.told = UploadState.DONE, None, None
+        self._shares.placed(_key(item), row.replaces)
         self._content.adopt(_key(item), path, row.size_bytes)
         self._unseen.discard(_key(item))
         upload.on_placed(upload, item.renamed(row.name))

@@ -22,6 +22,8 @@ from typing import Any
 
 from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
 from orionfs.models import Key, Kind, LocalAttributes
+from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
+from orionfs.share_rows import ShareRows
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +155,10 @@ class Journal:
         self._is_lazy_allowed = not on_network_disk
         self._check_version(path)
         with self._transaction(durable=True):
-            for statement in _SCHEMA.split(";"):
+            for statement in (_SCHEMA + SHARES_SCHEMA).split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        self.shares = ShareRows(self._db, self._transaction)
 
     def _check_version(self, path: Path) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -199,6 +202,7 @@ class Journal:
         with self._transaction():
             self._db.execute("DELETE FROM uploads WHERE mark = ?", (row.mark,))
             self._put_local(key, LocalAttributes(row.mtime_ns, row.permissions))
+            self.shares.placed_within(key, row.replaces)
             if left_over is not None:
                 self._put_removal(left_over)
             if row.replaces is not None and row.replaces != key:
@@ -304,6 +308,8 @@ class Journal:
                 self._put_relocation(relocation)
             for key, attributes in other.local_attributes().items():
                 self._put_local(key, attributes)
+            for key, shares in other.shares.all().items():
+                self.shares.put_within(key, shares)
 
     def _set_step(self, mark: str, step: UploadStep) -> None:
         self._db.execute("UPDATE uploads SET step = ? WHERE mark = ?", (step.value, mark))
@@ -332,6 +338,7 @@ class Journal:
 
     def _drop_local(self, key: Key) -> None:
         self._db.execute("DELETE FROM local WHERE kind = ? AND id = ?", _columns(key))
+        self.shares.drop_within(key)
 
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:

@@ -29,6 +29,7 @@ from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
 from orionfs.reports import Reports
+from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background
 
@@ -70,9 +71,11 @@ class Sync:
         # shows them), or promised to be removed.
         self.unseen: set[Key] = set()
         self.assigner = Assigner(remote, self._journal, staging, home)
+        self.shares = Shares(remote, self._journal)
         self._carrier = Carrier(
             remote,
             self.assigner,
+            self.shares,
             self._journal,
             content,
             staging,
@@ -253,6 +256,7 @@ class Sync:
     def item_removed(self, key: Key) -> None:
         """An item is gone from Orion: forget its bytes, and what only this machine knew of it."""
         self._content.forget(key)
+        self.shares.gone(key)
         self.write_down_soon(key, None)
 
     def tag_soon(self, key: Key, tags: Sequence[str]) -> None:
