@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from orionfs.collecting import Collecting
 from orionfs.errors import (
     CrossDevice,
     InvalidCall,
@@ -31,14 +32,18 @@ _TAG = "tag."
 _SYNC = "sync"
 _RETRY = b"retry"
 _ERROR = "error"
+_STATE = "state"
 _VALUE_MAX_BYTES = 65536  # XATTR_SIZE_MAX of the kernel
 
 
 class ExtendedAttributes:
     """Reads and changes the attributes of inodes."""
 
-    def __init__(self, namespace: Namespace, progress: Progress, reports: Reports) -> None:
+    def __init__(
+        self, namespace: Namespace, collecting: Collecting, progress: Progress, reports: Reports
+    ) -> None:
         self._namespace = namespace
+        self._collecting = collecting
         self._progress = progress
         self._reports = reports
         self._readers: dict[str, Callable[[Inode], Awaitable[str | None]]] = {
@@ -46,6 +51,7 @@ class ExtendedAttributes:
             "type": self._type,
             "path": self._path,
             "name": self._name,
+            _STATE: self._state,
             _TAGS: self._tags,
             _SYNC: self._sync,
             _ERROR: self._error,
@@ -88,6 +94,8 @@ class ExtendedAttributes:
             await self._replace_tags(_taggable(inode), parse_tags(value))
         elif name == _SYNC:
             self._retry(inode, value)
+        elif name == _STATE and inode.item.kind is Kind.COLLECTION:
+            await self._collecting.set_state(inode, _text(value))
         elif name in self._readers:
             raise NotPermitted(f"{_PREFIX}{name} is read-only")
         else:
@@ -149,6 +157,9 @@ class ExtendedAttributes:
         report = self._reports.last(inode.number, inode.item.key)
         return report.text() if report is not None else None
 
+    async def _state(self, inode: Inode) -> str | None:
+        return inode.item.state or None
+
     async def _tags(self, inode: Inode) -> str | None:
         if inode.anchor is not None or inode.parent is None:
             return None
@@ -185,6 +196,8 @@ def _tag(tag: str) -> str:
 
 def _taggable(inode: Inode) -> Inode:
     Namespace.place_of(inode)
+    if inode.item.kind is Kind.SHARD:
+        raise NotSupported(f"{inode.local_path()}: Orion keeps no tags of shards")
     return inode
 
 

@@ -14,6 +14,8 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
+from functools import partial
+from math import inf
 from pathlib import Path
 
 import trio
@@ -36,6 +38,8 @@ from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.journal_thread import JournalThread
 from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
+from orionfs.shard_carry import ShardCarrier
+from orionfs.shard_rules import collection_of
 from orionfs.shares import Shares
 
 log = logging.getLogger(__name__)
@@ -49,6 +53,8 @@ _RETRY_FOR_S = 30.0  # a caller of close() waits: after a time-out the backgroun
 class UploadState(Enum):
     """Where a sealed version is; DONE and CANCELLED are final."""
 
+    LOCAL = "local-only"  # it stays here, under a name that Orion is not to see
+    HELD = "held"  # on Orion under its mark, and given its name there once it has the right one here
     WAITING = "waiting"
     RUNNING = "uploading"
     FAILED = "failed"
@@ -78,9 +84,14 @@ class Upload:
         self.is_unclear = False  # an attempt may have left an item under the mark
         self.is_in_background = False
         self.hurry = trio.Event()
+        self.held_until_s = -inf  # its name is a temporary one until then, or until it gets another
+        self.is_kept_back = False  # while it is held it is not even uploaded
+        self.is_in_use: Callable[[], bool] = lambda: False  # somebody has the file open
+        self.before_placing: Callable[[], Awaitable[None]] | None = None  # to be done before it is shown
         self.heard: Callable[[], Heard | None] = lambda: None  # the last that was heard of its name
         self.conflict: ChangedElsewhere | None = None  # why it went beside its name
         self.theirs: Item | None = None  # what somebody else has put there, if that was told
+        self.is_from_elsewhere = False  # what it replaces has another name on Orion
 
     def __repr__(self) -> str:
         return f"<Upload {self.row.path!r} {self.state.value}>"
@@ -88,6 +99,22 @@ class Upload:
     @property
     def is_over(self) -> bool:
         return self.state in (UploadState.DONE, UploadState.CANCELLED)
+
+    @property
+    def is_untouched(self) -> bool:
+        """True if nothing of it can be on Orion yet."""
+        return self.state is UploadState.WAITING and not self.is_unclear and self.row.new_id is None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """False for one that stays as it is: here, or on Orion under its mark."""
+        is_there = self.state is UploadState.HELD and self.row.step is UploadStep.UPLOADED
+        return not (is_there or self.state is UploadState.LOCAL)
+
+    @property
+    def is_held(self) -> bool:
+        """True while it is not to be shown on Orion."""
+        return trio.current_time() < self.held_until_s
 
 
 class Carrier:
@@ -120,6 +147,7 @@ class Carrier:
         self._until_still = until_still
         self._is_moving = is_moving
         self._unseen = unseen
+        self._shards = ShardCarrier(remote)
         self._copies: set[str] = set()  # paths of all versions that went beside their names
 
     async def carry(self, upload: Upload) -> Removal | None:
@@ -137,7 +165,17 @@ class Carrier:
                 _discard(path)  # a copy that has not become a cache file
 
     async def _carry_file(self, upload: Upload, path: Path) -> Removal | None:
+        if upload.is_held and upload.is_kept_back:
+            upload.state = UploadState.HELD
+            return None
+        if collection_of(upload.row.mark) is not None:
+            return await self._carry_shard(upload, path)
         item = await self._uploaded_item(upload, path)
+        if upload.is_held:
+            upload.state = UploadState.HELD
+            return None
+        if upload.before_placing is not None:
+            await upload.before_placing()
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
         await self._shares.carry(upload.row.replaces, _key(item), upload.row.path)
@@ -148,9 +186,34 @@ class Carrier:
                     return None
                 if self._is_moving(upload):  # its folder was renamed while this waited
                     continue
+                if upload.is_held:  # it got a temporary name meanwhile
+                    upload.state = UploadState.HELD
+                    return None
                 await self._check_unchanged(upload, item)
                 await self._place(upload, item)
                 return await self._finish(upload, item, path)
+
+    async def _carry_shard(self, upload: Upload, path: Path) -> Removal | None:
+        """A shard has its name from the start, and is shown when its contents are final."""
+        async with upload.placing:
+            if upload.is_over:
+                return None
+            try:
+                note = partial(self._note_shard, upload)
+                item = await self._shards.put(upload.row, path, note, is_unclear=upload.is_unclear)
+            except OrionFsError:
+                upload.is_unclear = True
+                raise
+            return await self._finish(upload, item, path)
+
+    async def _note_shard(self, upload: Upload, key: Key | None) -> None:
+        """The shard is there, or (None) is not there any more."""
+        if key is None:
+            await self._restart(upload)
+            return
+        self._unseen.add(key)
+        await self._journal.run(lambda journal: journal.uploaded(upload.row.mark, key.id))
+        upload.row = replace(upload.row, step=UploadStep.UPLOADED, new_id=key.id)
 
     async def _exact_file(self, upload: Upload) -> Path:
         """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
@@ -216,8 +279,9 @@ class Carrier:
     async def _check_unchanged(self, upload: Upload, item: Item) -> None:
         """Replace nothing but what was there when writing began: somebody else may have been faster."""
         row = upload.row
-        if row.replaces is None or row.replaces == item.key:
+        if row.replaces in (None, item.key) or upload.is_from_elsewhere:
             return
+        assert row.replaces is not None
         found = await look(self._remote, row.path, row.replaces, item.key, upload.heard())
         if found.finding is Finding.GONE:
             log.info("%s was removed or moved elsewhere; what was written here takes the name", row.path)
@@ -340,7 +404,9 @@ class Carrier:
 
     async def remove_marked(self, upload: Upload) -> None:
         """Remove what a cancelled upload left on Orion."""
-        if upload.row.new_id is not None:
+        if collection_of(upload.row.mark) is not None:
+            await self._shards.remove(upload.row, is_unclear=upload.is_unclear)
+        elif upload.row.new_id is not None:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
         elif upload.is_unclear:
             item = await self._remote.find_upload(self._home, upload.row.mark)

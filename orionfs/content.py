@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -35,8 +36,13 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 def boot_id() -> str:
     """The kernel's id of this boot: page-cache contents of another one may never have reached the disk."""
+    return _read_boot_id(_BOOT_ID)
+
+
+@functools.cache
+def _read_boot_id(path: Path) -> str:
     try:
-        return _BOOT_ID.read_text().strip()
+        return path.read_text().strip()
     except OSError:
         return ""
 
@@ -186,7 +192,8 @@ class ContentCache:
         self._open.clear()
 
     def _path(self, key: Key) -> Path:
-        return self._folder / f"{key.kind.value}-{key.id}"
+        within = "" if key.part is None else f"{key.part}-"
+        return self._folder / f"{key.kind.value}-{within}{key.id}"
 
 
 class Staged:

@@ -25,6 +25,7 @@ from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.bridge import only_reading
 from orionfs.carry import UploadState
+from orionfs.collecting import Collecting
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
@@ -38,8 +39,10 @@ from orionfs.memory import give_back_early
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
 from orionfs.models import Account
+from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.opening import Opening
 from orionfs.private import make_private
 from orionfs.progress import Progress
 from orionfs.protection import ALL, Protection
@@ -47,6 +50,7 @@ from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
 from orionfs.reports import Reports
 from orionfs.sessions import connect, stack_name
+from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, find_tops, plant
 
@@ -72,6 +76,7 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    opening: Opening
     aheads: tuple[Ahead, ContentsAhead]
     operations: fuse.Operations
     kernel: fuse.Invalidations
@@ -113,9 +118,11 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
             await layers.files.seal_all()
+            layers.sync.holding.end(is_last=True)
             is_all_uploaded = await layers.sync.drain(_DRAIN_LIMIT_S)
             await remote.close()
             nursery.cancel_scope.cancel()
+        layers.opening.close()
         layers.content.close()
         return ExitStatus.OK if is_all_uploaded else ExitStatus.NOT_UPLOADED
     finally:
@@ -156,6 +163,7 @@ def _build(
 ) -> Layers:
     cache_bytes = _cache_limit(config)
     content = ContentCache(config.cache_dir, account.stack, account.username, cache_bytes)
+    remote.details.keep_in(_sizes(config, account))
     freshness = _freshness(config, remote.facts)
     permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
     local = claimed.journal.local_attributes()
@@ -168,6 +176,7 @@ def _build(
         account.home,
         reports,
         is_write_back=config.write_back,
+        names=config.local_names,
     )
     cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()
@@ -188,25 +197,19 @@ def _build(
     plant(namespace.inodes, tops, config.profile.workspaces)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
-    files = Files(namespace, sync, fetcher)
+    opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s)
+    files = Files(namespace, sync, fetcher, opening)
     bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
         ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead, config.in_flight_max),
     )
-    presentation = fuse.Presentation(
-        config.uid,
-        config.gid,
-        config.read_deadline_s + 5,
-        config.change_deadline_s + 5,
-        4 * config.inactivity_s,
-    )
     operations = fuse.Operations(
         namespace,
         files,
         Moves(namespace, files, sync, remote),
-        ExtendedAttributes(namespace, Progress(files, sync), reports),
-        presentation,
+        ExtendedAttributes(namespace, Collecting(namespace, remote), Progress(files, sync), reports),
+        _presentation(config),
         lambda: os.statvfs(claimed.staging),
         Protection(ALL if config.read_only else config.protected),
         kernel.locks,
@@ -221,11 +224,28 @@ def _build(
         sync,
         fetcher,
         files,
+        opening,
         aheads,
         operations,
         kernel,
         refresher,
     )
+
+
+def _presentation(config: MountConfig) -> fuse.Presentation:
+    return fuse.Presentation(
+        config.uid,
+        config.gid,
+        config.read_deadline_s + 5,
+        config.change_deadline_s + 5,
+        4 * config.inactivity_s,
+    )
+
+
+def _sizes(config: MountConfig, account: Account) -> SizeStore:
+    found = mount_of(read_mountinfo(), config.cache_dir)
+    is_network = found is not None and found.is_network
+    return SizeStore(config.cache_dir, account.stack, account.username, on_network_disk=is_network)
 
 
 async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from orionfs.errors import (
     AccessDenied,
+    Busy,
     Conflict,
     FileTooLarge,
     InvalidCall,
@@ -113,3 +114,18 @@ def subject_of(args: Sequence[Any]) -> str:
     if args and isinstance(args[0], list):
         return ", ".join(str(a.get("path") if isinstance(a, dict) else a) for a in args[0][:3])
     return " ".join(str(arg) for arg in args[:2] if isinstance(arg, str | int))
+
+
+def busy(conflict: Conflict) -> Busy:
+    """What a 409 means where no name can be taken."""
+    error = Busy(str(conflict))
+    error.__cause__ = conflict
+    error.status, error.retry_after_s = conflict.status, conflict.retry_after_s
+    return error
+
+
+def empty_refused(name: str) -> InvalidCall:
+    """A file without bytes can't go to this stack."""
+    return InvalidCall(
+        f"{name}: this stack takes no empty files, so it stays on this machine until it has contents"
+    )

@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -24,9 +24,12 @@ from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
-from orionfs.journal import Removal, UploadRow
+from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
+from orionfs.opening import Opening
+from orionfs.parking import Parking
+from orionfs.shard_rules import check_open, check_size, mark_for
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
 
@@ -38,11 +41,14 @@ _UPLOAD_EVERY_S = 10.0  # while a file stays open, each exit of a child that has
 class Files:
     """The open files of one mount."""
 
-    def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher) -> None:
+    def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher, opening: Opening) -> None:
         self._namespace = namespace
         self._sync = sync
         self._fetcher = fetcher
+        self._opening = opening
         self._staging = Staging(sync, fetcher)
+        self.parking = Parking(namespace.inodes, sync.journal, sync.unseen, sync.holding.names)
+        self.before_placing: Callable[[Upload], Awaitable[None]] = _nothing  # whoever must see to it first
         self._numbers = itertools.count(1)
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
@@ -58,25 +64,33 @@ class Files:
         if inode.children is not None:
             raise IsADirectory(inode.local_path())
         may_write = flags & os.O_ACCMODE != os.O_RDONLY
-        if may_write and inode.item.kind is not Kind.FILE:
-            raise AccessDenied(f"{inode.local_path()}: a {inode.item.kind.value} can't be written as a file")
-        if inode.item.kind not in (Kind.FILE, Kind.DATASET):
+        if may_write and inode.item.kind not in (Kind.FILE, Kind.SHARD):
+            word = inode.item.kind.value
+            raise AccessDenied(f"{inode.local_path()}: to write a {word}: orionfs put --as {word}")
+        if may_write and inode.parent is not None:
+            check_open(inode.parent)
+        if inode.item.kind not in (Kind.FILE, Kind.DATASET, Kind.SHARD):
             raise NotSupported(f"{inode.local_path()}: a {inode.item.literal} can't be opened")
         handle_id = self._new_handle(inode)
         if inode.given is not None:
             return handle_id
         try:
-            if inode.item.size is None and inode.written_size is None:
-                await self._find_size(self._handles[handle_id].file)
+            is_emptied = bool(flags & os.O_TRUNC and may_write)
+            if self._opening.is_due(inode) and not is_emptied:
+                await self._opening.find_out(self._handles[handle_id])
             elif _needs_what_is_there(flags):
                 await self._begin_to_read(self._handles[handle_id].file)
-            if flags & os.O_TRUNC and may_write:
+            if is_emptied:
                 await self._truncate(self._handles[handle_id], 0)
                 self._handles[handle_id].expects_data = True
         except BaseException:
             await self.release(handle_id)
             raise
         return handle_id
+
+    def keeps_pages(self, handle_id: HandleId) -> bool:
+        """True if what the kernel holds of a file that was just opened is still so."""
+        return self._handles[handle_id].keeps_pages
 
     def create(self, inode: Inode, flags: int = 0) -> HandleId:
         """Open a file that was just made here; its first flush puts it on Orion."""
@@ -91,6 +105,9 @@ class Files:
                 raise
             handle.file.staged.is_dirty = handle.has_written = True
             handle.expects_data = bool(flags & os.O_TRUNC)
+        hidden = self.parking.at(inode.parent, inode.item.name)
+        if hidden is not None and inode.item.key is None:
+            self._namespace.commit_own(inode, replace(inode.item, tags=hidden.item.tags))
         return handle_id
 
     async def read(self, handle_id: HandleId, offset: int, size: int) -> bytes:
@@ -104,6 +121,7 @@ class Files:
     async def write(self, handle_id: HandleId, offset: int, data: bytes) -> int:
         """Stage bytes. Raises NoSpace; what was there before stays whole."""
         handle = self._handles[handle_id]
+        check_size(handle.file.inode, offset + len(data))
         size = await self._staging.write(handle, offset, data)
         self._namespace.note_written(handle.file.inode, size)
         return len(data)
@@ -121,6 +139,7 @@ class Files:
             await self.release(own_handle)
 
     async def _truncate(self, handle: Handle, size: int) -> None:
+        check_size(handle.file.inode, size)
         await self._staging.truncate(handle, size)
         self._namespace.note_written(handle.file.inode, size)
 
@@ -281,6 +300,23 @@ class Files:
         finally:
             await self.release(handle_id)
 
+    async def keep_version_here(self, inode: Inode, folder: str, name: str) -> None:
+        """The version under way of an inode stays on this machine, under another name."""
+        before = self._uploads[inode.number]
+
+        def kept_row() -> UploadRow:
+            here = replace(before.row, mark=new_mark(), step=UploadStep.LOCAL, replaces=None, new_id=None)
+            return replace(here, folder=folder, name=name)
+
+        staged = self._sync.staged.open(before.row.staged, before.row.size_bytes)
+        try:
+            on_placed = partial(self._commit_placed, inode)
+            upload = await self._sync.seal(kept_row, staged, on_placed, before)
+            upload.staged = before.staged  # the one that its writer goes on with
+            self._attach_upload(inode, upload)
+        finally:
+            self._staging.drop(staged)
+
     async def cancel_upload(self, inode: Inode) -> None:
         """The file was removed: its version under way is not wanted any more."""
         upload = self._uploads.get(inode.number)
@@ -309,6 +345,8 @@ class Files:
             on_placed = partial(self._commit_placed, inode)
             upload = await self._sync.seal(lambda: self._row(inode, staged), staged, on_placed, before)
             self._attach_upload(inode, upload)
+            if upload.state is UploadState.LOCAL and inode.item.key is not None:
+                self._namespace.commit_own(inode, replace(inode.item, id=None, mark=upload.row.mark))
         return upload
 
     async def _seal_behind(self, file: OpenFile) -> None:
@@ -322,8 +360,9 @@ class Files:
         replaces = inode.item.key
         if replaces is None and under_way is not None and not under_way.is_over:
             replaces = under_way.row.replaces
+        step, replaces = self.parking.fate(inode, replaces)
         return UploadRow(
-            mark=new_mark(),
+            mark=mark_for(parent.item, new_mark()),
             folder=parent.orion_path(),
             name=inode.item.name,
             staged=staged.path.name,
@@ -332,6 +371,7 @@ class Files:
             permissions=inode.local.permissions,
             tags=inode.item.tags,
             replaces=replaces,
+            step=step,
             sealed_ns=time.time_ns(),
         )
 
@@ -377,6 +417,8 @@ class Files:
         self._uploads[inode.number] = upload
         upload.heard = partial(self._namespace.rivals.heard, inode)
         upload.about = inode.number
+        upload.before_placing = partial(self.before_placing, upload)
+        upload.is_in_use = lambda: inode.opens > 0
 
     def _detach_upload(self, inode: Inode, upload: Upload) -> None:
         if self._uploads.get(inode.number) is upload:
@@ -432,14 +474,17 @@ class Files:
             self._namespace.doubt(file.inode)
             raise
 
-    async def _find_size(self, file: OpenFile) -> None:
-        """A version whose length nobody tells is fetched whole, then its length is known."""
-        size = await self._fetcher.fetch_whole(self._staging.source(file))
-        self._namespace.commit_size(file.inode, size)
-
     async def _write_down(self, inode: Inode, local: LocalAttributes) -> None:
+        upload = self._uploads.get(inode.number)
         if inode.item.key is not None:
             await self._sync.set_local(inode.item.key, local)
+        elif upload is not None and upload.state is UploadState.LOCAL:
+            row = replace(upload.row, mtime_ns=local.mtime_ns or 0, permissions=local.permissions)
+            await self._sync.rewrite(upload, row)
+
+
+async def _nothing(upload: Upload) -> None:
+    """Most uploads need no more than themselves."""
 
 
 def _needs_what_is_there(flags: int) -> bool:

@@ -22,6 +22,8 @@ from typing import Any
 
 from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
 from orionfs.models import Key, Kind, LocalAttributes
+from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
+from orionfs.parked_rows import ParkedRows
 from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
 from orionfs.share_rows import ShareRows
 
@@ -67,6 +69,7 @@ _UPLOAD_COLUMNS = (
 class UploadStep(Enum):
     """How far a sealed version has come; a step is written down after it was done."""
 
+    LOCAL = "local"  # stays on this machine: its name is one that Orion is not to see
     SEALED = "sealed"
     UPLOADED = "uploaded"
     CANCELLED = "cancelled"  # not wanted any more; what it may have left on Orion is still to be removed
@@ -155,9 +158,10 @@ class Journal:
         self._is_lazy_allowed = not on_network_disk
         self._check_version(path)
         with self._transaction(durable=True):
-            for statement in (_SCHEMA + SHARES_SCHEMA).split(";"):
+            for statement in (_SCHEMA + PARKED_SCHEMA + SHARES_SCHEMA).split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        self.parked = ParkedRows(self._db, self._transaction)
         self.shares = ShareRows(self._db, self._transaction)
 
     def _check_version(self, path: Path) -> None:
@@ -216,6 +220,11 @@ class Journal:
                 (folder, name, *_columns(replaces), mark),
             )
 
+    def rewrite(self, row: UploadRow) -> None:
+        """All of a version under way but its bytes is another now."""
+        with self._transaction(durable=True):
+            self._put_upload(row)
+
     def move_folder(self, old: str, new: str) -> None:
         """A folder was renamed: uploads below it go to the new path, and removals wait for what is there."""
         below = _glob_quoted(old) + "/*"
@@ -228,6 +237,7 @@ class Journal:
                 "UPDATE removals SET path = ? || substr(path, ?) WHERE path GLOB ?",
                 (new, len(old) + 1, below),
             )
+            self.parked.move_within(old, new, below)
 
     def cancel(self, mark: str) -> None:
         """The version is not wanted any more, whatever becomes of this daemon."""
@@ -308,6 +318,8 @@ class Journal:
                 self._put_relocation(relocation)
             for key, attributes in other.local_attributes().items():
                 self._put_local(key, attributes)
+            for parked in other.parked.all():
+                self.parked.put_within(parked)
             for key, shares in other.shares.all().items():
                 self.shares.put_within(key, shares)
 
@@ -337,8 +349,8 @@ class Journal:
         )
 
     def _drop_local(self, key: Key) -> None:
-        self._db.execute("DELETE FROM local WHERE kind = ? AND id = ?", _columns(key))
-        self.shares.drop_within(key)
+        for table in ("local", "parked", "shares"):
+            self._db.execute(f"DELETE FROM {table} WHERE kind = ? AND id = ?", _columns(key))
 
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:
@@ -382,7 +394,9 @@ def _journal_error(error: sqlite3.Error) -> OrionFsError:
 
 
 def _key(kind: str, id_: int) -> Key:
-    return Key(Kind(kind), id_)
+    """A key from its columns; the kind of a shard names its collection as well: "shard 5"."""
+    word, _, collection = kind.partition(" ")
+    return Key(Kind(word), id_, int(collection) if collection else None)
 
 
 def _key_or_none(kind: str | None, id_: int | None) -> Key | None:
@@ -390,7 +404,9 @@ def _key_or_none(kind: str | None, id_: int | None) -> Key | None:
 
 
 def _columns(key: Key | None) -> tuple[str | None, int | None]:
-    return (key.kind.value, key.id) if key is not None else (None, None)
+    if key is None:
+        return None, None
+    return (key.kind.value if key.part is None else f"{key.kind.value} {key.part}"), key.id
 
 
 def _glob_quoted(text: str) -> str:

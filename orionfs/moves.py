@@ -28,10 +28,12 @@ from orionfs.errors import (
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.journal import RelocationRow, Removal
+from orionfs.litter import Litter
 from orionfs.models import Item, Key, Kind
 from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.remote import Assignment, Remote
+from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class Moves:
         self._files = files
         self._sync = sync
         self._remote = remote
+        self.litter = Litter(namespace, files, sync, self._remove, self._drop_version)
 
     async def unlink(self, parent: Inode, name: str) -> None:
         """Remove a file; who has it open goes on reading it."""
@@ -66,12 +69,19 @@ class Moves:
         await self._sync.relocator.until_free(inode.orion_path())
         is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
         async with self._files.not_sealing(inode):
-            await self._remove_replaced_before(inode, None)
-            await self._files.cancel_upload(inode)
+            await self._drop_version(inode)
+            await self.litter.removing(inode)
+            key = inode.item.key
             if is_readable:
                 await self._namespace.remove_item(inode, self._remove)
             else:
                 await self._remove_at_last_close(inode, parent, name)
+            await self.litter.removed(key)
+
+    async def _drop_version(self, inode: Inode) -> None:
+        """What is under way of a file is not wanted any more."""
+        await self._remove_replaced_before(inode, None)
+        await self._files.cancel_upload(inode)
 
     async def _remove_at_last_close(self, inode: Inode, parent: Inode, name: str) -> None:
         async def promise(key: Key) -> None:
@@ -97,6 +107,8 @@ class Moves:
     ) -> None:
         source = await self._namespace.child(parent, name)
         await self._until_free(source, new_parent, new_name)
+        upload = self._files.upload_of(source)
+        check_crossing(source, new_parent, is_on_its_way=upload is not None and not upload.is_untouched)
         target = await self._namespace.check_rename(source, new_parent, new_name)
         if target is not None and not may_replace:
             raise NameExists(target.local_path())
@@ -123,6 +135,7 @@ class Moves:
         item = await self._folder_with_id(source)
         place = Assignment(item, parent.orion_path(), true_name(source.item.kind, name))
         old_path = source.orion_path()
+        await self.litter.make_way(parent, place.name)
         async with self._sync.moving_folder(old_path):
             if item.id is not None and await self._is_assigned(parent, place):
                 self._namespace.commit_rename(source, parent, name, None, is_settled=True)
@@ -168,16 +181,22 @@ class Moves:
     # Items
 
     async def _rename_item(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> None:
+        if await self.litter.rename(source, target, parent, name):
+            return
         if source.item.key is None and self._files.upload_of(source) is None:
             await self._files.publish(source)  # what nobody promised to Orion yet must not replace anything
         is_readable = True
         if target is not None:
             is_readable = await self._files.make_readable(target, _FETCHED_BEFORE_REMOVAL_BYTES)
-        replaced = _Replaced(target, is_read_on=not is_readable) if target is not None else None
-        async with self._files.not_sealing(*(inode for inode in (source, target) if inode is not None)):
+        hidden = await self.litter.hidden_target(source, target, parent, name)
+        over = target if hidden is None else hidden
+        replaced = _Replaced(over, is_read_on=not is_readable) if over is not None else None
+        async with (
+            self.litter.moving(source, hidden),
+            self._files.not_sealing(*(inode for inode in (source, target) if inode is not None)),
+        ):
             if target is not None:
-                await self._remove_replaced_before(target, None)
-                await self._files.cancel_upload(target)
+                await self._drop_version(target)
             upload = self._files.upload_of(source)
             if upload is None:
                 await self._move(source, replaced, parent, name)
@@ -195,6 +214,7 @@ class Moves:
     ) -> None:
         place = Assignment(source.item, parent.orion_path(), true_name(source.item.kind, name))
         is_on_orion = source.item.key is not None
+        check_crossing(source, parent, is_on_its_way=False)  # it may have come to Orion while this waited
         if is_on_orion and replaced is not None:
             replaced = await self._there_now(replaced, place, parent, name)
         replaced_key = replaced.inode.item.key if replaced is not None else None
@@ -234,6 +254,8 @@ class Moves:
         upload = self._files.upload_of(inode)
         if upload is None or inode.item.key is not None or upload.row.replaces in (None, kept):
             return
+        if self.litter.is_parked(upload.row.replaces):
+            return  # users see it under another name
         assert upload.row.replaces is not None
         removal = Removal(upload.row.replaces, upload.row.path)
         await self._sync.promise_removal(removal)
@@ -244,7 +266,7 @@ class Moves:
         if replaced is None or replaced.inode.item.key is None or source.item.key is None:
             await self._place(replaced, place)
             return
-        back = Assignment(source.item, self._namespace.place_of(source)[0].orion_path(), source.item.name)
+        back = Assignment(source.item, *self.litter.place_on_orion(source))
         removal = Removal(replaced.inode.item.key, f"{place.folder}/{place.name}", source.item.key)
         await self._sync.promise_removal(removal)
         try:

@@ -24,24 +24,36 @@ from orionfs.bridge import CallFailed, CallHandle, SessionCalls
 from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
 from orionfs.details import Details
 from orionfs.errors import (
-    Busy,
     Conflict,
     InvalidCall,
     NoSuchName,
     OrionFsError,
+    ReadOnly,
     RemoteFailure,
     Throttled,
     TimedOut,
     Unreachable,
 )
 from orionfs.facts import StackFacts
-from orionfs.failures import failure_of, pause_before_retry_s, subject_of
+from orionfs.failures import busy, empty_refused, failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.recent import RecentChanges
-from orionfs.shapes import Found, Page, read_account, read_item, read_tags
+from orionfs.shapes import (
+    DatasetState,
+    Found,
+    Page,
+    read_account,
+    read_dataset_state,
+    read_item,
+    read_page,
+    read_shard,
+    read_shards,
+    read_tags,
+)
+from orionfs.shard_calls import Session, ShardCalls
 from orionfs.unclear import UnclearChanges
 
 log = logging.getLogger(__name__)
@@ -106,6 +118,11 @@ class Remote:
         self._came_back = trio.Event()
         self.knowledge = Knowledge()
         self.recent = RecentChanges(trio.current_time)
+        limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
+        once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
+        self.shards = ShardCalls(
+            Session(lambda: self.facts, *limited, *once, self._limits), is_paged=calls.paged_shards
+        )
 
     @property
     def facts(self) -> StackFacts:
@@ -118,8 +135,9 @@ class Remote:
         return self._calls.client_version
 
     def can_read_ranges(self, key: Key) -> bool:
-        """True if this session can read a part of such an item: Files, with our extension."""
-        return self._calls.ranged and key.kind is Kind.FILE and self.facts.ranged_reads is not False
+        """True if this session can read a part of such an item: Files and shards, with our extension."""
+        has_ranges = key.kind in (Kind.FILE, Kind.SHARD)
+        return self._calls.ranged and has_ranges and self.facts.ranged_reads is not False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""
@@ -158,6 +176,11 @@ class Remote:
         if not with_details:
             return answer
         return replace(answer, items=await self.details.complete(answer.items))
+
+    async def list_shards(self, collection: int) -> FolderAnswer:
+        """All shards of a collection. Raises NoSuchName."""
+        answer = await self.shards.list(collection)
+        return replace(answer, items=await self.details.known(answer.items))
 
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
         """All in a folder that have this name, which something there is known to have."""
@@ -215,18 +238,26 @@ class Remote:
 
     async def delete(self, key: Key) -> bool:
         """Remove one item by id, softly. One that is gone already is no error; False if it surely was."""
-        was_there = True
+        was_there, is_shard = True, key.kind is Kind.SHARD
         try:
-            await self._change("delete", key.kind.value, key.id, is_conflict_busy=True)
+            await self._change("delete", key.kind.value, key.reference, is_conflict_busy=not is_shard)
         except NoSuchName as missing:
             was_there = missing.is_repeated
             log.debug("%s %s was gone already", key.kind.value, key.id)
+        except Conflict as closed:
+            raise ReadOnly(f"the collection of shard {key.id} is closed: {closed}") from closed
         self.recent.deleted(key)
         return was_there
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
+        if key.kind is Kind.SHARD and key.part is not None:
+            return read_shard(await self._read("get", key.kind.value, key.reference), key.part)
         return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
+
+    async def dataset_state(self, key: Key) -> DatasetState:
+        """How much a dataset holds now, and whether it is being written. Raises NoSuchName."""
+        return read_dataset_state(await self._read("get", key.kind.value, key.id))
 
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""
@@ -243,7 +274,7 @@ class Remote:
 
     async def is_gone(self, key: Key) -> bool:
         """True if Orion holds the item no more, or only among what was deleted."""
-        return await self._unclear.has_happened("delete", (key.kind.value, key.id))
+        return await self._unclear.has_happened("delete", (key.kind.value, key.reference))
 
     async def find_upload(self, home: str, mark: str) -> Item | None:
         """The item that an interrupted upload left under its mark, if it did.
@@ -284,7 +315,7 @@ class Remote:
         session bounds it by its time-outs, and a worker of any other one is ended.
         """
         if size == 0 and self.facts.empty_files == "refused":
-            raise _empty_refused(mark)
+            raise empty_refused(mark)
         limit_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         try:
             answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
@@ -292,7 +323,7 @@ class Remote:
             if size:
                 raise
             self.knowledge.learn(empty_files="refused")
-            raise _empty_refused(mark) from refused
+            raise empty_refused(mark) from refused
         item = self.knowledge.resource(answer, Kind.FILE)
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
@@ -300,7 +331,7 @@ class Remote:
 
     async def read_into(self, key: Key, offset: int, length: int, fd: int) -> None:
         """Fetch `[offset, offset + length)` to the same place of a file. Raises NoSuchName."""
-        args = (key.kind.value, key.id, offset, length, Borrowed(fd), offset)
+        args = (key.kind.value, key.reference, offset, length, Borrowed(fd), offset)
         deadline_s = self._limits.inactivity_s
         # A 409 is a version that is not ready to be read yet.
         limiter = self._limiter_for(length)
@@ -309,7 +340,7 @@ class Remote:
     async def download(self, key: Key, path: Path, size: int) -> None:
         """Fetch a whole item to a local file that does not exist yet."""
         deadline_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
-        args = (key.kind.value, key.id, str(path), deadline_s)
+        args = (key.kind.value, key.reference, str(path), deadline_s)
         limiter = self._limiter_for(size)
         await self._retrying(limiter, deadline_s, "download", *args, is_conflict_busy=True)
 
@@ -349,7 +380,7 @@ class Remote:
             try:
                 return await self._attempt(limiter, ends_at - trio.current_time(), verb, *args)
             except OrionFsError as failed:
-                error = _busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
+                error = busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
                 attempt += 1
                 is_unclear = error.is_unclear = is_unclear or error.is_unclear
                 error.is_repeated = attempt > 1
@@ -377,8 +408,9 @@ class Remote:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
-        if verb == "ls_path":
-            call = partial(as_page, call)  # in the thread, or the rows of many pages would lie about at once
+        if verb in ("ls_path", "shards_page"):
+            read = read_page if verb == "ls_path" else partial(read_shards, collection=args[0])
+            call = partial(as_page, call, read)  # in the thread, or many pages' rows would lie about at once
         slot = limiter.slot()
         with trio.move_on_after(deadline_s):
             try:
@@ -432,16 +464,3 @@ class Remote:
         self._came_back.set()
         self._came_back = trio.Event()
         log.info("online again")
-
-
-def _busy(conflict: Conflict) -> Busy:
-    busy = Busy(str(conflict))
-    busy.__cause__ = conflict
-    busy.status, busy.retry_after_s = conflict.status, conflict.retry_after_s
-    return busy
-
-
-def _empty_refused(name: str) -> InvalidCall:
-    return InvalidCall(
-        f"{name}: this stack takes no empty files, so it stays on this machine until it has contents"
-    )

@@ -1,4 +1,4 @@
-"""What a folder held at one moment, as an opened directory gives it; pure."""
+"""What a folder held at one moment, for whoever reads it entry by entry; pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ class Snapshot:
     taken_at_s: float
     holds_until_s: float
 
-
-def moves(known: Inode, item: Item, snapshot: Snapshot) -> bool:
-    """True if a snapshot has what is known under a name under another one: it must not be at both."""
-    key = known.item.key
-    if key is None or known.item.is_same_version(item):
-        return False
-    return any(other.key == key for _, other in snapshot.entries)
+    def moves(self, known: Inode, item: Item) -> bool:
+        """True if what is known under the name of `item` is here under another: it must not be at both."""
+        key = known.item.key
+        if key is None or known.item.is_same_version(item):
+            return False
+        return any(other.key == key for _, other in self.entries)

@@ -52,6 +52,7 @@ class Handle:
     has_written: bool = False
     expects_data: bool = False
     failed: Upload | None = None  # the version whose upload was this handle's last error
+    keeps_pages: bool = True  # what the kernel holds of the contents is still so
     turn_s: float | None = None  # when its last version went up, or will; None: the first one goes at once
     window: Window = field(default_factory=Window)
 

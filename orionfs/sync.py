@@ -22,8 +22,10 @@ from orionfs.assigning import Assigner
 from orionfs.carry import Carrier, Upload, UploadState
 from orionfs.content import ContentCache, Staged
 from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable
+from orionfs.holding import Holding
 from orionfs.journal import Journal, Removal, UploadRow
 from orionfs.journal_thread import JournalThread
+from orionfs.localnames import LocalNames
 from orionfs.models import Item, Key, LocalAttributes
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
@@ -54,17 +56,19 @@ class Sync:
         reports: Reports | None = None,
         *,
         is_write_back: bool = False,
+        names: LocalNames | None = None,
     ) -> None:
         """`staging` is the folder of staged files, `home` the Orion folder where uploads land first.
 
         `reports` hears of what fails in the background. `is_write_back`: who changes something waits until
-        it is promised, not until it is on Orion.
+        it is promised, not until it is on Orion. `names` are those that Orion is not to see.
         """
         self._reports = reports if reports is not None else Reports()
         self.is_write_back = is_write_back
         self._remote = remote
-        self._journal = JournalThread(journal)
+        self._journal = self.journal = JournalThread(journal)
         self._content = content
+        self.staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         self._removals: dict[Key, Removal] = {}
         # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
@@ -88,6 +92,7 @@ class Sync:
         self.staged = StagedFiles(staging)
         self._unsealed = 0  # versions that can't be sealed yet
         self._background = Background()
+        self.holding = Holding(names or LocalNames(), self._background, self.carry_soon)
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self._note_progress
         self._progress = trio.Condition()
@@ -104,12 +109,12 @@ class Sync:
 
     @property
     def pending(self) -> list[Upload]:
-        """Uploads that are not in place yet, in the order of sealing."""
-        return list(self._uploads.values())
+        """Uploads that are to be on Orion and are not yet, in the order of sealing."""
+        return [upload for upload in self._uploads.values() if upload.is_unfinished]
 
     @property
     def pending_count(self) -> int:
-        return len(self._uploads) + len(self._removals) + len(self.relocator.pending) + self._unsealed
+        return len(self.pending) + len(self._removals) + len(self.relocator.pending) + self._unsealed
 
     async def seal(
         self,
@@ -145,7 +150,7 @@ class Sync:
     def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
         """A version that an earlier daemon sealed."""
         upload = self._enter(Upload(row, None, on_placed))
-        upload.is_unclear = True
+        upload.is_unclear = upload.state is not UploadState.LOCAL
         return upload
 
     # Carrying out
@@ -172,7 +177,7 @@ class Sync:
 
     def carry_soon(self, upload: Upload, delay_s: float = 0.0) -> None:
         """Carry an upload out in the background, again and again until it is over."""
-        if not upload.is_in_background:
+        if not upload.is_in_background and upload.state is not UploadState.LOCAL:
             upload.is_in_background = True
             self._background.start(
                 f"upload of {upload.row.path}", partial(self._carry_in_background, upload, delay_s)
@@ -188,6 +193,17 @@ class Sync:
         row = replace(upload.row, folder=folder, name=name, replaces=replaces)
         await self._journal.run(lambda journal: journal.retarget(row.mark, folder, name, replaces))
         upload.row = row
+        self.holding.classify(upload)
+
+    async def rewrite(self, upload: Upload, row: UploadRow) -> None:
+        """All of a version under way but its bytes is another. The caller holds `placing`."""
+        await self._journal.run(lambda journal: journal.rewrite(row))
+        upload.row = row
+        self.holding.classify(upload)
+
+    def is_replacing(self, key: Key) -> bool:
+        """True if a version is under way to the place of an item."""
+        return any(upload.row.replaces == key for upload in self._uploads.values() if not upload.is_over)
 
     @asynccontextmanager
     async def moving_folder(self, old: str) -> AsyncIterator[None]:
@@ -195,7 +211,7 @@ class Sync:
         moved = self._moving[old] = trio.Event()
         try:
             async with AsyncExitStack() as stack:
-                for upload in self.pending:
+                for upload in list(self._uploads.values()):
                     if is_below(upload.row.folder, old):
                         await stack.enter_async_context(upload.placing)
                 yield
@@ -288,6 +304,7 @@ class Sync:
         """
         for upload in self._uploads.values():
             upload.error = upload.told = None  # what was refused gets one more attempt
+        self.holding.end(is_last=False)
         self._wake_all()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
@@ -299,7 +316,7 @@ class Sync:
         """True if nothing that is pending can be expected to end soon."""
         if self._remote.health is Health.OFFLINE:
             return True
-        errors = [upload.error for upload in self._uploads.values()]
+        errors = [upload.error for upload in self.pending]
         is_going_on = self._removals or self.relocator.pending or self._unsealed
         return not is_going_on and all(error is not None and not error.is_retryable for error in errors)
 
@@ -314,9 +331,14 @@ class Sync:
         await self._journal.run(lambda journal: journal.set_local(key, local))
 
     async def _carry(self, upload: Upload) -> None:
+        if upload.state is UploadState.LOCAL:
+            return
         left_over = await self._carrier.carry(upload)
         if left_over is not None:
             self.resume_removal(left_over)
+        if upload.state is UploadState.HELD:
+            self.holding.watch(upload)
+            await self._note_progress()
         if upload.state is UploadState.DONE:
             await self._over(upload)
             if self._content.is_over_limit():
@@ -324,7 +346,7 @@ class Sync:
 
     async def _carry_in_background(self, upload: Upload, delay_s: float) -> None:
         pause_s = delay_s
-        while not upload.is_over:
+        while not upload.is_over and (upload.state is not UploadState.HELD or not upload.is_held):
             with trio.move_on_after(pause_s):
                 await upload.hurry.wait()
             upload.hurry = trio.Event()
@@ -426,10 +448,12 @@ class Sync:
     def _enter(self, upload: Upload) -> Upload:
         self._uploads[upload.row.mark] = upload
         self.staged.use(upload.row.staged)
+        self.holding.classify(upload)
         return upload
 
     async def _over(self, upload: Upload) -> None:
         self._uploads.pop(upload.row.mark, None)
+        upload.hurry.set()  # whoever watches over it ends
         self.staged.release(upload.row.staged)
         await self._note_progress()
 

@@ -196,7 +196,7 @@ class Operations(pyfuse3.Operations):
 
     # Directories
 
-    @reading
+    @contents
     async def opendir(self, inode: int, ctx: Any) -> int:
         folder = self._inodes.get(inode)
         snapshot = await self._namespace.snapshot(folder)
@@ -205,7 +205,7 @@ class Operations(pyfuse3.Operations):
         self._directories[handle] = _Directory(folder, snapshot)
         return handle
 
-    @reading
+    @contents
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
         directory = self._directories[fh]
         self._namespace.touch(directory.inode)
@@ -242,7 +242,8 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         is_changing = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
         found = self._changeable(inode) if is_changing else self._inodes.get(inode)
-        return _opened(await self._files.open(found, flags))
+        handle_id = await self._files.open(found, flags)
+        return _opened(handle_id, keeps_pages=self._files.keeps_pages(handle_id))
 
     @uploading
     async def create(
@@ -393,6 +394,9 @@ def _absent(valid_s: float) -> pyfuse3.EntryAttributes:
     return entry
 
 
-def _opened(handle_id: HandleId) -> pyfuse3.FileInfo:
-    """The kernel's pages of an inode stay valid: a number is one version, and we hear of all writes."""
-    return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle_id), keep_cache=True)
+def _opened(handle_id: HandleId, *, keeps_pages: bool = True) -> pyfuse3.FileInfo:
+    """The kernel's pages of an inode stay valid: a number is one version, and we hear of all writes.
+
+    Only a dataset may be another one than before, which its open finds out.
+    """
+    return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle_id), keep_cache=keeps_pages)

@@ -22,6 +22,7 @@ from orionfs.ahead import Ahead
 from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
+from orionfs.collecting import Collecting
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
@@ -35,11 +36,13 @@ from orionfs.metadata import Permissions
 from orionfs.models import MARK_PREFIX, Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.opening import Opening
 from orionfs.progress import Progress
 from orionfs.protection import Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.reports import Reports
+from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, plant
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
@@ -218,6 +221,7 @@ async def mount(
             async with trio.open_nursery() as nursery:
                 remote = Remote(fake, limits)
                 remote.knowledge.begin(facts)
+                remote.details.keep_in(SizeStore(tmp_path / "cache", ACCOUNT.stack, ACCOUNT.username))
                 world = _build(
                     fake,
                     remote,
@@ -301,12 +305,12 @@ def _build(
     namespace.show_relocations(sync.relocator)
     plant(namespace.inodes, [Top(name, orion_path) for name, orion_path in tops.items()], WORKSPACES)
     fetcher = Fetcher(remote, content)
-    files = Files(namespace, sync, fetcher)
+    files = Files(namespace, sync, fetcher, Opening(namespace, remote, fetcher, content))
     ahead = Ahead(namespace, remote, cache_items_max, (limits or Limits()).metadata_in_flight)
     bytes_ahead = min(BYTES_MAX, cache_bytes // 8)
     contents_ahead = ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead)
     moves = Moves(namespace, files, sync, remote)
-    attributes = ExtendedAttributes(namespace, Progress(files, sync), reports)
+    attributes = ExtendedAttributes(namespace, Collecting(namespace, remote), Progress(files, sync), reports)
     operations = Operations(
         namespace,
         files,
