@@ -77,6 +77,7 @@ class Limits:
     metadata_in_flight: int = 16
     contents_in_flight: int = 8
     small_contents_in_flight: int = 26  # two of them are for the foreground alone
+    uploads_in_flight: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,10 @@ class Remote:
         contents_at_once = calls.contents_at_once or self._limits.contents_in_flight
         self._contents = AdaptiveLimiter(min(self._limits.contents_in_flight, contents_at_once))
         self._small_contents = AdaptiveLimiter(self._limits.small_contents_in_flight)
+        # Those that nobody waits for never take the last two places.
+        self._uploads = AdaptiveLimiter(self._limits.uploads_in_flight + 2)
         if calls.contents_at_once is not None:
-            self._small_contents = self._contents
+            self._small_contents = self._uploads = self._contents
         self.details = Details(self.get)
         self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
@@ -316,7 +319,7 @@ class Remote:
             raise empty_refused(mark)
         limit_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         try:
-            answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
+            answer = await self._attempt(self._uploads, inf, "upload", mark, str(path), limit_s)
         except InvalidCall as refused:
             if size:
                 raise
