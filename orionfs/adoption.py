@@ -12,6 +12,7 @@ from math import inf
 from pathlib import Path
 
 from orionfs.carry import Upload
+from orionfs.deferral import Deferral
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.files import Files
 from orionfs.inodes import Inode
@@ -27,7 +28,7 @@ from orionfs.sync import Sync
 log = logging.getLogger(__name__)
 
 
-async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync) -> None:
+async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync, deferral: Deferral) -> None:
     """Take over every relocation, upload and removal of a journal."""
     await sync.relocator.resume()
     for parked in journal.parked.all():
@@ -49,6 +50,17 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
             files.adopt_upload(inode, row)
     for removal in journal.removals():
         sync.resume_removal(removal)
+    for path in journal.folder_removals():
+        deferral.resume(path, await _folder_if_there(namespace, path))
+
+
+async def _folder_if_there(namespace: Namespace, path: str) -> Inode | None:
+    """The inode of a folder that is to go, if it can be shown."""
+    try:
+        return await _folder_of(namespace, path)
+    except OrionFsError as error:
+        log.info("%s is to be removed, and not seen: %s", path, error)
+        return None
 
 
 async def _park(namespace: Namespace, files: Files, row: ParkedRow) -> None:

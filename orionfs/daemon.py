@@ -76,6 +76,7 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    moves: Moves
     opening: Opening
     aheads: tuple[Ahead, ContentsAhead]
     operations: fuse.Operations
@@ -113,7 +114,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             aheads = [ahead.run for ahead in layers.aheads]
             for service in (remote.run, layers.sync.run, layers.fetcher.run, *aheads):
                 await nursery.start(service)
-            await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
+            await adopt(claimed.journal, layers.namespace, layers.files, layers.sync, layers.moves.deferral)
             source = f"orion:{account.project_name}@{_host_of(config)}"
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
@@ -193,7 +194,7 @@ def _build(
         config.cache_items_max,
         kernel=kernel,
     )
-    namespace.show_relocations(sync.relocator)
+    namespace.show_relocations(sync.relocator, sync.until_free)
     plant(namespace.inodes, tops, config.profile.workspaces)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
@@ -204,10 +205,11 @@ def _build(
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
         ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
     )
+    moves = Moves(namespace, files, sync, remote)
     operations = fuse.Operations(
         namespace,
         files,
-        Moves(namespace, files, sync, remote),
+        moves,
         ExtendedAttributes(namespace, Collecting(namespace, remote), Progress(files, sync), reports),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
@@ -224,6 +226,7 @@ def _build(
         sync,
         fetcher,
         files,
+        moves,
         opening,
         aheads,
         operations,
@@ -319,13 +322,16 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
     async def drain(request: Mapping[str, Any]) -> control.Answers:
         await layers.files.seal_all()
         ends_at_s = trio.current_time() + float(request.get("timeout_s", _DRAIN_LIMIT_S))
-        while sync.pending_count and trio.current_time() < ends_at_s:
+        sync.hurry()
+        while sync.pending_count and trio.current_time() < ends_at_s and not sync.is_stuck:
             yield {"pending": sync.pending_count}
-            if await sync.drain(1.0) or sync.is_stuck:
-                break
+            await sync.wait_progress(min(_PROGRESS_EVERY_S, ends_at_s - trio.current_time()))
         failed = [upload.row.path for upload in sync.pending if upload.state is UploadState.FAILED]
         kept_in = str(layers.staging.parent)
-        yield {"done": True, "pending": sync.pending_count, "failed": failed, "kept_in": kept_in}
+        refused = list(sync.removals.refused)
+        rest = {"pending": sync.pending_count, "failed": failed, "refused": refused, "kept_in": kept_in}
+        yield {"done": True, **rest}
+        del sync.removals.refused[: len(refused)]  # somebody has heard of them
 
     async def status(_request: Mapping[str, Any]) -> control.Answers:
         yield {

@@ -109,7 +109,7 @@ class Remote:
         contents_at_once = calls.contents_at_once or self._limits.contents_in_flight
         self._contents = AdaptiveLimiter(min(self._limits.contents_in_flight, contents_at_once))
         self._small_contents = AdaptiveLimiter(self._limits.small_contents_in_flight)
-        # Those that nobody waits for never take the last two places.
+        # Uploads that nobody waits for never take the last two places.
         self._uploads = AdaptiveLimiter(self._limits.uploads_in_flight + 2)
         if calls.contents_at_once is not None:
             self._small_contents = self._uploads = self._contents
@@ -226,6 +226,17 @@ class Remote:
         except NoSuchName:
             log.debug("%s was gone already", path)
         self.recent.removed(path)
+
+    async def remove_items(self, items: Mapping[str, Key]) -> None:
+        """Remove items by path, each of which was just seen to be the only one there; one attempt.
+
+        What fails is to be removed by id: by path it might take what has come there meanwhile.
+        """
+        paths = list(items)
+        async with self._unclear.watched("remove_paths", (paths,)):
+            await self._attempt(self._metadata, self._limits.change_deadline_s, "remove_paths", paths)
+        for key in items.values():
+            self.recent.deleted(key)
 
     async def assign(self, *assignments: Assignment, form: str | None = None) -> None:
         """Give items their folders and names, all or none. Raises Conflict where a name is taken.

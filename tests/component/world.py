@@ -111,7 +111,7 @@ class World:
         return await self.namespace.make_folder(*await self.place(path))
 
     async def rmdir(self, path: str) -> None:
-        await self.namespace.remove_folder(*await self.place(path))
+        await self.moves.rmdir(*await self.place(path))
 
     async def unlink(self, path: str) -> None:
         await self.moves.unlink(*await self.place(path))
@@ -250,7 +250,7 @@ async def mount(
                 )
                 for service in services:
                     await nursery.start(service)
-                await adopt(claimed.journal, world.namespace, world.files, world.sync)
+                await adopt(claimed.journal, world.namespace, world.files, world.sync, world.moves.deferral)
                 try:
                     yield world
                 finally:
@@ -302,7 +302,7 @@ def _build(
         views_items_max,
         kernel=kernel,
     )
-    namespace.show_relocations(sync.relocator)
+    namespace.show_relocations(sync.relocator, sync.until_free)
     plant(namespace.inodes, [Top(name, orion_path) for name, orion_path in tops.items()], WORKSPACES)
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher, Opening(namespace, remote, fetcher, content))
