@@ -32,7 +32,7 @@ from orionfs.errors import (
 )
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.journal_thread import JournalThread
-from orionfs.models import Item, Key, Kind
+from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
 from orionfs.shard_carry import ShardCarrier
 from orionfs.shard_rules import collection_of
@@ -69,7 +69,9 @@ class Upload:
         self.staged = staged
         self.on_placed = on_placed
         self.state = UploadState.WAITING
-        self.error: OrionFsError | None = None
+        self.error: OrionFsError | None = None  # why it is not on Orion yet, after an attempt
+        self.told: OrionFsError | None = None  # of which the log has heard
+        self.about: InodeNumber | None = None  # whose last error is this one's, where that is known
         self.carrying = trio.Lock()
         self.placing = trio.Lock()
         self.is_unclear = False  # an attempt may have left an item under the mark
@@ -281,7 +283,7 @@ class Carrier:
         if row.replaces is not None and row.replaces != item.key:
             left_over = await self._remove_replaced(upload, item, Removal(row.replaces, row.path))
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
-        upload.state, upload.error = UploadState.DONE, None
+        upload.state, upload.error, upload.told = UploadState.DONE, None, None
         self._content.adopt(_key(item), path, row.size_bytes)
         self._unseen.discard(_key(item))
         upload.on_placed(upload, item.renamed(row.name))

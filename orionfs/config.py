@@ -24,6 +24,7 @@ from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.profiles import Profile, load_profile
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+NAMESPACE_VARIABLE = "ORIONFS_NAMESPACE"  # tells what runs in a namespace of ours which one it is
 SOCKET_PATH_MAX_BYTES = 107  # of a unix socket: sun_path has 108 with its NUL, unix(7)
 
 
@@ -40,6 +41,7 @@ class MountConfig:
     gid: int
     umask: int
     allow_other: bool
+    write_back: bool  # close() returns once bytes and intention are durable on this machine
     cache_dir: Path
     state_dir: Path
     runtime_dir: Path
@@ -54,6 +56,7 @@ class MountConfig:
     cache_items_max: int = 200_000
     refresh_folders: int = 16
     log_level: str = "INFO"
+    life_fd: int | None = None  # the mount ends when this pipe does, and leaves signals to who holds it
 
 
 # Options of `-o` that are a number: the field's name, its type, the least and the greatest value.
@@ -75,7 +78,9 @@ NUMBER_OPTIONS: dict[str, tuple[type[int] | type[float], float, float]] = {
 SHARED_SPACES, ORGANIZATION = "shared-spaces", "organization"
 TOP_NAMES = ("my-data", "team-data", SHARED_SPACES, ORGANIZATION)
 UNPROTECTED = ("", "none")
-KNOWN_OPTIONS = ("allow_other", "ro", "umask", *NUMBER_OPTIONS)
+FLAG_OPTIONS = {"allow_other": "allow_other", "ro": "read_only", "write_back": "write_back"}
+"""Options of `-o` that take no value, with the field that each sets."""
+KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", *NUMBER_OPTIONS)
 
 
 def load_mount_config(
@@ -87,6 +92,7 @@ def load_mount_config(
     protect: Sequence[str] | None = None,
     options: Sequence[str] = (),
     log_level: str = "INFO",
+    write_back: bool = False,
 ) -> MountConfig:
     """The configuration of a mount on `mountpoint` (absolute, symbolic links resolved).
 
@@ -105,6 +111,7 @@ def load_mount_config(
         protected=protected_subtrees(protect, root, mountpoint),
         read_only=bool(fields.pop("read_only", False)) or read_only,
         log_level=log_level,
+        write_back=bool(fields.pop("write_back", False)) or write_back,
         cache_dir=_private_folder(cache_folder()),
         state_dir=_private_folder(state_folder()),
         runtime_dir=_private_folder(runtime_folder()),
@@ -119,10 +126,10 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
         name, equals, value = option.partition("=")
         if name not in KNOWN_OPTIONS:
             raise _wrong(f"unknown mount option {name!r}; known: {', '.join(sorted(KNOWN_OPTIONS))}")
-        if name in ("allow_other", "ro"):
+        if name in FLAG_OPTIONS:
             if equals:
                 raise _wrong(f"mount option {name!r} takes no value")
-            fields["read_only" if name == "ro" else name] = True
+            fields[FLAG_OPTIONS[name]] = True
         elif name == "umask":
             fields[name] = _umask(value)
         else:
@@ -230,8 +237,12 @@ def runtime_folders(uid: int) -> list[Path]:
 
 
 def control_path(runtime_dir: Path, mountpoint: Path) -> Path:
-    """The control socket of the mount on `mountpoint`; short, since a socket path has 107 bytes at most."""
-    digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:16]
+    """The control socket of the mount on `mountpoint`; short, since a socket path has 107 bytes at most.
+
+    Each namespace that `orionfs exec` has made has mounts of its own, on whatever paths.
+    """
+    where = os.environ.get(NAMESPACE_VARIABLE, "")
+    digest = hashlib.sha256(os.fsencode(mountpoint) + os.fsencode(where)).hexdigest()[:16]
     return runtime_dir / f"{digest}.sock"
 
 

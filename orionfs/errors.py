@@ -45,6 +45,8 @@ class OrionFsError(Exception):
     is_retryable: ClassVar[bool] = False
     retry_after_s: float | None = None
     status: int | None = None
+    request_id: str | None = None  # what Orion called the request that failed so
+    verb: str | None = None  # the call of the session that failed so
     is_unclear: bool = False  # a change that failed so may have happened all the same
     is_repeated: bool = False  # an earlier attempt of the same call had an unclear end
 

@@ -68,9 +68,11 @@ def failure_of(verb: str, args: Sequence[Any], info: Mapping[str, Any]) -> Orion
     if kind is None and status is None and isinstance(info.get("errno"), int):
         return disk_error(OSError(info["errno"], str(info.get("detail"))), verb)  # of this machine's disk
     kind = kind or RemoteFailure
-    request_id = f" [request {info['request_id']}]" if info.get("request_id") else ""
+    request_id = str(info["request_id"]) if info.get("request_id") else None
+    told_id = f" [request {request_id}]" if request_id else ""
     subject = f"{verb} {subject_of(args)}".rstrip()
-    error = kind(f"{subject}: {info.get('detail') or info.get('error')}{request_id}")
+    error = kind(f"{subject}: {info.get('detail') or info.get('error')}{told_id}")
+    error.verb, error.request_id = verb, request_id
     error.status = status if isinstance(status, int) else None
     error.is_unclear = _is_unclear(error, info)
     error.retry_after_s = parse_retry_after_s(info.get("retry_after"))

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import trio
 
 from orionfs.content import CacheEntry, ContentCache
 from orionfs.errors import NoSpace, NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
+from orionfs.limiter import Priority, Urgency, current_urgency
 from orionfs.models import Key
 from orionfs.remote import Remote
 from orionfs.tasks import Background
@@ -56,10 +58,11 @@ class _Flight:
     end: int
     done: trio.Event
     error: OrionFsError | None = None
+    urgency: Urgency = field(default_factory=current_urgency)
 
 
 class Source:
-    """One remote version being read: its cache entry and what is on its way to it."""
+    """One remote version being read, by however many: its cache entry and what is on its way to it."""
 
     def __init__(self, key: Key, entry: CacheEntry) -> None:
         self.key = key
@@ -75,6 +78,7 @@ class Fetcher:
         self._remote = remote
         self._content = content
         self._background = Background()
+        self._sources = WeakValueDictionary[Key, Source]()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Home of the fetches. Ends when cancelled."""
@@ -86,7 +90,11 @@ class Fetcher:
 
     def open(self, key: Key, size: int) -> Source:
         """A version for reading; give it back with `close`."""
-        return Source(key, self._content.open(key, size))
+        entry = self._content.open(key, size)
+        source = self._sources.get(key)
+        if source is None or source.entry is not entry:
+            source = self._sources[key] = Source(key, entry)
+        return source
 
     def close(self, source: Source) -> None:
         self._content.release(source.key, source.entry)
@@ -120,6 +128,7 @@ class Fetcher:
             self._start_missing(source, start, end)
             first_gap = source.entry.present.missing(start, end)[0][0]
             flight = next(f for f in source.flights if f.start <= first_gap < f.end)
+            flight.urgency.raise_to(current_urgency().priority)
             await flight.done.wait()
             if flight.error is not None:
                 raise flight.error
@@ -166,6 +175,8 @@ class Fetcher:
             try:
                 await self._bring(source, flight)
             except NoSpace:
+                if flight.urgency.priority is not Priority.FOREGROUND:
+                    raise  # what is cached is worth more than what may be wanted
                 await self.make_room()
                 await self._bring(source, flight)
         except NoSuchName as error:

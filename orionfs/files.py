@@ -51,6 +51,8 @@ class Files:
         self._files: dict[InodeNumber, OpenFile] = {}
         self._uploads: dict[InodeNumber, Upload] = {}  # the newest version under way of each inode
         self._doomed: dict[InodeNumber, tuple[Removal, Callable[[], None]]] = {}  # removed at the last close
+        self.on_open: list[Callable[[Inode, bool], None]] = []
+        """Told of every file that is opened for reading, and whether all of it is here."""
 
     # Handles
 
@@ -225,6 +227,16 @@ class Files:
             async with file.flushing:
                 await self._seal_behind(file)
 
+    def inode_of(self, handle: int) -> Inode | None:
+        """What a handle is open for, if it is open."""
+        found = self._handles.get(HandleId(handle))
+        return found.file.inode if found is not None else None
+
+    def is_dirty(self, inode: Inode) -> bool:
+        """True while something was written to an open file that nobody has sealed yet."""
+        file = self._files.get(inode.number)
+        return file is not None and file.staged is not None and file.staged.is_dirty
+
     # Contents without a handle
 
     @contextlib.asynccontextmanager
@@ -353,6 +365,7 @@ class Files:
         if inode.number not in self._uploads:
             inode.pins += 1
         self._uploads[inode.number] = upload
+        upload.about = inode.number
 
     def _detach_upload(self, inode: Inode, upload: Upload) -> None:
         if self._uploads.get(inode.number) is upload:
@@ -396,10 +409,15 @@ class Files:
 
     async def _begin_to_read(self, file: OpenFile) -> None:
         """Have the first bytes here: a version that is gone is noticed by open, which the kernel repeats."""
-        if file.staged is not None or not file.inode.item.size:
+        source = None
+        if file.staged is None and file.inode.item.size:
+            source = self._staging.source(file)
+        for opened in self.on_open:
+            opened(file.inode, source is None or source.entry.is_complete)
+        if source is None:
             return
         try:
-            await self._fetcher.begin(self._staging.source(file))
+            await self._fetcher.begin(source)
         except Stale:
             self._namespace.doubt(file.inode)
             raise

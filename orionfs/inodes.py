@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Generic, TypeVar
 
 from orionfs.errors import Stale
@@ -19,6 +18,7 @@ from orionfs.numbers import NumberTable
 
 ROOT_NUMBER = InodeNumber(1)
 _NO_ATTRIBUTES = LocalAttributes()
+_FOLDER = Kind.FOLDER
 _T = TypeVar("_T")
 
 Naming = Callable[[Sequence[Item]], dict[str, Item]]
@@ -31,17 +31,7 @@ def number_of(seed: str) -> InodeNumber:
     return InodeNumber(max(2, int.from_bytes(digest, "big") >> 1))
 
 
-def _number_of_version(item: Item) -> InodeNumber:
-    """The number of a version that has an id; of what has none, 0."""
-    if item.id is None:
-        return InodeNumber(0)
-    word = item.kind.value
-    return _number_of_id(word if item.collection is None else f"{word}:{item.collection}", item.id)
-
-
-@lru_cache(maxsize=256)  # it is needed a few times in a row, and not worth to be kept
-def _number_of_id(word: str, id: int) -> InodeNumber:
-    return number_of(f"{word}:{id}")
+_WORDS = {kind: kind.value for kind in Kind}  # an enum's own attributes are slow to get
 
 
 class _Seldom:
@@ -128,7 +118,8 @@ class Inode:
         self.lookups = 0
         self._item = item
         self._seldom = _COMMON
-        self.name = name
+        if name != item.name:
+            self._differing().name = name
         if item.is_folder:
             self.children = {}
             self.mtime_ns = item.created_ns
@@ -266,20 +257,24 @@ class InodeTable:
 
     def bind(self, parent: Inode, name: str, item: Item) -> Inode:
         """The inode of `item` under `name`: the one that is there if it is this version, else a new one."""
-        assert parent.children is not None
-        child = parent.children.get(name)
+        children = parent.children
+        assert children is not None
+        child = children.get(name)
         if child is not None:
             if child.item.is_same_version(item):
                 child.item = item if item.size is not None else replace(item, size=child.item.size)
                 return child
             self.detach(child)
-        number = self._preferred(parent, item)
-        elsewhere = self._inodes.get(number)
-        if elsewhere is not None and not elsewhere.item.is_folder and elsewhere.item.is_same_version(item):
-            self.attach(elsewhere, parent, name)
-            elsewhere.item = item
-            return elsewhere
-        return self._new(parent, name, item, number)
+        inode = Inode(self._preferred(parent, item), parent, name, item)
+        elsewhere = self._inodes.claim(inode.number, inode)
+        if elsewhere is not inode:
+            if not elsewhere.item.is_folder and elsewhere.item.is_same_version(item):
+                self.attach(elsewhere, parent, name)
+                elsewhere.item = item
+                return elsewhere
+            self.add(inode)
+        children[name] = inode
+        return inode
 
     def bind_seen(self, view: Inode, name: str, item: Item, number: InodeNumber | None = None) -> Inode:
         """The inode of `item` seen under a view; what the tree has stays at its place there.
@@ -303,10 +298,8 @@ class InodeTable:
 
     def add(self, inode: Inode) -> None:
         """Know an inode that was made elsewhere; with another number if its own is taken."""
-        number = inode.number
-        while number in self._inodes:
-            number = inode.number = InodeNumber(number % (2**63 - 1) + 1)
-        self._inodes.put(number, inode)
+        while self._inodes.claim(inode.number, inode) is not inode:
+            inode.number = InodeNumber(inode.number % (2**63 - 1) + 1)
 
     def attach(self, inode: Inode, parent: Inode, name: str) -> None:
         """Make `inode` the child `name` of `parent`, wherever it was; what had the name is detached."""
@@ -372,19 +365,15 @@ class InodeTable:
             self._unlink(inode)
             inode = inode.parent
 
-    def _new(self, parent: Inode, name: str, item: Item, number: InodeNumber | None = None) -> Inode:
-        assert parent.children is not None
-        inode = Inode(number or self._preferred(parent, item), parent, name, item)
-        self.add(inode)
-        parent.children[name] = inode
-        return inode
-
     def _preferred(self, parent: Inode, item: Item) -> InodeNumber:
-        if item.kind is Kind.FOLDER:
+        kind, id = item.kind_and_id
+        if kind is _FOLDER:
             return number_of(f"folder:{parent.orion_path().rstrip('/')}/{item.name}")
-        if item.key is not None:
-            return self._rebound.get(item.key) or _number_of_version(item)
-        return number_of(f"mark:{item.mark}")
+        if id is None:
+            return number_of(f"mark:{item.mark}")
+        part = item.collection if kind is Kind.SHARD else None
+        kept = self._rebound.get(Key(kind, id, part)) if self._rebound else None
+        return kept or number_of(f"{_WORDS[kind]}:{id}" if part is None else f"{_WORDS[kind]}:{part}:{id}")
 
     @staticmethod
     def _unlink(inode: Inode) -> None:

@@ -10,10 +10,11 @@ in a thread, one call at a time. Knows no session and no inode.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Any
 
 from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
 from orionfs.models import Key, Kind, LocalAttributes
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS uploads (
@@ -110,6 +113,33 @@ class RelocationRow:
     new: str
     old_id: int | None = None
     tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What a journal of another daemon shows: how many changes are unfinished, what it knows of items."""
+
+    unfinished: int
+    local: Mapping[Key, LocalAttributes]
+
+
+def look_into(path: Path) -> Glimpse:
+    """Look into a journal that is another daemon's; one that can't be read shows nothing."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+            counts = (
+                db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("uploads", "removals", "relocations")
+            )
+            return Glimpse(sum(counts), _read_local(db))
+    except sqlite3.Error as error:
+        log.info("%s can't be looked into: %s", path, error)
+        return Glimpse(0, {})
+
+
+def _read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
+    rows = db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
+    return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
 
 class Journal:
@@ -261,8 +291,7 @@ class Journal:
                 self._drop_local(key)
 
     def local_attributes(self) -> dict[Key, LocalAttributes]:
-        rows = self._db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
-        return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
+        return _read_local(self._db)
 
     def absorb(self, other: Journal) -> None:
         """Take over everything of a journal whose daemon is gone."""

@@ -47,9 +47,8 @@ class Knowledge:
 
     def see(self, items: Sequence[Item]) -> None:
         """Learn the literals of `resource_type` from rows as received."""
-        seen = {
-            item.kind.value: item.literal for item in items if item.literal and item.kind is not Kind.OTHER
-        }
+        told = {(item.kind, item.literal) for item in items}
+        seen = {kind.value: literal for kind, literal in told if literal and kind is not Kind.OTHER}
         if not seen.items() <= self.facts.kind_literals.items():
             self.learn(kind_literals={**self.facts.kind_literals, **seen})
 

@@ -44,6 +44,9 @@ class Kind(Enum):
     OTHER = "other"
 
 
+_FOLDER, _COLLECTION = Kind.FOLDER, Kind.COLLECTION  # an enum's own attributes are slow to get
+
+
 class Key(NamedTuple):
     """Identity of one version on Orion: a File and a Dataset of one number are two things.
 
@@ -121,11 +124,15 @@ class Item:
     @property
     def key(self) -> Key | None:
         """Identity on Orion, or None while there is none."""
-        id = self.id
-        if id is None:
-            return None
-        common = _common_of(self)
-        return Key(common[0], id, common[8])
+        kind, id = self.kind_and_id
+        return None if id is None else Key(kind, id, _common_of(self)[8])
+
+    @property
+    def kind_and_id(self) -> tuple[Kind, int | None]:
+        """Both at the price of one."""
+        numbers = _numbers_of(self)
+        id: int | None = numbers[0] if type(numbers) is not bytes else _NUMBERS.unpack(numbers)[0]
+        return _common_of(self)[0], None if id == _NONE else id
 
     @property
     def size_and_created_ns(self) -> tuple[int | None, int]:
@@ -138,7 +145,8 @@ class Item:
 
     @property
     def is_folder(self) -> bool:
-        return self.kind in (Kind.FOLDER, Kind.COLLECTION)
+        kind = _common_of(self)[0]
+        return kind is _FOLDER or kind is _COLLECTION
 
     def is_same_version(self, other: Item) -> bool:
         """True if both are one version: equal identity, or the same upload under way."""

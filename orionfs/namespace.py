@@ -85,7 +85,7 @@ class Namespace:
         self._changing = Holds()
         kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
-        self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
+        self.differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
     @property
     def own_valid_s(self) -> float:
@@ -141,8 +141,11 @@ class Namespace:
         """The inode of a snapshot's entry as it stands now; None if this mount has removed it since."""
         children = folder.children
         known = children.get(name) if children else None
-        if known is not None and known.item is item and folder.number not in self._changes:
-            return known
+        if folder.number not in self._changes:
+            if known is None:
+                return self._bind(folder, name, item)
+            if known.item is item:
+                return known
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
@@ -156,6 +159,9 @@ class Namespace:
         inode = parent.children.get(name)
         if inode is not None and (inode.item is item or (parent.is_virtual and not parent.is_view)):
             return inode
+        return self._bind(parent, name, item)
+
+    def _bind(self, parent: Inode, name: str, item: Item) -> Inode:
         inode = (self.views if parent.is_view else self.inodes).bind(parent, name, item)
         self.uses.count(len(self.inodes))
         if self._local and item.key is not None and item.key in self._local:
@@ -232,7 +238,7 @@ class Namespace:
             await self.check_empty(inode)
             with self.doubting(parent):
                 await self._folders.remove(inode)
-            self._commit_gone(inode, self._clock())
+            self.commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
 
     async def remove_item(
@@ -247,7 +253,7 @@ class Namespace:
             with self.doubting(parent):
                 await remove(inode.item.key)
             self._local.pop(inode.item.key, None)
-        self._commit_gone(inode, inf if is_removed_later else self._clock())
+        self.commit_gone(inode, inf if is_removed_later else self._clock())
 
     def settle(self, parent: Inode, name: str) -> None:
         """What was promised for a name is on Orion now."""
@@ -357,7 +363,7 @@ class Namespace:
         is_changed = inode.item.size not in (None, size)
         inode.item = replace(inode.item, size=size)
         if is_changed:  # of a dataset
-            self._differences.attributes_changed(inode)
+            self.differences.attributes_changed(inode)
 
     def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> LocalAttributes:
         """utimens and chmod: kept by this machine."""
@@ -433,14 +439,8 @@ class Namespace:
         touch(parent)
         return self.bind(parent, name, item)
 
-    def commit_gone(self, inode: Inode) -> None:
-        """A name that was removed otherwise than by the kernel, which hears of it."""
-        parent, name = self.place_of(inode)
-        self._commit_gone(inode, self._clock())
-        self._beliefs.drop(inode)
-        self._differences.entry_removed(parent, name)
-
-    def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
+    def commit_gone(self, inode: Inode, settled_at_s: float) -> None:
+        """A name means nothing any more."""
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
         self.views.doubt()

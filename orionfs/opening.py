@@ -22,6 +22,7 @@ from orionfs.inodes import Inode
 from orionfs.models import Key, Kind
 from orionfs.namespace import Namespace
 from orionfs.remote import Remote
+from orionfs.shapes import read_dataset_state
 from orionfs.shard_rules import is_ready
 from orionfs.staging import Handle, OpenFile
 
@@ -165,7 +166,7 @@ class Opening:
 
     async def _records(self, file: OpenFile, key: Key) -> int | None:
         """How many records Orion says there are. Raises Busy while they are being written."""
-        state = await self._remote.dataset_state(key)
+        state = read_dataset_state(await self._remote.attributes(key))
         if state.is_dirty:
             path = file.inode.local_path()
             raise Busy(f"{path} is being written: it can be read once it is finalized")

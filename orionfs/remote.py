@@ -38,21 +38,10 @@ from orionfs.facts import StackFacts
 from orionfs.failures import busy, empty_refused, failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
-from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, whole
+from orionfs.listings import ASKED_PAGE_ROWS, PAGES, FolderAnswer, as_page, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.recent import RecentChanges
-from orionfs.shapes import (
-    DatasetState,
-    Found,
-    Page,
-    read_account,
-    read_dataset_state,
-    read_item,
-    read_page,
-    read_shard,
-    read_shards,
-    read_tags,
-)
+from orionfs.shapes import Found, Page, read_account, read_item, read_shard, read_tags
 from orionfs.shard_calls import Session, ShardCalls
 from orionfs.unclear import UnclearChanges
 
@@ -63,6 +52,8 @@ _SILENT_CALLS_MAX = 2
 _CHECK_EVERY_S = 2.0
 _IN_FLIGHT_AT_FIRST = 8
 _THROTTLING = frozenset({429, 503})
+SMALL_BYTES = 2**20
+"""Contents up to this size have places of their own: they take round trips, larger ones take the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +65,7 @@ class Limits:
     inactivity_s: float = 60.0
     metadata_in_flight: int = 16
     contents_in_flight: int = 8
+    small_contents_in_flight: int = 18  # two of them are for the foreground alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +94,11 @@ class Remote:
         self._limits = limits or Limits()
         at_once = min(self._limits.metadata_in_flight, calls.metadata_at_once or inf)
         self._metadata = AdaptiveLimiter(int(at_once), _IN_FLIGHT_AT_FIRST)
-        self._contents = AdaptiveLimiter(self._limits.contents_in_flight)
+        contents_at_once = calls.contents_at_once or self._limits.contents_in_flight
+        self._contents = AdaptiveLimiter(min(self._limits.contents_in_flight, contents_at_once))
+        self._small_contents = AdaptiveLimiter(self._limits.small_contents_in_flight)
+        if calls.contents_at_once is not None:
+            self._small_contents = self._contents
         self.details = Details(self.get)
         self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
@@ -242,13 +238,13 @@ class Remote:
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
-        if key.kind is Kind.SHARD and key.part is not None:
-            return read_shard(await self._read("get", key.kind.value, key.reference), key.part)
-        return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
+        told = await self.attributes(key)
+        is_shard = key.kind is Kind.SHARD and key.part is not None
+        return read_shard(told, key.part or 0) if is_shard else self.knowledge.resource(told, key.kind)
 
-    async def dataset_state(self, key: Key) -> DatasetState:
-        """How much a dataset holds now, and whether it is being written. Raises NoSuchName."""
-        return read_dataset_state(await self._read("get", key.kind.value, key.id))
+    async def attributes(self, key: Key) -> Any:
+        """The same as it is told. Raises NoSuchName."""
+        return await self._read("get", key.kind.value, key.reference)
 
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""
@@ -318,13 +314,18 @@ class Remote:
         args = (key.kind.value, key.reference, offset, length, Borrowed(fd), offset)
         deadline_s = self._limits.inactivity_s
         # A 409 is a version that is not ready to be read yet.
-        await self._retrying(self._contents, deadline_s, "read_into", *args, is_conflict_busy=True)
+        limiter = self._limiter_for(length)
+        await self._retrying(limiter, deadline_s, "read_into", *args, is_conflict_busy=True)
 
     async def download(self, key: Key, path: Path, size: int) -> None:
         """Fetch a whole item to a local file that does not exist yet."""
         deadline_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         args = (key.kind.value, key.reference, str(path), deadline_s)
-        await self._retrying(self._contents, deadline_s, "download", *args, is_conflict_busy=True)
+        limiter = self._limiter_for(size)
+        await self._retrying(limiter, deadline_s, "download", *args, is_conflict_busy=True)
+
+    def _limiter_for(self, size: int) -> AdaptiveLimiter:
+        return self._small_contents if 0 < size <= SMALL_BYTES else self._contents
 
     # Attempts and retries
 
@@ -387,9 +388,8 @@ class Remote:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
-        if verb in ("ls_path", "shards_page"):
-            read = read_page if verb == "ls_path" else partial(read_shards, collection=args[0])
-            call = partial(as_page, call, read)  # in the thread, or many pages' rows would lie about at once
+        if verb in PAGES:  # in the thread, or many pages' rows would lie about at once
+            call = partial(as_page, call, PAGES[verb], args)
         slot = limiter.slot()
         with trio.move_on_after(deadline_s):
             try:

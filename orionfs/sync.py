@@ -30,6 +30,7 @@ from orionfs.models import Item, Key, LocalAttributes
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
+from orionfs.reports import Reports
 from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,23 @@ class Sync:
     """All uploads and removals that this daemon has promised."""
 
     def __init__(
-        self, remote: Remote, journal: Journal, content: ContentCache, staging: Path, home: str
+        self,
+        remote: Remote,
+        journal: Journal,
+        content: ContentCache,
+        staging: Path,
+        home: str,
+        reports: Reports | None = None,
+        *,
+        is_write_back: bool = False,
     ) -> None:
-        """`staging` is the folder of staged files, `home` the Orion folder where uploads land first."""
+        """`staging` is the folder of staged files, `home` the Orion folder where uploads land first.
+
+        `reports` hears of what fails in the background. `is_write_back`: who changes something waits until
+        it is promised, not until it is on Orion.
+        """
+        self._reports = reports if reports is not None else Reports()
+        self.is_write_back = is_write_back
         self._remote = remote
         self._journal = JournalThread(journal)
         self._content = content
@@ -164,6 +179,8 @@ class Sync:
                 upload.state = UploadState.FAILED
                 if isinstance(error, InvalidCall):
                     self._note_failure(upload, error, 0.0)
+                elif isinstance(error, OrionFsError):
+                    self._note_error(upload, error)  # who is in the call hears of it; the log, if it stays
                 self.carry_soon(upload, _pause_after(error, _PAUSE_S))
             raise
 
@@ -174,6 +191,11 @@ class Sync:
             self._background.start(
                 f"upload of {upload.row.path}", partial(self._carry_in_background, upload, delay_s)
             )
+
+    def retry(self, upload: Upload) -> None:
+        """What was refused gets one more attempt, and what waits for its time makes it now."""
+        upload.error = upload.told = None
+        upload.hurry.set()
 
     async def retarget(self, upload: Upload, folder: str, name: str, replaces: Key | None) -> None:
         """A version under way gets another name. The caller holds `placing`."""
@@ -266,7 +288,7 @@ class Sync:
         Ends early when nothing more can be expected: offline, or all that is left was refused.
         """
         for upload in self._uploads.values():
-            upload.error = None  # what was refused gets one more attempt
+            upload.error = upload.told = None  # what was refused gets one more attempt
         self._wake_all()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
@@ -319,14 +341,20 @@ class Sync:
 
     def _note_failure(self, upload: Upload, error: OrionFsError, pause_s: float) -> float:
         upload.state = UploadState.FAILED
-        if upload.error is None or upload.error.errno != error.errno:
+        if upload.told is None or upload.told.errno != error.errno:
             is_given_up = _pause_after(error, 0.0) == inf
             what_next = "kept until it is asked for" if is_given_up else "kept and tried again"
             log.warning("%s is not on Orion yet; it is %s: %s", upload.row.path, what_next, error)
-        upload.error = error
+        upload.told = error
+        self._note_error(upload, error)
         if isinstance(error, Unreachable):
             return 1.0
         return _pause_after(error, min(_BACKGROUND_PAUSE_MAX_S, max(1.0, 2 * pause_s)))
+
+    def _note_error(self, upload: Upload, error: OrionFsError) -> None:
+        upload.error = error
+        if upload.about is not None:
+            self._reports.note(upload.about, "upload", error)
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
@@ -348,6 +376,7 @@ class Sync:
             await self._until_done(lambda: self._remove(self._removals.get(removal.key, removal)))
         except OrionFsError as error:
             log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
+            self._reports.note(removal.key, "removal", error)
             self.unseen.discard(removal.key)
         await self._journal.run(lambda journal: journal.drop_removal(removal.key))
         self._removals.pop(removal.key, None)

@@ -22,8 +22,9 @@ RANKS: list[set[str]] = [
     {"daemon"},
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
-    {"moves", "probe"},
-    {"attributes", "files", "ahead", "forgetting", "refresh"},
+    {"moves", "probe", "attributes"},
+    {"progress"},
+    {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
     {"opening", "collecting"},
     {"staging"},
     {"fetch"},
@@ -35,7 +36,7 @@ RANKS: list[set[str]] = [
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks", "shard_rules"},
     {"inodes"},
-    {"names", "ranges", "numbers", "finding"},
+    {"names", "ranges", "numbers", "finding", "runs"},
     {"remote"},
     {"details", "shard_calls"},
     {"listings", "knowledge", "descriptors", "unclear", "limiter", "recent"},
@@ -43,7 +44,7 @@ RANKS: list[set[str]] = [
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
-    {"config", "facts", "holds"},
+    {"config", "facts", "holds", "reports"},
     {"memory", "models", "mountinfo", "private", "profiles"},
     {"errors"},
     {"__init__"},

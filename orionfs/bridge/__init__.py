@@ -7,7 +7,7 @@ process (`InProcess`), or any other one in worker processes under its own interp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .discovery import Candidate, Discovery, find_client
@@ -15,6 +15,7 @@ from .handle import CallHandle
 from .inprocess import InProcess
 from .pool import BridgePool
 from .process import CallTimeout
+from .reading import only_reading
 from .worker import CallFailed, Calls, describe
 
 __all__ = [
@@ -29,19 +30,21 @@ __all__ = [
     "SessionCalls",
     "describe",
     "find_client",
+    "only_reading",
 ]
 
 
 class SessionCalls(Protocol):
     """The verbs; blocking, safe for threads, one attempt each. Raise CallFailed and nothing else.
 
-    What they mean and give stands at `Calls`. `metadata_at_once`: further metadata calls would wait for
-    these to end (None: there is no such number).
+    What they mean and give stands at `Calls`. `metadata_at_once` and `contents_at_once`: further calls
+    of the kind would wait for these to end (None: there is no such number).
     """
 
     ranged: bool
     paged_shards: bool
     metadata_at_once: int | None
+    contents_at_once: int | None
     client_version: str | None
 
     def whoami(self) -> dict[str, Any]: ...
@@ -59,7 +62,14 @@ class SessionCalls(Protocol):
     def tag(self, kind: str, id: int, tags: list[str]) -> None: ...
     def untag(self, kind: str, id: int, tags: list[str]) -> None: ...
     def read_into(
-        self, kind: str, id: int | list[int], offset: int, length: int, fd: int, fd_offset: int
+        self,
+        kind: str,
+        id: int | list[int],
+        offset: int,
+        length: int,
+        fd: int,
+        fd_offset: int,
+        progress: Callable[[int], None] | None = None,
     ) -> int: ...
     def shards_page(self, collection: int, query: Mapping[str, Any]) -> dict[str, Any]: ...
     def list_shards(self, collection: int, path: str, timeout_s: float | None = None) -> int: ...

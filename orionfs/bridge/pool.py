@@ -58,7 +58,7 @@ class BridgePool(Verbs):
         env: Mapping[str, str] | None = None,
     ) -> None:
         source = ["--vendor", vendor_profile or ""] if factory is None else ["--factory", factory]
-        self.metadata_at_once = metadata_workers
+        self.metadata_at_once, self.contents_at_once = metadata_workers, content_workers
         start = partial(Worker, python, source, env)
         self._call_timeout_s, self._contents_timeout_s = call_timeout_s, contents_timeout_s
         self._metadata = _Group(start, start_timeout_s, metadata_workers, idle_s)

@@ -7,7 +7,7 @@ a call is made.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["Verbs"]
@@ -19,6 +19,7 @@ class Verbs(ABC):
     ranged: bool
     paged_shards = False
     metadata_at_once: int | None = None
+    contents_at_once: int | None = None
     client_version: str | None = None
     """Of the client behind it, where its maker knows."""
 
@@ -90,10 +91,17 @@ class Verbs(ABC):
         self.call("untag", kind, id, tags)
 
     def read_into(
-        self, kind: str, id: int | list[int], offset: int, length: int, fd: int, fd_offset: int
+        self,
+        kind: str,
+        id: int | list[int],
+        offset: int,
+        length: int,
+        fd: int,
+        fd_offset: int,
+        progress: Callable[[int], None] | None = None,
     ) -> int:
         """See `Calls.read_into`; only if `ranged`."""
-        answer: int = self.call("read_into", kind, id, offset, length, fd, fd_offset)
+        answer: int = self.call("read_into", kind, id, offset, length, fd, fd_offset, progress)
         return answer
 
     def shards_page(self, collection: int, query: Mapping[str, Any]) -> dict[str, Any]:

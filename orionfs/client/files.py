@@ -7,6 +7,7 @@ extensions. Must not know how bytes move (`upload`, `download`).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -85,13 +86,21 @@ class File(Resource):
         """
         download.to_file(self._contents(), path, self.size)
 
-    def read_into(self, fd: int, fd_offset: int, offset: int, length: int) -> int:
+    def read_into(
+        self,
+        fd: int,
+        fd_offset: int,
+        offset: int,
+        length: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
         """Fetch bytes [offset, offset + length) and write them at `fd_offset` of a descriptor.
 
+        `progress` is told how many more bytes were written, piece by piece; what it raises ends the call.
         Returns `length`: a shorter body is an OrionServiceError, a range outside the file a
         ValidationError. An extension; the address of the contents is remembered by the session.
         """
-        return download.read_into(self._contents(), offset, length, fd, fd_offset)
+        return download.read_into(self._contents(), offset, length, fd, fd_offset, progress)
 
     def _contents(self) -> download.Signed:
         session, file_id = self.bound()

@@ -26,6 +26,7 @@ from orionfs.errors import (
 )
 from orionfs.files import Files
 from orionfs.fuse.boundary import Presentation, changing, contents, reading, uploading
+from orionfs.fuse.reporting import Reporter
 from orionfs.holds import Holds
 from orionfs.inodes import Inode
 from orionfs.models import Attributes, HandleId
@@ -33,6 +34,7 @@ from orionfs.moves import Moves
 from orionfs.names import from_kernel
 from orionfs.namespace import Namespace
 from orionfs.protection import Protection
+from orionfs.reports import Reports
 from orionfs.snapshots import Snapshot
 
 log = logging.getLogger(__name__)
@@ -69,10 +71,12 @@ class Operations(pyfuse3.Operations):
         room: Callable[[], os.statvfs_result],
         protection: Protection,
         locks: Holds | None = None,
+        reports: Reports | None = None,
     ) -> None:
         """`room` tells the free room of the disk where written files are staged.
 
-        `locks` is told in which folders the kernel waits for an answer, as long as it does.
+        `locks` is told in which folders the kernel waits for an answer, as long as it does. `reports` keeps
+        what handlers failed with.
         """
         super().__init__()
         self._namespace = namespace
@@ -84,16 +88,25 @@ class Operations(pyfuse3.Operations):
         self._protection = protection
         self._directories: dict[int, _Directory] = {}
         self._next_directory = 1
+        self.begun = trio.Event()  # the kernel and we have agreed on how to talk
         self.ended = trio.Event()
         self.presentation = presentation
         self.locks = locks if locks is not None else Holds()
+        self.reporter = Reporter(
+            reports if reports is not None else Reports(), self._inodes, files.inode_of, self._directory_of
+        )
 
     async def run(self) -> None:
         """Answer the kernel until the mount ends."""
         try:
             await pyfuse3.main()
         finally:
+            self.begun.set()
             self.ended.set()
+
+    def init(self) -> None:
+        """The kernel's first request; it has our answer before any other task runs."""
+        self.begun.set()
 
     # Names
 
@@ -227,7 +240,8 @@ class Operations(pyfuse3.Operations):
 
     @contents
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        found = self._inodes.get(inode) if flags & os.O_ACCMODE == os.O_RDONLY else self._changeable(inode)
+        is_changing = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
+        found = self._changeable(inode) if is_changing else self._inodes.get(inode)
         handle_id = await self._files.open(found, flags)
         return _opened(handle_id, keeps_pages=self._files.keeps_pages(handle_id))
 
@@ -300,6 +314,10 @@ class Operations(pyfuse3.Operations):
     @reading
     async def readlink(self, inode: int, ctx: Any) -> bytes:
         raise NotSupported("there are no links")
+
+    def _directory_of(self, handle: int) -> Inode | None:
+        directory = self._directories.get(handle)
+        return directory.inode if directory is not None else None
 
     # Encoding
 

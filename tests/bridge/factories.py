@@ -151,8 +151,11 @@ class Direct(File):
     def __init__(self, id=None, session=None):
         super().__init__(id)
 
-    def read_into(self, fd, fd_offset, offset, length):
-        return os.pwrite(fd, b"r" * min(length, 10), fd_offset)
+    def read_into(self, fd, fd_offset, offset, length, progress=None):
+        count = os.pwrite(fd, b"r" * min(length, 10), fd_offset)
+        if progress is not None:
+            progress(count)
+        return count
 
 
 class DirectTypes:

@@ -115,7 +115,9 @@ def test_ranged_is_found_by_looking(calls: InProcess, direct: InProcess) -> None
 
 def test_range_lands_in_the_descriptor_or_fails(direct: InProcess, tmp_path: Path) -> None:
     fd = os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT)
-    assert direct.read_into("file", 7, 100, 10, fd, 3) == 10
+    pieces: list[int] = []
+    assert direct.read_into("file", 7, 100, 10, fd, 3, pieces.append) == 10
+    assert pieces == [10]
     assert os.pread(fd, 100, 3) == b"r" * 10
     with pytest.raises(CallFailed, match="10 of 11 bytes") as failed:
         direct.read_into("file", 7, 100, 11, fd, 3)

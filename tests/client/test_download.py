@@ -200,9 +200,43 @@ def test_address_serves_another_object_of_the_same_id(
     assert len(fake.seen(ASK)) == 1
 
 
-def test_address_that_is_refused_is_renewed_once_without_an_error(fake: Fake, file: File, fd: int) -> None:
+def test_every_piece_that_was_written_is_told(file: File, fd: int) -> None:
+    told: list[int] = []
+
+    def progress(count: int) -> None:
+        told.append(count)
+        written = sum(told)
+        assert os.pread(fd, len(CONTENTS), 0) == CONTENTS[:written]
+
+    file.read_into(fd, 0, 0, len(CONTENTS), progress)
+    assert len(told) > 1
+    assert sum(told) == len(CONTENTS)
+
+
+def test_reader_that_wants_no_more_ends_its_call_and_the_next_one_works(
+    fake: Fake, file: File, fd: int
+) -> None:
+    def enough(_count: int) -> None:
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError):
+        file.read_into(fd, 0, 0, len(CONTENTS), enough)
+    assert file.read_into(fd, 0, 0, 10) == 10
+    assert fake.connections == 2, "what was left of the body is not read as the next answer"
+
+
+def test_large_ranges_keep_their_connection(fake: Fake, file: File, fd: int) -> None:
+    for _ in range(3):
+        file.read_into(fd, 0, 0, len(CONTENTS))
+    assert fake.connections == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_address_that_is_refused_is_renewed_once_without_an_error(
+    fake: Fake, file: File, fd: int, status: int
+) -> None:
     file.read_into(fd, 0, 0, 10)
-    fake.on("GET", BLOB, Reply(403), ranged)
+    fake.on("GET", BLOB, Reply(status), ranged)
     assert file.read_into(fd, 0, 0, 10) == 10
     assert len(fake.seen(ASK)) == 2
     fake.on("GET", BLOB, Reply(403, json={"detail": "signature"}))

@@ -137,6 +137,7 @@ class FakeCalls:
         self.paged_shards = True
         self.shards_tell_sizes = True
         self.metadata_at_once: int | None = None
+        self.contents_at_once: int | None = None
         self.client_version: str | None = "1.2"
         self.duplicate_names = True
         self.folders_assignable = True
@@ -161,6 +162,9 @@ class FakeCalls:
         self.read_lag_s = 0.0
         self.keeps_history = False  # of all that was ever placed somewhere: `history`
         self.latency_s = 0.0
+        self.piece_bytes = 2**18  # of what read_into brings
+        self.piece_s = 0.0  # between two of them
+        self.break_off_after: int | None = None  # bytes
         self.edit_page: Callable[[dict[str, Any]], dict[str, Any]] | None = None
         self.chaos: Callable[[str], Failure | None] | None = None  # a failure for any call, or none
         self.log: list[Call] = []
@@ -537,14 +541,32 @@ class FakeCalls:
         with self._called("untag", kind, id, tags):
             self._readable(kind, id).tags -= set(tags)
 
-    def read_into(self, kind: str, id: Any, offset: int, length: int, fd: int, fd_offset: int) -> int:
+    def read_into(
+        self,
+        kind: str,
+        id: Any,
+        offset: int,
+        length: int,
+        fd: int,
+        fd_offset: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
         with self._called("read_into", kind, id, offset, length):
             if kind not in ("file", "shard"):
                 raise failure("ValidationError", None, detail=f"this session has no type for {kind}")
             data = self._downloaded(kind, id)[offset : offset + length]
             if len(data) != length:
                 raise failure("ValidationError", 416, detail="the range is outside of the file")
-        return os.pwrite(fd, data, fd_offset)
+        for start in range(0, length, self.piece_bytes):
+            if start and self.piece_s:
+                sleep_in_thread(self.piece_s)
+            if start and self.break_off_after is not None and start >= self.break_off_after:
+                raise failure("OrionServiceError", detail="contents broke off")
+            piece = data[start : start + self.piece_bytes]
+            os.pwrite(fd, piece, fd_offset + start)
+            if progress is not None:
+                progress(len(piece))
+        return length
 
     def close(self) -> None:
         self.is_closed = True

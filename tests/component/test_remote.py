@@ -316,7 +316,7 @@ async def test_stat_does_not_wait_for_a_row_of_listings_fetched_ahead() -> None:
 
 
 async def test_stalled_contents_never_delay_metadata(tmp_path: Path) -> None:
-    async with session(Limits(contents_in_flight=2)) as (fake, remote):
+    async with session(Limits(contents_in_flight=2, small_contents_in_flight=2)) as (fake, remote):
         id = fake.add_file(f"{HOME}/a", b"x" * 10)
         fake.stall("read_into")
         fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)

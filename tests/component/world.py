@@ -24,6 +24,7 @@ from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
 from orionfs.content import ContentCache
+from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
@@ -36,9 +37,11 @@ from orionfs.models import MARK_PREFIX, Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening
+from orionfs.progress import Progress
 from orionfs.protection import Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
+from orionfs.reports import Reports
 from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, plant
@@ -69,6 +72,7 @@ class World:
     fetcher: Fetcher
     files: Files
     ahead: Ahead
+    contents_ahead: ContentsAhead
     moves: Moves
     attributes: ExtendedAttributes
     operations: Operations
@@ -199,11 +203,13 @@ async def mount(
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
     kernel: KernelView | None = None,
     refresh_folders: int = 0,
+    write_back: bool = False,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
     `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
-    `refresh_folders` are looked at again in the background.
+    `refresh_folders` are looked at again in the background; `write_back`: who changes something waits
+    until it is promised only.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -223,6 +229,7 @@ async def mount(
                     claimed,
                     nursery,
                     cache_items_max,
+                    cache_bytes,
                     limits,
                     freshness or Freshness(),
                     tops,
@@ -231,12 +238,14 @@ async def mount(
                     views_items_max,
                     kernel,
                     refresh_folders,
+                    write_back,
                 )
                 services = (
                     remote.run,
                     world.sync.run,
                     world.fetcher.run,
                     world.ahead.run,
+                    world.contents_ahead.run,
                     world.refresher.run,
                 )
                 for service in services:
@@ -259,6 +268,7 @@ def _build(
     claimed: state.StateFolder,
     nursery: trio.Nursery,
     cache_items_max: int,
+    cache_bytes: int,
     limits: Limits | None,
     freshness: Freshness,
     tops: Mapping[str, str],
@@ -267,9 +277,19 @@ def _build(
     views_items_max: int,
     kernel: KernelView | None,
     refresh_folders: int,
+    write_back: bool,
 ) -> World:
     local = claimed.journal.local_attributes()
-    sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
+    reports = Reports()
+    sync = Sync(
+        remote,
+        claimed.journal,
+        content,
+        claimed.staging,
+        ACCOUNT.home,
+        reports,
+        is_write_back=write_back,
+    )
     namespace = Namespace(
         remote,
         sync.assigner,
@@ -287,8 +307,11 @@ def _build(
     fetcher = Fetcher(remote, content)
     files = Files(namespace, sync, fetcher, Opening(namespace, remote, fetcher, content))
     ahead = Ahead(namespace, remote, cache_items_max, (limits or Limits()).metadata_in_flight)
+    bytes_ahead = min(BYTES_MAX, cache_bytes // 8)
+    contents_ahead = ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead)
     moves = Moves(namespace, files, sync, remote)
-    attributes = ExtendedAttributes(namespace, Collecting(namespace, remote))
+    collecting = Collecting(namespace, remote)
+    attributes = ExtendedAttributes(namespace, Progress(files, sync), reports, collecting)
     operations = Operations(
         namespace,
         files,
@@ -297,6 +320,7 @@ def _build(
         Presentation(1000, 1000, 35.0, 80.0, 240.0),
         lambda: os.statvfs(claimed.staging),
         protection,
+        reports=reports,
     )
     return World(
         fake,
@@ -306,6 +330,7 @@ def _build(
         fetcher,
         files,
         ahead,
+        contents_ahead,
         moves,
         attributes,
         operations,

@@ -9,9 +9,11 @@ import os
 import random
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from orionfs.mountinfo import mount_at, read_mountinfo
 from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
 from tests.mount.stand import Client
@@ -183,3 +185,14 @@ def test_answer_cut_short_is_tried_again_and_never_zeros(mounted, put) -> None:
         assert path.read_bytes() == data
     finally:
         mounted.server.misbehave()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the kernel lets nobody else")
+def test_kernel_reads_ahead_a_mebibyte_at_a_time(mounted, put) -> None:
+    """What is set before the kernel's first request is reset by it."""
+    mount = mount_at(read_mountinfo(), mounted.point)
+    assert mount is not None
+    assert Path("/sys/class/bdi", mount.device, "read_ahead_kb").read_text() == "1024\n"
+    before = mounted.ask("status")["daemon_calls"].get("read", 0)
+    assert put(content(8 * MEBI)).read_bytes() == content(8 * MEBI)
+    assert mounted.ask("status")["daemon_calls"].get("read", 0) - before <= 16
