@@ -38,7 +38,7 @@ from orionfs.login import in_words
 from orionfs.memory import give_back_early
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
-from orionfs.models import Account
+from orionfs.models import Account, Key, LocalAttributes
 from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
@@ -163,9 +163,6 @@ def _build(
     cache_bytes = _cache_limit(config)
     content = ContentCache(config.cache_dir, account.stack, account.username, cache_bytes)
     remote.details.keep_in(_sizes(config, account))
-    freshness = _freshness(config, remote.facts)
-    permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
-    local = claimed.journal.local_attributes()
     reports = Reports()
     sync = Sync(
         remote,
@@ -176,23 +173,8 @@ def _build(
         reports,
         is_write_back=config.write_back,
     )
-    cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()
-    tree = {top.name or "/": top.orion_path for top in tops}
-    namespace = Namespace(
-        remote,
-        sync.assigner,
-        cache,
-        freshness,
-        permissions,
-        local,
-        sync.unseen,
-        lambda: about_text(account, config.profile, remote.client_version, remote.facts, tree),
-        config.cache_items_max,
-        kernel=kernel,
-    )
-    namespace.show_relocations(sync.relocator)
-    plant(namespace.inodes, tops, config.profile.workspaces)
+    namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
     opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s)
@@ -228,6 +210,34 @@ def _build(
         kernel,
         refresher,
     )
+
+
+def _tree(
+    config: MountConfig,
+    remote: Remote,
+    account: Account,
+    tops: list[Top],
+    sync: Sync,
+    local: Mapping[Key, LocalAttributes],
+    kernel: fuse.Invalidations,
+) -> Namespace:
+    """The tree of names, with its tops."""
+    paths = {top.name or "/": top.orion_path for top in tops}
+    namespace = Namespace(
+        remote,
+        sync.assigner,
+        MetaCache(config.cache_items_max),
+        _freshness(config, remote.facts),
+        Permissions(0o666 & ~config.umask, 0o777 & ~config.umask),
+        local,
+        sync.unseen,
+        lambda: about_text(account, config.profile, remote.client_version, remote.facts, paths),
+        config.cache_items_max,
+        kernel=kernel,
+    )
+    namespace.show_relocations(sync.relocator)
+    plant(namespace.inodes, tops, config.profile.workspaces)
+    return namespace
 
 
 def _presentation(config: MountConfig) -> fuse.Presentation:
