@@ -29,7 +29,7 @@ from orionfs.collecting import Collecting
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
-from orionfs.errors import ExitStatus, StartupError
+from orionfs.errors import ExitStatus, OrionFsError, StartupError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
@@ -48,6 +48,7 @@ from orionfs.progress import Progress
 from orionfs.protection import ALL, Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
+from orionfs.removing import Removing
 from orionfs.reports import Reports
 from orionfs.sessions import connect, stack_name
 from orionfs.sizes import SizeStore
@@ -81,6 +82,7 @@ class Layers:
     operations: fuse.Operations
     kernel: fuse.Invalidations
     refresher: Refresher
+    removing: Removing
 
 
 def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
@@ -184,14 +186,16 @@ def _build(
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
         ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead, config.in_flight_max),
     )
+    moves, collecting = Moves(namespace, files, sync, remote), Collecting(namespace, remote)
+    protection = Protection(ALL if config.read_only else config.protected)
     operations = fuse.Operations(
         namespace,
         files,
-        Moves(namespace, files, sync, remote),
-        ExtendedAttributes(namespace, Progress(files, sync), reports, Collecting(namespace, remote)),
+        moves,
+        ExtendedAttributes(namespace, Progress(files, sync), reports, collecting),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
-        Protection(ALL if config.read_only else config.protected),
+        protection,
         kernel.locks,
         reports,
     )
@@ -209,6 +213,7 @@ def _build(
         operations,
         kernel,
         refresher,
+        Removing(namespace, moves, collecting, protection),
     )
 
 
@@ -364,11 +369,20 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "is_offline": layers.remote.health is Health.OFFLINE,
         }
 
+    async def remove(request: Mapping[str, Any]) -> control.Answers:
+        try:
+            kind = await layers.removing.remove(str(request.get("path", "/")))
+        except OrionFsError as error:
+            yield {"done": True, "error": str(error) or os.strerror(error.errno)}
+            return
+        await layers.kernel.settled(_TELLING_LIMIT_S)
+        yield {"done": True, "kind": kind.value}
+
     async def stop(_request: Mapping[str, Any]) -> control.Answers:
         await _end(layers)
         yield {"done": True}
 
-    return {"drain": drain, "status": status, "refresh": refresh, "stop": stop}
+    return {"drain": drain, "status": status, "refresh": refresh, "remove": remove, "stop": stop}
 
 
 def _startup_error_of(group: BaseExceptionGroup[BaseException]) -> StartupError | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import mmap
 import os
 import re
@@ -232,3 +233,40 @@ def test_dataset_is_read_only_and_says_what_to_use(stand) -> None:
         path.open("r+b")
     assert "orionfs put --as dataset" in stand.log
     assert path.read_bytes()
+
+
+# -- orionfs rm -------------------------------------------------------------------------------------
+
+
+def test_rm_removes_a_collection_with_its_shards_in_one_call(stand, collection, tmp_path) -> None:
+    number, shards = collection
+    for name in ("a", "b"):
+        fill(stand, number, name, b"contents")
+    assert sorted(os.listdir(shards)) == ["a", "b"]
+    with stand.counting() as counted:
+        done = stand.run("rm", shards)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
+    assert [row for row in counted.rows if row.method == "DELETE"] == counted.of(
+        f"DELETE {API}/collections/{number}"
+    )
+    assert not shards.exists()
+    assert shards.name not in os.listdir(stand.mine)
+    assert stand.direct.find(f"{stand.direct.home}/{shards.name}") is None
+
+
+def test_rm_removes_what_it_can_and_says_what_it_can_not(stand, collection, tmp_path) -> None:
+    _, shards = collection
+    folder = stand.mine / f"{shards.name}-folder"
+    folder.mkdir()
+    (folder / "file").write_bytes(b"x")
+    done = stand.run("rm", folder, folder / "none", shards, stand.mine, "--json")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [row["path"] for row in told] == [str(p) for p in (folder, folder / "none", shards, stand.mine)]
+    assert [row["kind"] for row in told] == [None, None, "collection", None]
+    done = stand.run("rm", folder / "file", folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not folder.exists()
+    done = stand.run("rm", tmp_path)
+    assert done.returncode == 6
+    assert "is not in a mount of orionfs" in done.stderr
