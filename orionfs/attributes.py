@@ -29,10 +29,10 @@ from orionfs.reports import Reports
 _PREFIX = "user.orion."
 _TAGS = "tags"
 _TAG = "tag."
-_STATE = "state"
 _SYNC = "sync"
 _RETRY = b"retry"
 _ERROR = "error"
+_STATE = "state"
 _VALUE_MAX_BYTES = 65536  # XATTR_SIZE_MAX of the kernel
 
 
@@ -40,12 +40,12 @@ class ExtendedAttributes:
     """Reads and changes the attributes of inodes."""
 
     def __init__(
-        self, namespace: Namespace, progress: Progress, reports: Reports, collecting: Collecting
+        self, namespace: Namespace, collecting: Collecting, progress: Progress, reports: Reports
     ) -> None:
         self._namespace = namespace
+        self._collecting = collecting
         self._progress = progress
         self._reports = reports
-        self._collecting = collecting
         self._readers: dict[str, Callable[[Inode], Awaitable[str | None]]] = {
             "id": self._id,
             "type": self._type,
@@ -92,10 +92,10 @@ class ExtendedAttributes:
             await self._namespace.change_tags(_taggable(inode), (_tag(name.removeprefix(_TAG)),), ())
         elif name == _TAGS:
             await self._replace_tags(_taggable(inode), parse_tags(value))
-        elif name == _STATE and inode.item.kind is Kind.COLLECTION:
-            await self._collecting.set_state(inode, _text(value))
         elif name == _SYNC:
             self._retry(inode, value)
+        elif name == _STATE and inode.item.kind is Kind.COLLECTION:
+            await self._collecting.set_state(inode, _text(value))
         elif name in self._readers:
             raise NotPermitted(f"{_PREFIX}{name} is read-only")
         else:
@@ -145,9 +145,6 @@ class ExtendedAttributes:
     async def _name(self, inode: Inode) -> str | None:
         return inode.item.name or None
 
-    async def _state(self, inode: Inode) -> str | None:
-        return inode.item.state or None
-
     async def _sync(self, inode: Inode) -> str:
         return self._progress.of(inode)
 
@@ -159,6 +156,9 @@ class ExtendedAttributes:
     async def _error(self, inode: Inode) -> str | None:
         report = self._reports.last(inode.number, inode.item.key)
         return report.text() if report is not None else None
+
+    async def _state(self, inode: Inode) -> str | None:
+        return inode.item.state or None
 
     async def _tags(self, inode: Inode) -> str | None:
         if inode.anchor is not None or inode.parent is None:

@@ -120,6 +120,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
             await layers.files.seal_all()
+            layers.sync.holding.end(is_last=True)
             is_all_uploaded = await layers.sync.drain(_DRAIN_LIMIT_S)
             await remote.close()
             nursery.cancel_scope.cancel()
@@ -174,6 +175,7 @@ def _build(
         account.home,
         reports,
         is_write_back=config.write_back,
+        names=config.local_names,
     )
     kernel = fuse.Invalidations()
     namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
@@ -192,7 +194,7 @@ def _build(
         namespace,
         files,
         moves,
-        ExtendedAttributes(namespace, Progress(files, sync), reports, collecting),
+        ExtendedAttributes(namespace, collecting, Progress(files, sync), reports),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
         protection,

@@ -124,8 +124,9 @@ class Item:
     @property
     def key(self) -> Key | None:
         """Identity on Orion, or None while there is none."""
-        kind, id = self.kind_and_id
-        return None if id is None else Key(kind, id, _common_of(self)[8])
+        numbers, common = _numbers_of(self), _common_of(self)
+        id: int | None = numbers[0] if type(numbers) is not bytes else _NUMBERS.unpack(numbers)[0]
+        return None if id is None or id == _NONE else Key(common[0], id, common[8])
 
     @property
     def kind_and_id(self) -> tuple[Kind, int | None]:

@@ -310,8 +310,7 @@ def _build(
     bytes_ahead = min(BYTES_MAX, cache_bytes // 8)
     contents_ahead = ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead)
     moves = Moves(namespace, files, sync, remote)
-    collecting = Collecting(namespace, remote)
-    attributes = ExtendedAttributes(namespace, Progress(files, sync), reports, collecting)
+    attributes = ExtendedAttributes(namespace, Collecting(namespace, remote), Progress(files, sync), reports)
     operations = Operations(
         namespace,
         files,
