@@ -324,6 +324,31 @@ async def test_renames_that_orion_can_not_do_change_nothing(tmp_path, fake, old,
         assert await world.ls(HERE) == ["a", "other"]
 
 
+async def test_shard_under_a_temporary_name_is_made_once_it_has_its_own(tmp_path, fake) -> None:
+    number = fake.add_collection(SET, a=b"before")
+    async with mount(tmp_path, fake) as world:
+        await world.ls(HERE)
+        with fake.counting() as calls:
+            await world.save(f"{HERE}/.a.Xb12Cd", b"synced")
+            assert calls == []
+            await world.rename(f"{HERE}/.a.Xb12Cd", f"{HERE}/a")
+        assert calls == ["create_shard", "fill_shard", "delete"]
+        assert fake.shards(number) == {"a": b"synced"}
+        assert [row.name for row in fake.rows() if row.kind == "shard"] == ["a", "a"]
+        assert await world.ls(HERE) == ["a"]
+        world.check_nothing_left()
+
+
+async def test_litter_in_a_collection_stays_here(tmp_path, fake) -> None:
+    number = fake.add_collection(SET, a=b"before")
+    async with mount(tmp_path, fake) as world:
+        await world.save(f"{HERE}/.a.swp", b"litter")
+        assert await world.ls(HERE) == [".a.swp", "a"]
+        await world.unlink(f"{HERE}/.a.swp")
+        assert fake.shards(number) == {"a": b"before"}
+        assert fake.count("create_shard") == 0
+
+
 async def test_mkdir_in_a_collection_is_not_permitted(tmp_path, fake) -> None:
     fake.add_collection(SET)
     async with mount(tmp_path, fake) as world:
