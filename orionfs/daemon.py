@@ -215,7 +215,7 @@ def _build(
         operations,
         kernel,
         refresher,
-        Removing(namespace, moves, collecting, protection),
+        Removing(namespace, files, moves, collecting, protection),
     )
 
 

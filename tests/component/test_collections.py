@@ -9,8 +9,11 @@ import trio
 
 from orionfs import errors
 from orionfs.collecting import Collecting
+from orionfs.models import Kind
+from orionfs.protection import Protection
+from orionfs.removing import Removing
 from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.world import mount
+from tests.component.world import World, mount
 
 pytestmark = pytest.mark.virtual_time
 
@@ -22,6 +25,12 @@ LARGE = bytes(range(256)) * 12_000  # more than one first part
 @pytest.fixture
 def fake() -> FakeCalls:
     return FakeCalls()
+
+
+def removing(world: World) -> Removing:
+    """What `orionfs rm` asks."""
+    collecting = Collecting(world.namespace, world.remote)
+    return Removing(world.namespace, world.files, world.moves, collecting, Protection())
 
 
 def documented_only(fake: FakeCalls) -> None:
@@ -398,10 +407,40 @@ async def test_whole_collection_goes_in_one_call(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         await world.ls(HERE)
         with fake.counting() as calls:
-            await Collecting(world.namespace, world.remote).remove(await world.inode(HERE))
+            assert await removing(world).remove(f"/{HERE}") is Kind.COLLECTION
         assert calls == ["delete"]
         assert fake.row(number).is_deleted
         assert await world.ls("my-data") == []
+
+
+async def test_what_is_on_its_way_into_a_collection_goes_along_with_it(tmp_path, fake) -> None:
+    fake.add_collection(SET, a=b"one")
+    fake.fail("create_shard", "OrionServiceError", 500, times=1000)
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open(f"{HERE}/open", os.O_WRONLY | os.O_CREAT)
+        await world.files.write(handle, 0, b"x")
+        with pytest.raises(errors.RemoteFailure):
+            await world.save(f"{HERE}/new", b"x")
+        await removing(world).remove(f"/{HERE}")
+        fake.heal()
+        await world.close(handle)
+        await world.drain()
+        assert fake.count("fill_shard") == 0
+        world.check_nothing_left()
+
+
+async def test_file_and_empty_folder_are_removed_by_path_as_well(tmp_path, fake) -> None:
+    fake.add_folder(f"{HOME}/folder")
+    fake.add_file(f"{HOME}/folder/file", b"x")
+    async with mount(tmp_path, fake) as world:
+        with pytest.raises(errors.DirectoryNotEmpty):
+            await removing(world).remove("/my-data/folder")
+        assert await removing(world).remove("/my-data/folder/file") is Kind.FILE
+        assert await removing(world).remove("/my-data/folder") is Kind.FOLDER
+        with pytest.raises(errors.NoSuchName):
+            await removing(world).remove("/my-data/folder")
+        with pytest.raises(errors.NotPermitted):
+            await removing(world).remove("/my-data")
 
 
 # -- attributes ----------------------------------------------------------------------------------
