@@ -21,7 +21,7 @@ from orionfs.fetch import Fetcher, Source
 from orionfs.inodes import Inode
 from orionfs.models import Key, Kind
 from orionfs.namespace import Namespace
-from orionfs.remote import Remote
+from orionfs.remote import Health, Remote
 from orionfs.shapes import read_dataset_state
 from orionfs.shard_rules import is_ready
 from orionfs.staging import Handle, OpenFile
@@ -147,7 +147,7 @@ class Opening:
 
     async def _holds(self, file: OpenFile, key: Key, kept: _Kept) -> bool:
         now_s = self._clock()
-        if now_s < kept.holds_until_s:
+        if now_s < kept.holds_until_s or self._remote.health is Health.OFFLINE:
             return True
         if await self._records(file, key) != kept.records or kept.records is None:
             return False

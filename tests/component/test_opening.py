@@ -123,6 +123,18 @@ async def test_bytes_that_were_evicted_are_another_version(tmp_path, fake) -> No
         assert await world.read_all(handle) == SECOND
 
 
+@pytest.mark.expect_log("offline")
+async def test_offline_a_dataset_that_is_here_can_still_be_opened(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.read(PATH)
+        await trio.sleep(301)
+        for verb in ("get", "ls_path", "stat_path", "whoami"):
+            fake.fail(verb, "OrionConnectionError", times=1000, refused=True)
+        with pytest.raises(errors.TimedOut):
+            await world.ls("team-data")
+        assert await world.read(PATH) == FIRST
+
+
 async def test_dataset_that_is_being_written_is_busy(tmp_path, fake) -> None:
     row = fake.row(fake.ids_at(f"{HOME}/hits")[0])
     row.state = "writing"

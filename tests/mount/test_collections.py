@@ -6,6 +6,7 @@ that copy are run on what nobody has opened before: the kernel was told one byte
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -13,6 +14,7 @@ import mmap
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from typing import Any
 import pytest
 
 from tests.cli.processes import wait_for
+from tests.faults.test_memory import resident_mib
 from tests.mount.conftest import IMPATIENT, watched
 from tests.mount.server import Server
 from tests.mount.stand import Client, Stand
@@ -270,3 +273,41 @@ def test_rm_removes_what_it_can_and_says_what_it_can_not(stand, collection, tmp_
     done = stand.run("rm", tmp_path)
     assert done.returncode == 6
     assert "is not in a mount of orionfs" in done.stderr
+
+
+# -- many shards ------------------------------------------------------------------------------------
+
+MANY = 100_000
+RESIDENT_BYTES_EACH = 500
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("client", Client, ids=lambda client: client.name.lower())
+def test_collection_of_100_000_shards_is_listed_in_little_memory(make_stand, client) -> None:
+    stand = make_stand(client)
+    made = stand.direct.api.post(f"{API}/collections", {"name": "many", "folder_path": stand.direct.home})
+    number = made.json()["id"]
+    multiply(stand, fill(stand, number, "first", b"contents"), MANY - 1)
+    before = resident_mib(stand.pid())
+    names = os.listdir(stand.mine / "many")
+    assert len(set(names)) == MANY
+    grown_bytes = (resident_mib(stand.pid(), "VmHWM") - before) * 2**20
+    print(f"{grown_bytes / MANY:.0f} bytes each")
+    assert grown_bytes < MANY * RESIDENT_BYTES_EACH
+    with stand.counting() as counted:
+        assert len(os.listdir(stand.mine / "many")) == MANY
+        assert (stand.mine / "many" / "first").read_bytes() == b"contents"
+    assert not [row for row in counted.rows if row.path.endswith("/shards")]
+
+
+def multiply(stand: Stand, shard: int, count: int) -> None:
+    """So many more shards like this one, put straight into the server's data."""
+    with contextlib.closing(sqlite3.connect(stand.server.data / "metadata.sqlite3", timeout=30)) as data:
+        data.row_factory = sqlite3.Row
+        row = dict(data.execute("SELECT * FROM resource WHERE id = ?", (shard,)).fetchone())
+        rows = ({**row, "id": 2**55 + n, "name": f"shard-{n:06}", "blob": None} for n in range(count))
+        columns = ", ".join(row)
+        places = ", ".join(f":{column}" for column in row)
+        data.executemany(f"INSERT INTO resource ({columns}) VALUES ({places})", rows)
+        data.commit()
