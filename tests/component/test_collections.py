@@ -443,6 +443,25 @@ async def test_file_and_empty_folder_are_removed_by_path_as_well(tmp_path, fake)
             await removing(world).remove("/my-data")
 
 
+async def test_kept_back_shard_is_made_behind_its_close(tmp_path, fake) -> None:
+    number = fake.add_collection(SET, a=b"one")
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.ls(HERE)
+        stall = fake.stall("create_shard")
+        with fake.counting() as calls:
+            await world.save(f"{HERE}/new", b"contents")
+            assert await world.read(f"{HERE}/new") == b"contents"
+            assert await world.ls(HERE) == ["a", "new"]
+        assert "fill_shard" not in calls
+        stall.release()
+        await world.drain()
+        assert fake.shards(number) == {"a": b"one", "new": b"contents"}
+        await world.unlink(f"{HERE}/a")
+        await world.drain()
+        assert fake.shards(number) == {"new": b"contents"}
+        world.check_nothing_left()
+
+
 # -- attributes ----------------------------------------------------------------------------------
 
 
