@@ -113,7 +113,8 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
             aheads = [ahead.run for ahead in layers.aheads]
-            for service in (remote.run, layers.sync.run, layers.fetcher.run, *aheads):
+            fetching = (layers.fetcher.run, layers.opening.run)
+            for service in (remote.run, layers.sync.run, *fetching, *aheads):
                 await nursery.start(service)
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
             source = f"orion:{account.project_name}@{_host_of(config)}"

@@ -209,3 +209,18 @@ async def test_contents_of_unknown_size_are_fetched_once_whoever_forgets_the_ino
         for _ in range(2):
             assert await world.read("my-data/set/a") == FIRST
         assert fake.count("download") == 1
+
+
+async def test_fetch_goes_on_when_whoever_opens_gives_up(tmp_path, fake) -> None:
+    fake.ranged = fake.paged_shards = fake.shards_tell_sizes = False
+    fake.add_collection(f"{HOME}/set", a=FIRST)
+    async with mount(tmp_path, fake) as world:
+        for path in (PATH, "my-data/set/a"):
+            stall = fake.stall("download")
+            with trio.move_on_after(5):
+                await world.open(path)
+            assert all(inode.opens == 0 for inode in world.namespace.inodes)
+            stall.release()
+            with fake.counting() as calls:
+                assert await world.read(path) == FIRST
+            assert "download" not in calls

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orionfs.client.types import File as OwnFile
 from orionfs.client.types import Dataset, Project, Shard, ShardCollection, UserProfile
+from orionfs.client.types import File as OwnFile
 
 from .faults import fault_of, misbehave
 
