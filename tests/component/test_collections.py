@@ -74,7 +74,8 @@ async def test_session_without_pages_lists_in_one_call(tmp_path, fake) -> None:
         assert calls == ["list_shards"]
 
 
-async def test_absence_in_a_collection_holds_as_long_as_its_listing(tmp_path, fake) -> None:
+async def test_absence_that_only_a_listing_tells_holds_as_long_as_that(tmp_path, fake) -> None:
+    documented_only(fake)
     fake.add_collection(SET, a=b"one")
     async with mount(tmp_path, fake) as world:
         await world.ls(HERE)
@@ -85,6 +86,38 @@ async def test_absence_in_a_collection_holds_as_long_as_its_listing(tmp_path, fa
         await trio.sleep(20)
         fake.add_shard(fake.ids_at(SET)[0], "none", b"now")
         assert await world.stat(f"{HERE}/none") is not None
+
+
+async def test_one_name_is_asked_for_alone_and_the_second_by_a_listing(tmp_path, fake) -> None:
+    fake.page_max = 10
+    fake.add_collection(SET, **{f"s{number:03}": b"x" for number in range(25)})
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        with fake.counting() as calls:
+            assert await world.read(f"{HERE}/s007") == b"x"
+        assert calls == ["shards_page", "read_into"]
+        with fake.counting() as calls:
+            assert await world.stat(f"{HERE}/none") is None
+            assert await world.stat(f"{HERE}/s008") is not None
+        assert calls == ["shards_page"] * 3
+
+
+async def test_name_of_a_large_collection_costs_one_call_also_where_filters_are_ignored(
+    tmp_path, fake
+) -> None:
+    fake.page_max = 10
+    fake.add_collection(SET, **{f"s{number:03}": b"x" for number in range(95)})
+    async with mount(tmp_path, fake) as world:
+        await world.ls(HERE)
+        await trio.sleep(31)
+        with fake.counting() as calls:
+            assert await world.stat(f"{HERE}/s094") is not None
+            assert await world.stat(f"{HERE}/none") is None
+        assert calls.count("shards_page") == 2
+        fake.heeds_filters = False
+        await trio.sleep(31)
+        assert await world.stat(f"{HERE}/s094") is not None
+        assert await world.stat(f"{HERE}/none") is None
 
 
 async def test_shards_that_share_a_name_or_have_none_are_all_reachable(tmp_path, fake) -> None:
@@ -293,6 +326,7 @@ async def test_nothing_in_a_closed_collection_changes(tmp_path, fake) -> None:
     number = fake.add_collection(SET, state="close", a=b"one")
     fake.add_file(f"{HOME}/file", b"x")
     async with mount(tmp_path, fake) as world:
+        await world.ls(HERE)
         assert await world.read(f"{HERE}/a") == b"one"
         with fake.counting() as calls:
             for change in (
