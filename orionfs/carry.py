@@ -14,7 +14,6 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -162,7 +161,7 @@ class Carrier:
         self._is_moving = is_moving
         self._on_sent = on_sent
         self._unseen = unseen
-        self._shards = ShardCarrier(remote)
+        self._shards = ShardCarrier(remote, journal, unseen)
         self._copies: set[str] = set()  # paths of all versions that went beside their names
 
     async def carry(self, upload: Upload) -> Removal | None:
@@ -216,22 +215,7 @@ class Carrier:
         async with upload.placing:
             if upload.is_over:
                 return None
-            try:
-                note = partial(self._note_shard, upload)
-                item = await self._shards.put(upload.row, path, note, is_unclear=upload.is_unclear)
-            except OrionFsError:
-                upload.is_unclear = True
-                raise
-            return await self._finish(upload, item, path)
-
-    async def _note_shard(self, upload: Upload, key: Key | None) -> None:
-        """The shard is there, or (None) is not there any more."""
-        if key is None:
-            await self._restart(upload)
-            return
-        self._unseen.add(key)
-        await self._journal.run(lambda journal: journal.uploaded(upload.row.mark, key.id))
-        upload.row = replace(upload.row, step=UploadStep.UPLOADED, new_id=key.id)
+            return await self._finish(upload, await self._shards.put(upload, path), path)
 
     async def _exact_file(self, upload: Upload) -> Path:
         """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
@@ -421,7 +405,7 @@ class Carrier:
     async def remove_marked(self, upload: Upload) -> None:
         """Remove what a cancelled upload left on Orion."""
         if collection_of(upload.row.mark) is not None:
-            await self._shards.remove(upload.row, is_unclear=upload.is_unclear)
+            await self._shards.remove(upload)
         elif upload.row.new_id is not None:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
         elif upload.is_unclear:
