@@ -167,7 +167,7 @@ class Namespace:
         return self._bind(parent, name, item)
 
     def _bind(self, parent: Inode, name: str, item: Item) -> Inode:
-        inode = (self.views if parent.is_view else self.inodes).bind(parent, name, item)
+        inode = (self.views if self.views.shows(parent) else self.inodes).bind(parent, name, item)
         self.uses.count(len(self.inodes))
         if self._local and item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]

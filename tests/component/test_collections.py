@@ -157,6 +157,15 @@ async def test_collection_can_be_listed_under_a_view(tmp_path, fake) -> None:
         assert await world.read(f".orion/by-id/collection/{number}/a") == b"one"
 
 
+async def test_shard_that_is_seen_in_a_view_stays_at_its_place(tmp_path, fake) -> None:
+    number = fake.add_collection(SET, a=b"one")
+    async with mount(tmp_path, fake) as world:
+        shard, collection = await world.inode(f"{HERE}/a"), await world.inode(HERE)
+        shard.lookups = collection.lookups = 1
+        seen = await world.inode(f".orion/by-id/collection/{number}/a")
+        assert (seen, seen.parent) == (shard, collection)
+
+
 # -- reading -------------------------------------------------------------------------------------
 
 
