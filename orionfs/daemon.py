@@ -182,7 +182,7 @@ def _build(
     namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
-    opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s)
+    opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
     files = Files(namespace, sync, fetcher, opening)
     bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (

@@ -373,10 +373,7 @@ class Namespace:
 
     def commit_size(self, inode: Inode, size: int) -> None:
         """The size of a version was found out."""
-        is_changed = inode.item.size not in (None, size)
         inode.item = replace(inode.item, size=size)
-        if is_changed:  # of a dataset
-            self.differences.attributes_changed(inode)
 
     def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> LocalAttributes:
         """utimens and chmod: kept by this machine."""

@@ -20,7 +20,7 @@ from orionfs.content import ContentCache
 from orionfs.errors import Busy, NoSuchName, OrionFsError, RemoteFailure, Stale
 from orionfs.fetch import Fetcher, Source
 from orionfs.inodes import Inode
-from orionfs.models import Item, Key, Kind
+from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.namespace import Namespace
 from orionfs.remote import Health, Remote
 from orionfs.shapes import read_dataset_state
@@ -30,6 +30,10 @@ from orionfs.tasks import Background
 
 DATASET_TTL_S = 300.0
 _LEAST_TTL_S = 1.0
+
+
+async def _untold(_number: InodeNumber) -> None:
+    """There is no kernel."""
 
 
 @dataclass(slots=True)
@@ -60,13 +64,16 @@ class Opening:
         fetcher: Fetcher,
         content: ContentCache,
         dataset_ttl_s: float = DATASET_TTL_S,
+        tell_attributes: Callable[[InodeNumber], Awaitable[None]] = _untold,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
+        """`tell_attributes`: what the kernel believes of an inode's attributes ends before it returns."""
         self._namespace = namespace
         self._remote = remote
         self._fetcher = fetcher
         self._content = content
         self._ttl_s = dataset_ttl_s
+        self._tell_attributes = tell_attributes
         self._clock = clock
         self._versions = count(int.from_bytes(os.urandom(7)))
         self._kept: dict[Key, _Kept] = {}
@@ -141,7 +148,10 @@ class Opening:
             handle.keeps_pages = False  # the kernel may hold pages of what it was before
             await self._fetched(key, partial(self._fetch_dataset, file, key))
         file.source = source
+        is_changed = file.inode.item.size not in (None, source.entry.size)
         self._namespace.commit_size(file.inode, source.entry.size)
+        if is_changed:  # else the first reads would end where the old version did
+            await self._tell_attributes(file.inode.number)
 
     async def _kept_source(self, file: OpenFile, key: Key) -> Source | None:
         """The bytes that are here, if they are all here and hold."""

@@ -31,19 +31,6 @@ def change(fake: FakeCalls, contents: bytes, count: int) -> None:
     row.contents, row.count = contents, count
 
 
-class Kernel:
-    """Hears of attributes that changed."""
-
-    def __init__(self) -> None:
-        self.attributes: list[InodeNumber] = []
-
-    def entry_changed(self, parent: InodeNumber, name: str) -> None:
-        """Not looked at."""
-
-    def attributes_changed(self, number: InodeNumber) -> None:
-        self.attributes.append(number)
-
-
 async def test_dataset_has_its_size_from_open_on(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         inode = await world.inode(PATH)
@@ -82,10 +69,16 @@ async def test_dataset_of_as_many_records_is_kept_on_after_a_look(tmp_path, fake
 
 
 async def test_dataset_that_has_changed_is_fetched_anew_and_the_kernel_drops_its_pages(
-    tmp_path, fake
+    tmp_path, fake, monkeypatch
 ) -> None:
-    kernel = Kernel()
-    async with mount(tmp_path, fake, kernel=kernel) as world:
+    told: list[InodeNumber] = []
+
+    async def tell(number: InodeNumber) -> None:
+        assert world.namespace.inodes.get(number).item.size == len(SECOND)
+        told.append(number)
+
+    async with mount(tmp_path, fake) as world:
+        monkeypatch.setattr(world.opening, "_tell_attributes", tell)
         inode = await world.inode(PATH)
         inode.lookups = 1
         await world.read(PATH)
@@ -95,7 +88,7 @@ async def test_dataset_that_has_changed_is_fetched_anew_and_the_kernel_drops_its
         assert not world.files.keeps_pages(handle)
         assert await world.read_all(handle) == SECOND
         assert world.namespace.attributes(inode, 1.0).size == len(SECOND)
-        assert kernel.attributes == [inode.number]
+        assert told == [inode.number]
         assert (await world.inode(PATH)).number == inode.number
 
 

@@ -16,6 +16,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,7 +45,7 @@ def sample_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def sample_stand(
     tmp_path_factory: pytest.TempPathFactory, sample_server: Server, client: Client
 ) -> Iterator[Stand]:
-    made = Stand(tmp_path_factory.mktemp("stand"), sample_server, client, IMPATIENT)
+    made = Stand(tmp_path_factory.mktemp("stand"), sample_server, client, [*IMPATIENT, "dataset_ttl_s=0"])
     made.mount()
     yield made
     made.close()
@@ -236,6 +237,38 @@ def test_dataset_is_read_only_and_says_what_to_use(stand) -> None:
         path.open("r+b")
     assert "orionfs put --as dataset" in stand.log
     assert path.read_bytes()
+
+
+def test_dataset_that_changes_is_one_version_or_the_other(stand, request) -> None:
+    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+    first = make_dataset(stand, name, 1000)
+    second = make_dataset(stand, f"{name}-second", 5_000_000)
+    assert len(first) != len(second)
+    path = stand.mine / f"{name}.oedb"
+    wait_for(path.exists)
+    with path.open("rb") as reader:
+        assert reader.read(10) == first[:10]
+        take_contents_of(stand, name, f"{name}-second")
+        time.sleep(1.1)  # what is kept holds a second at least
+        assert path.read_bytes() == first
+        assert reader.read() == first[10:]
+    seen = first
+    while seen == first:
+        seen = path.read_bytes()
+    assert seen == second
+    assert path.stat().st_size == len(second)
+    assert run("cat", path) == second
+
+
+def take_contents_of(stand: Stand, name: str, other: str) -> None:
+    """Somebody writes another dataset's records into one, as no session can: straight into the data."""
+    with contextlib.closing(sqlite3.connect(stand.server.data / "metadata.sqlite3", timeout=30)) as data:
+        data.execute(
+            "UPDATE resource SET (blob, size, count) = (SELECT o.blob, o.size, o.count + 1 FROM resource o"
+            " WHERE o.kind = 'dataset' AND o.name = ?) WHERE kind = 'dataset' AND name = ?",
+            (other, name),
+        )
+        data.commit()
 
 
 # -- orionfs rm -------------------------------------------------------------------------------------
