@@ -168,6 +168,15 @@ def test_what_was_never_opened_is_copied_whole(stand, collection, tmp_path, prog
         assert path.stat().st_size == len(expected)
 
 
+def test_what_was_never_opened_is_appended_to_at_its_end(stand, collection) -> None:
+    number, shards = collection
+    fill(stand, number, "shard", b"contents\n" * 1000)
+    wait_for((shards / "shard").exists)
+    run("sh", "-c", f"echo more >> '{shards}/shard'; (echo and; echo more) >> '{shards}/shard'")
+    assert (shards / "shard").read_bytes() == b"contents\n" * 1000 + b"more\nand\nmore\n"
+    assert len(shards_of(stand, number)) == 1
+
+
 # -- collections ------------------------------------------------------------------------------------
 
 
