@@ -21,7 +21,7 @@ from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.parked_rows import ParkedRow
 from orionfs.parking import Parked
-from orionfs.shard_rules import new_item
+from orionfs.shard_rules import collection_of, new_item
 from orionfs.sync import Sync
 
 log = logging.getLogger(__name__)
@@ -106,8 +106,9 @@ def _show_new(namespace: Namespace, folder: Inode, row: UploadRow) -> Inode:
 
 def _is_of(row: UploadRow, inode: Inode) -> bool:
     """True if what has the name is what an upload replaces, or what it has already brought there."""
-    key = inode.item.key
-    return key is not None and key in (row.replaces, Key(Kind.FILE, row.new_id or 0))
+    key, collection = inode.item.key, collection_of(row.mark)
+    kind = Kind.FILE if collection is None else Kind.SHARD
+    return key is not None and key in (row.replaces, Key(kind, row.new_id or 0, collection))
 
 
 def _ask_again(namespace: Namespace, folder: str, _upload: Upload, _item: Item) -> None:

@@ -382,7 +382,7 @@ class Carrier:
             log.info("%s: the replaced item is removed later: %s", old.path, error)
             return old
         self._content.forget(old.key)
-        if not was_there:
+        if not was_there and item.kind is Kind.FILE:  # shards may share a name
             await self._look_again(upload, item, old.key)
         return None
 
@@ -395,6 +395,8 @@ class Carrier:
 
     async def _give_back_name(self, row: UploadRow) -> None:
         """Where both items were renamed in one call, the one that stays gets its name again."""
+        if collection_of(row.mark) is not None:
+            return
         await self._assigner.assign(Assignment(_replaced_item(row), row.folder, row.name))
 
     async def _restart(self, upload: Upload) -> None:

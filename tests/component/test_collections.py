@@ -238,7 +238,10 @@ async def test_new_file_is_a_new_shard_once_it_is_closed(tmp_path, fake) -> None
         world.check_nothing_left()
 
 
-async def test_writing_over_a_shard_makes_another_one_in_its_place(tmp_path, fake) -> None:
+@pytest.mark.parametrize("session", ["own", "documented"])
+async def test_writing_over_a_shard_makes_another_one_in_its_place(tmp_path, fake, session) -> None:
+    if session == "documented":
+        documented_only(fake)
     number = fake.add_collection(SET, a=b"before", b=b"two")
     async with mount(tmp_path, fake) as world:
         handle = await world.open(f"{HERE}/a", os.O_RDWR)
@@ -291,19 +294,22 @@ async def test_shard_of_another_writer_with_the_same_name_is_not_taken_for_ours(
         assert list(shards.values()) == [(b"ours", "ready")]
 
 
-@pytest.mark.parametrize("verb", ["create_shard", "fill_shard"])
-async def test_daemon_that_dies_in_an_upload_leaves_it_to_the_next(tmp_path, fake, verb) -> None:
-    number = fake.add_collection(SET)
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("verb", ["create_shard", "fill_shard", "delete"])
+async def test_daemon_that_dies_in_an_upload_leaves_it_to_the_next(tmp_path, fake, verb, is_after) -> None:
+    number = fake.add_collection(SET, new=b"before")
     async with mount(tmp_path, fake) as world:
-        fake.stall(verb, is_after=True)
+        fake.stall(verb, is_after=is_after)
         world.nursery.start_soon(_save_if_it_lives, world, f"{HERE}/new")
         await trio.sleep(5)
     fake.heal()
     async with mount(tmp_path, fake) as world:
-        assert await world.read(f"{HERE}/new") == b"contents"
+        if verb != "create_shard":  # else nothing says whose shard of that name is
+            assert await world.read(f"{HERE}/new") == b"contents"
         await world.drain()
+        assert await world.read(f"{HERE}/new") == b"contents"
         assert fake.shards(number) == {"new": b"contents"}
-        assert [row.state for row in fake.rows() if row.kind == "shard"] == ["ready"]
+        assert {row.state for row in fake.rows() if row.kind == "shard"} == {"ready"}
         world.check_nothing_left()
 
 
