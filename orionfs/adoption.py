@@ -33,6 +33,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
     for parked in journal.parked.all():
         await _park(namespace, files, parked)
     for row in journal.uploads():
+        await sync.hide_half_made(row)
         if row.step is UploadStep.CANCELLED:
             sync.resume_cancelled(row)
             continue
@@ -93,7 +94,8 @@ async def _show(namespace: Namespace, row: UploadRow) -> Inode:
         namespace.note_written(inode, row.size_bytes)
         inode.local = LocalAttributes(row.mtime_ns, row.permissions)
         return inode
-    if inode is not None and (row.replaces is not None or inode.children is not None):
+    is_alone = collection_of(row.mark) is None  # shards may share a name: ours is shown, the other beside it
+    if inode is not None and is_alone and (row.replaces is not None or inode.children is not None):
         raise NameExists(f"{inode.local_path()} has been changed elsewhere")
     return _show_new(namespace, folder, row)
 
@@ -106,9 +108,8 @@ def _show_new(namespace: Namespace, folder: Inode, row: UploadRow) -> Inode:
 
 def _is_of(row: UploadRow, inode: Inode) -> bool:
     """True if what has the name is what an upload replaces, or what it has already brought there."""
-    key, collection = inode.item.key, collection_of(row.mark)
-    kind = Kind.FILE if collection is None else Kind.SHARD
-    return key is not None and key in (row.replaces, Key(kind, row.new_id or 0, collection))
+    key = inode.item.key
+    return key is not None and key in (row.replaces, Key(Kind.FILE, row.new_id or 0))
 
 
 def _ask_again(namespace: Namespace, folder: str, _upload: Upload, _item: Item) -> None:

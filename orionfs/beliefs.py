@@ -336,7 +336,7 @@ class Beliefs:
             return await self.asking.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
         assert parent.item.id is not None
         rows = await self._remote.shards.named(parent.item.id, decode_name(name))
-        return visible_names(rows).get(name)
+        return visible_names(self.changes.shown(rows)).get(name)
 
     async def _ask_listing(self, folder: Inode) -> None:
         asked_at_s, place = self._clock(), _place_of(folder)
@@ -344,7 +344,9 @@ class Beliefs:
         _check_still_there(folder)
         if _place_of(folder) != place:
             return  # renamed meanwhile: what its old path means tells nothing of it, so it is asked for again
-        names = Names((folder.naming or visible_names)(answer.items))
+        is_collection = folder.item.kind is Kind.COLLECTION
+        items = self.changes.shown(answer.items) if is_collection else answer.items
+        names = Names((folder.naming or visible_names)(items))
         listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread)
         before = self._cache.get(folder.number).listing
         if before is not None and not before.has_same_names(listing):

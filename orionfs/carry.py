@@ -161,7 +161,7 @@ class Carrier:
         self._is_moving = is_moving
         self._on_sent = on_sent
         self._unseen = unseen
-        self._shards = ShardCarrier(remote, journal, unseen)
+        self.shards = ShardCarrier(remote, journal, unseen)
         self._copies: set[str] = set()  # paths of all versions that went beside their names
 
     async def carry(self, upload: Upload) -> Removal | None:
@@ -215,7 +215,7 @@ class Carrier:
         async with upload.placing:
             if upload.is_over:
                 return None
-            return await self._finish(upload, await self._shards.put(upload, path), path)
+            return await self._finish(upload, await self.shards.put(upload, path), path)
 
     async def _exact_file(self, upload: Upload) -> Path:
         """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
@@ -407,7 +407,7 @@ class Carrier:
     async def remove_marked(self, upload: Upload) -> None:
         """Remove what a cancelled upload left on Orion."""
         if collection_of(upload.row.mark) is not None:
-            await self._shards.remove(upload)
+            await self.shards.remove(upload)
         elif upload.row.new_id is not None:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
         elif upload.is_unclear:

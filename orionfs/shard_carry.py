@@ -66,7 +66,7 @@ class ShardCarrier:
 
     async def remove(self, upload: Shardward) -> None:
         """Remove what a version that is not wanted any more has left."""
-        key = _key_of(upload.row)
+        key = shard_of(upload.row)
         try:
             if key is None and upload.is_unclear:
                 left = await self._left_by(upload.row)
@@ -76,8 +76,19 @@ class ShardCarrier:
         if key is not None:
             await self._remote.delete(key)
 
+    async def made_for(self, row: UploadRow) -> Key | None:
+        """The shard that a version has made, as far as that is known or can be found out now."""
+        if row.new_id is not None or collection_of(row.mark) is None:
+            return shard_of(row)
+        try:
+            left = await self._left_by(row)
+        except OrionFsError as error:
+            log.info("%s: what was made of it can't be looked for: %s", row.path, error)
+            return None
+        return left.key if left is not None else None
+
     async def _put(self, upload: Shardward, path: Path) -> Item:
-        key = _key_of(upload.row)
+        key = shard_of(upload.row)
         if key is not None:
             return await self._filled(upload.row, key, path)
         key = await self._made(upload)
@@ -117,8 +128,10 @@ class ShardCarrier:
         return _checked(row, there)
 
 
-def _key_of(row: UploadRow) -> Key | None:
-    return None if row.new_id is None else Key(Kind.SHARD, row.new_id, collection_of(row.mark))
+def shard_of(row: UploadRow) -> Key | None:
+    """The shard that a version has made, ready or not; None for none, and for what goes to a folder."""
+    collection = collection_of(row.mark)
+    return None if row.new_id is None or collection is None else Key(Kind.SHARD, row.new_id, collection)
 
 
 def _checked(row: UploadRow, told: Item) -> Item:
