@@ -172,6 +172,12 @@ class Sync:
         upload.is_unclear = upload.state is not UploadState.LOCAL
         return upload
 
+    async def hide_half_made(self, row: UploadRow) -> None:
+        """Nobody is shown what an earlier daemon has made in a collection, and not finished."""
+        key = await self._carrier.shards.made_for(row)
+        if key is not None:
+            self.unseen.add(key)
+
     # Carrying out
 
     async def carry(self, upload: Upload) -> None:
