@@ -32,7 +32,7 @@ _REFUSED_PAUSE_S = 300.0
 # A program that writes many small files has this machine for itself until it pauses so long, for so long at
 # most: each upload takes as much of a processor as its close.
 _QUIET_S = 0.05
-_GATHER_MAX_S = 1.0
+_GATHER_MAX_S = 0.8
 
 
 class _Unexpected(LocalDiskError):

@@ -14,6 +14,7 @@ from orionfs.cli.exec import exec_
 from orionfs.cli.mount import mount
 from orionfs.cli.probe import probe
 from orionfs.cli.refresh import refresh
+from orionfs.cli.rm import rm
 from orionfs.cli.serve import serve
 from orionfs.cli.sync import sync
 from orionfs.cli.terminal import printable
@@ -73,7 +74,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, exec_, sync, refresh, demo, serve, config, probe):
+for command in (mount, umount, exec_, sync, refresh, rm, demo, serve, config, probe):
     cli.add_command(command)
 
 
