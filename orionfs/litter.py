@@ -139,7 +139,7 @@ class Litter:
         removal = Removal(key, target.orion_path() if parked is None else parked.path)
         is_taken = parked is not None and self._sync.is_replacing(key)
         if not is_taken:
-            await self._sync.promise_removal(removal)
+            await self._sync.removals.promise(removal)
         await self._parking.end(key)
         return [] if is_taken else [removal]
 
@@ -217,7 +217,7 @@ class Litter:
             return
         is_replaced = replaced is not None and replaced.key == own.key
         if not is_replaced:
-            await self._sync.promise_removal(Removal(own.key, own.path))
+            await self._sync.removals.promise(Removal(own.key, own.path))
         await self._parking.end(own.key)
         if not is_replaced:
             self._sync.resume_removal(Removal(own.key, own.path))
@@ -330,7 +330,7 @@ class Litter:
             self._namespace.commit_own(inode, replace(inode.item, id=None, mark=f"gone-{parked.key.id}"))
         elif inode.item.key is None:
             removal = Removal(parked.key, parked.path)
-            await self._sync.promise_removal(removal)
+            await self._sync.removals.promise(removal)
             self._sync.resume_removal(removal)
         else:
             return

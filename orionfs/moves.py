@@ -270,7 +270,7 @@ class Moves:
             return  # users see it under another name
         assert upload.row.replaces is not None
         removal = Removal(upload.row.replaces, upload.row.path)
-        await self._sync.promise_removal(removal)
+        await self._sync.removals.promise(removal)
         self._sync.resume_removal(removal)
 
     async def _move_on_orion(self, source: Inode, replaced: _Replaced | None, place: Assignment) -> None:
@@ -280,7 +280,7 @@ class Moves:
             return
         back = Assignment(source.item, *self.litter.place_on_orion(source))
         removal = Removal(replaced.inode.item.key, f"{place.folder}/{place.name}", source.item.key)
-        await self._sync.promise_removal(removal)
+        await self._sync.removals.promise(removal)
         try:
             await self._place(replaced, place)
             await self._carry_tags(source, replaced.inode, place.path)
@@ -290,7 +290,7 @@ class Moves:
             self._sync.resume_removal(removal)  # an unclear end: whether it happened is looked up
             raise
         except OrionFsError:
-            await self._sync.withdraw_removal(removal.key)
+            await self._sync.removals.withdraw(removal.key)
             raise
 
     async def _place(self, replaced: _Replaced | None, place: Assignment) -> None:
@@ -327,7 +327,7 @@ class Moves:
             log.info("%s: the replaced item is removed later: %s", removal.path, error)
             self._sync.resume_removal(removal)
         else:
-            await self._sync.withdraw_removal(removal.key)
+            await self._sync.removals.withdraw(removal.key)
 
 
 def _note_move(old: str, new: str) -> None:
