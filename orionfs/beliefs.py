@@ -209,6 +209,16 @@ class Beliefs:
         belief = self._cache.get(folder.number)
         return belief.listing is not None or bool(belief.singles)
 
+    def heard(self, parent: Inode, name: str) -> tuple[Item | None, float] | None:
+        """The last that Orion told of a name, our changes aside, and when it was asked; None: nothing."""
+        belief = self._cache.get(parent.number)
+        single, listing = belief.singles.get(name), belief.listing
+        if single is not None and (listing is None or single.asked_at_s >= listing.asked_at_s):
+            return single.item, single.asked_at_s
+        if listing is not None and (name in listing.items or listing.proves_absence):
+            return self._listed(parent, listing, name), listing.asked_at_s
+        return None
+
     def latest_answer(self, parent: Inode, name: str) -> tuple[Item | None, float] | None:
         """What a name means by the last that was heard, however old, and when that was; None: nothing."""
         return self._best_answer(parent, name)
@@ -234,14 +244,7 @@ class Beliefs:
 
     def _best_answer(self, parent: Inode, name: str) -> tuple[Item | None, float] | None:
         """The newest answer about a name with our changes laid over it, and when it was given."""
-        belief = self._cache.get(parent.number)
-        single, listing = belief.singles.get(name), belief.listing
-        if single is not None and (listing is None or single.asked_at_s >= listing.asked_at_s):
-            answer: tuple[Item | None, float] | None = (single.item, single.asked_at_s)
-        elif listing is not None and (name in listing.items or listing.proves_absence):
-            answer = (self._listed(parent, listing, name), listing.asked_at_s)
-        else:
-            answer = None
+        answer = self.heard(parent, name)
         asked_at_s = answer[1] if answer else -inf
         change = self.changes.find(parent.number, name, asked_at_s)
         if change is not None:

@@ -13,13 +13,14 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import platformdirs
 
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.localnames import LITTER, TEMPORARY, LocalNames, parse_patterns
 from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.profiles import Profile, load_profile
 
@@ -55,6 +56,7 @@ class MountConfig:
     cache_limit_bytes: int | None = None
     cache_items_max: int = 200_000
     refresh_folders: int = 16
+    local_names: LocalNames = field(default_factory=LocalNames)
     log_level: str = "INFO"
     life_fd: int | None = None  # the mount ends when this pipe does, and leaves signals to who holds it
 
@@ -75,12 +77,14 @@ NUMBER_OPTIONS: dict[str, tuple[type[int] | type[float], float, float]] = {
     "uid": (int, 0, 2**32 - 2),
     "gid": (int, 0, 2**32 - 2),
 }
+# Options of `-o` that are lists of patterns, with what `default` means in each.
+PATTERN_OPTIONS: dict[str, tuple[str, ...]] = {"litter": LITTER, "temporary": TEMPORARY}
 SHARED_SPACES, ORGANIZATION = "shared-spaces", "organization"
 TOP_NAMES = ("my-data", "team-data", SHARED_SPACES, ORGANIZATION)
 UNPROTECTED = ("", "none")
 FLAG_OPTIONS = {"allow_other": "allow_other", "ro": "read_only", "write_back": "write_back"}
 """Options of `-o` that take no value, with the field that each sets."""
-KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", *NUMBER_OPTIONS)
+KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", *PATTERN_OPTIONS, *NUMBER_OPTIONS)
 
 
 def load_mount_config(
@@ -102,6 +106,9 @@ def load_mount_config(
     """
     fields: dict[str, Any] = {"uid": os.getuid(), "gid": os.getgid(), "umask": 0o022, "allow_other": False}
     fields.update(parse_options(options))
+    fields["local_names"] = LocalNames(
+        *(fields.pop(name, default) for name, default in PATTERN_OPTIONS.items())
+    )
     if log_level not in LOG_LEVELS:
         raise _wrong(f"unknown log level {log_level!r}; known: {', '.join(LOG_LEVELS)}")
     return MountConfig(
@@ -132,6 +139,8 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
             fields[FLAG_OPTIONS[name]] = True
         elif name == "umask":
             fields[name] = _umask(value)
+        elif name in PATTERN_OPTIONS:
+            fields[name] = _patterns(name, value)
         else:
             fields[name] = _number(name, value)
     return fields
@@ -141,6 +150,14 @@ def _umask(value: str) -> int:
     if not re.fullmatch(r"0?[0-7]{1,3}", value):
         raise _wrong(f"mount option 'umask' is {value!r}: three octal digits are needed, such as umask=077")
     return int(value, 8)
+
+
+def _patterns(name: str, value: str) -> tuple[str, ...]:
+    try:
+        return parse_patterns(value, PATTERN_OPTIONS[name])
+    except ValueError as error:
+        what = f"a list with colons is needed, such as {name}=default:*.tmp, or none"
+        raise _wrong(f"mount option {name!r}: {error}: {what}") from None
 
 
 def _number(name: str, value: str) -> int | float:

@@ -118,6 +118,7 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
             await layers.files.seal_all()
+            layers.sync.holding.end(is_last=True)
             is_all_uploaded = await layers.sync.drain(_DRAIN_LIMIT_S)
             await remote.close()
             nursery.cancel_scope.cancel()
@@ -175,6 +176,7 @@ def _build(
         account.home,
         reports,
         is_write_back=config.write_back,
+        names=config.local_names,
     )
     cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()

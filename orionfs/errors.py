@@ -170,6 +170,12 @@ class Stale(OrionFsError):
     log_level = logging.INFO
 
 
+class ChangedElsewhere(Stale):
+    """Somebody else changed the item meanwhile: what was written here is on Orion, under another name."""
+
+    log_level = logging.WARNING
+
+
 class Busy(OrionFsError):
     """Orion goes on saying that somebody else works on it."""
 

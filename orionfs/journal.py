@@ -22,6 +22,8 @@ from typing import Any
 
 from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
 from orionfs.models import Key, Kind, LocalAttributes
+from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
+from orionfs.parked_rows import ParkedRows
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ _UPLOAD_COLUMNS = (
 class UploadStep(Enum):
     """How far a sealed version has come; a step is written down after it was done."""
 
+    LOCAL = "local"  # stays on this machine: its name is one that Orion is not to see
     SEALED = "sealed"
     UPLOADED = "uploaded"
     CANCELLED = "cancelled"  # not wanted any more; what it may have left on Orion is still to be removed
@@ -153,9 +156,10 @@ class Journal:
         self._is_lazy_allowed = not on_network_disk
         self._check_version(path)
         with self._transaction(durable=True):
-            for statement in _SCHEMA.split(";"):
+            for statement in (_SCHEMA + PARKED_SCHEMA).split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        self.parked = ParkedRows(self._db, self._transaction)
 
     def _check_version(self, path: Path) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -212,6 +216,11 @@ class Journal:
                 (folder, name, *_columns(replaces), mark),
             )
 
+    def rewrite(self, row: UploadRow) -> None:
+        """All of a version under way but its bytes is another now."""
+        with self._transaction(durable=True):
+            self._put_upload(row)
+
     def move_folder(self, old: str, new: str) -> None:
         """A folder was renamed: uploads below it go to the new path, and removals wait for what is there."""
         below = _glob_quoted(old) + "/*"
@@ -224,6 +233,7 @@ class Journal:
                 "UPDATE removals SET path = ? || substr(path, ?) WHERE path GLOB ?",
                 (new, len(old) + 1, below),
             )
+            self.parked.move_within(old, new, below)
 
     def cancel(self, mark: str) -> None:
         """The version is not wanted any more, whatever becomes of this daemon."""
@@ -304,6 +314,8 @@ class Journal:
                 self._put_relocation(relocation)
             for key, attributes in other.local_attributes().items():
                 self._put_local(key, attributes)
+            for parked in other.parked.all():
+                self.parked.put_within(parked)
 
     def _set_step(self, mark: str, step: UploadStep) -> None:
         self._db.execute("UPDATE uploads SET step = ? WHERE mark = ?", (step.value, mark))
@@ -331,7 +343,8 @@ class Journal:
         )
 
     def _drop_local(self, key: Key) -> None:
-        self._db.execute("DELETE FROM local WHERE kind = ? AND id = ?", _columns(key))
+        for table in ("local", "parked"):
+            self._db.execute(f"DELETE FROM {table} WHERE kind = ? AND id = ?", _columns(key))
 
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:

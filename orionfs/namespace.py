@@ -39,6 +39,7 @@ from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttribu
 from orionfs.names import true_name
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
+from orionfs.rivals import Rivals
 from orionfs.shard_rules import check_may_hold, check_open, mark_for, new_item
 from orionfs.snapshots import Snapshot
 from orionfs.tagging import Tagging
@@ -79,12 +80,15 @@ class Namespace:
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
         self._until_free: UntilFree = at_once
+        # Before something is made at a name (None: before a folder goes), what is hidden there makes way.
+        self.making_way: list[Callable[[Inode, str | None], Awaitable[None]]] = []
         self._tagging = Tagging(remote, self.folder_with_id)
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
         kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
+        self.rivals = Rivals(self.inodes, self._beliefs, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
     @property
@@ -199,6 +203,7 @@ class Namespace:
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
         await self._until_free(path)
         with self.changing(parent):
+            await self._make_way(parent, new_name)
             with self.doubting(parent):
                 await self._folders.create(parent, name, path)
             item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
@@ -227,6 +232,10 @@ class Namespace:
         self._changes.withdraw(parent.number, name)
         self.inodes.detach(inode)
 
+    def show_here(self, parent: Inode, name: str, item: Item) -> Inode:
+        """An item of Orion, for as long as it is not settled, under a name that Orion does not know."""
+        return self._commit_new(parent, name, item, inf)
+
     async def remove_folder(self, parent: Inode, name: str) -> None:
         """rmdir of a folder that Orion shows empty at this moment."""
         inode = await self.child(parent, name)
@@ -236,6 +245,7 @@ class Namespace:
         await self._until_free(inode.orion_path(), is_deep=True)
         with self.changing(parent):
             await self.check_empty(inode)
+            await self._make_way(inode, None)
             with self.doubting(parent):
                 await self._folders.remove(inode)
             self._commit_gone(inode, self._clock())
@@ -254,6 +264,10 @@ class Namespace:
                 await remove(inode.item.key)
             self._local.pop(inode.item.key, None)
         self._commit_gone(inode, inf if is_removed_later else self._clock())
+
+    async def _make_way(self, folder: Inode, name: str | None) -> None:
+        for make_way in self.making_way:
+            await make_way(folder, name)
 
     def settle(self, parent: Inode, name: str) -> None:
         """What was promised for a name is on Orion now."""
@@ -347,6 +361,12 @@ class Namespace:
             inode.written_size = None
         if inode.is_attached and inode.parent is not None:
             self._changes.record(inode.parent.number, inode.name, item, self._clock(), replaced)
+
+    def commit_own(self, inode: Inode, item: Item) -> None:
+        """This mount says what a file is, until Orion gets to know it."""
+        parent, name = self.place_of(inode)
+        inode.item = item
+        self._changes.record(parent.number, name, item)
 
     def doubt(self, inode: Inode) -> None:
         """The version of an inode is gone: its name means something else by now.

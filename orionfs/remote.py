@@ -235,16 +235,18 @@ class Remote:
         literal = item.literal or self.knowledge.literal_of(item.kind) or item.kind.value
         return {"resource_type": literal, "id": item.id, "path": path, "name": given.name}
 
-    async def delete(self, key: Key) -> None:
-        """Remove one item by id, softly. One that is gone already is no error."""
-        is_shard = key.kind is Kind.SHARD
+    async def delete(self, key: Key) -> bool:
+        """Remove one item by id, softly. One that is gone already is no error; False if it surely was."""
+        was_there, is_shard = True, key.kind is Kind.SHARD
         try:
             await self._change("delete", key.kind.value, key.reference, is_conflict_busy=not is_shard)
-        except NoSuchName:
+        except NoSuchName as missing:
+            was_there = missing.is_repeated
             log.debug("%s %s was gone already", key.kind.value, key.id)
         except Conflict as closed:
             raise ReadOnly(f"the collection of shard {key.id} is closed: {closed}") from closed
         self.recent.deleted(key)
+        return was_there
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""

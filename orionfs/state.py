@@ -18,7 +18,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from orionfs.content import EXACT_SUFFIX
+from orionfs.content import EXACT_SUFFIX, GAPS_SUFFIX
 from orionfs.journal import Journal, look_into
 from orionfs.models import Account
 from orionfs.mountinfo import mount_of, read_mountinfo
@@ -148,6 +148,17 @@ def _keep_unsealed(state: StateFolder) -> None:
             os.truncate(path, promised[path.name])
         else:
             path.rename(kept)
+        _say_kept(kept)
+
+
+def _say_kept(kept: Path) -> None:
+    if kept.suffix == GAPS_SUFFIX:
+        log.warning(
+            "what was being written into a file when an earlier mount ended is kept; the rest of that file"
+            " was never fetched, so only what was written is in %s, and zeros",
+            kept,
+        )
+    else:
         log.warning("what was being written when an earlier mount ended is kept in %s", kept)
 
 
