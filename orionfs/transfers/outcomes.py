@@ -77,10 +77,17 @@ async def _outcome_of(work: Work) -> Outcome:
     try:
         return await work.do()
     except OrionFsError as error:
-        return Outcome(work.source, work.target, Status.FAILED, words=str(error))
+        return Outcome(work.source, work.target, Status.FAILED, words=_words_of(error))
     except OSError as error:
         words = f"{error.filename or work.source}: {error.strerror}"
         return Outcome(work.source, work.target, Status.FAILED, words=str(LocalDiskError(words)))
+
+
+def _words_of(error: OrionFsError) -> str:
+    """What happened, for people: they know which item it was, and our own calls say nothing to them."""
+    words = str(error)
+    is_of_call = error.verb is not None and words.startswith(error.verb)
+    return words.partition(": ")[2] or words if is_of_call else words
 
 
 async def all_or_first_error(jobs: Sequence[Callable[[], Awaitable[None]]]) -> None:

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from orionfs.errors import NoSuchName
+from orionfs.failures import failure_of
 from orionfs.transfers.outcomes import Outcome, Status, Work, all_or_first_error, do_all
 
 T = TypeVar("T")
@@ -82,3 +83,11 @@ def test_first_error_of_the_parts_ends_the_others_and_is_raised_as_itself() -> N
     with pytest.raises(NoSuchName, match="two"):
         run(lambda: all_or_first_error([partial(do, number) for number in range(100)]))
     assert done == [0, 1]
+
+
+def test_words_are_for_people_who_know_which_item_it_was() -> None:
+    async def do() -> Outcome:
+        raise failure_of("upload", (".orionfs-put-1", "/tmp/x"), {"status": 422, "detail": "no: not that"})
+
+    (outcome,) = run(lambda: do_all([Work("x", "there", do)], 1, Heard()))
+    assert outcome.words == "no: not that"

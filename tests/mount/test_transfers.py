@@ -5,7 +5,9 @@ from __future__ import annotations
 import html.parser
 import json
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,6 +18,7 @@ from orionfs.cli.main import cli
 from orionfs.client import OrionSession, SessionConfig, Shard, ShardCollection
 from orionfs.models import Kind
 from orionfs.transfers.putting import mark_for
+from tests.cli.processes import wait_for
 from tests.mount.stand import Client, Stand
 
 SMILES = "CCO ethanol\nc1ccccc1 benzene\n"
@@ -190,6 +193,23 @@ def test_places_in_a_mount_stand_for_their_account_and_are_shown_at_once(own, lo
     assert (local / "fetched").read_bytes() == shown.read_bytes()
     assert "copy it with cp -r" in run(own, "get", folder, local)[2]
     assert "does not exist" in run(own, "get", folder / "absent", local)[2]
+
+
+def test_interrupt_ends_it_in_a_line_and_leaves_nothing_under_the_name(make_stand, local) -> None:
+    own = make_stand(Client.OWN, is_mounted=False)
+    own.direct.put(f"{own.direct.home}/slow", b"x" * 1000)
+    own.server.misbehave({"path": "/files/.*/download", "action": "delay", "seconds": 30})
+    command = [sys.executable, "-P", "-m", "orionfs", "get", "my-data/slow", str(local / "fetched")]
+    mark = own.server.mark()
+    with subprocess.Popen(command, env=own.environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: any(row.path.endswith("/stat") for row in own.server.rows(mark)))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    own.server.kill()
+    assert process.returncode == 130
+    assert err == "orionfs: interrupted; what is done is not done again the next time\n"
+    assert not (local / "fetched").exists()
+    own.server.start()
 
 
 # -- floe reports --------------------------------------------------------------------------------
