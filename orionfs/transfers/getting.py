@@ -79,7 +79,7 @@ async def works_of(desk: Desk, get: Get, listener: Listener) -> list[Work]:
     works, targets = [], set[Path]()
     for words, place, item in found:
         if item is None:
-            works.append(Work(words, str(get.folder), partial(_absent, words, place)))
+            works.append(Work(words, str(get.folder), partial(_absent, place)))
             continue
         name = get.name or _named(item, names.get(id(item), base_name(item)), get.form)
         target = get.folder / name
@@ -90,9 +90,9 @@ async def works_of(desk: Desk, get: Get, listener: Listener) -> list[Work]:
     return works
 
 
-async def _absent(words: str, place: Place) -> Outcome:
+async def _absent(place: Place) -> Outcome:
     what = "no item of this id" if isinstance(place, tuple) else "nothing there"
-    raise NoSuchName(f"{words}: {what} on Orion")
+    raise NoSuchName(f"{what} on Orion")
 
 
 def _named(item: Item, visible: str, form: str | None) -> str:
@@ -109,9 +109,9 @@ class _Getter:
     async def get(self, words: str, item: Item, target: Path) -> Outcome:
         """One item, from its check to its place."""
         if item.kind is Kind.FOLDER:
-            raise InvalidCall(f"{words} is a folder: mount Orion and copy it with cp -r")
+            raise InvalidCall("a folder: mount Orion and copy it with cp -r")
         if item.key is None:
-            raise InvalidCall(f"{words} can't be fetched: Orion tells no id of it")
+            raise InvalidCall("Orion tells no id of it, so it can't be fetched")
         task = _Task(words, item, item.key, target)
         there = await trio.to_thread.run_sync(_size_of, target)
         if there is not None and not self._get.is_replacing:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from orionfs.errors import LocalDiskError, OrionFsError
+from orionfs.errors import OrionFsError
 from orionfs.models import Key
 
 
@@ -26,7 +26,10 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One item: from where, to where, and how it ended; `words` say why it failed, or was left."""
+    """One item: from where, to where, and how it ended.
+
+    `words` say why it failed or was left, and not of which item: that stands before them.
+    """
 
     source: str
     target: str
@@ -79,8 +82,10 @@ async def _outcome_of(work: Work) -> Outcome:
     except OrionFsError as error:
         return Outcome(work.source, work.target, Status.FAILED, words=_words_of(error))
     except OSError as error:
-        words = f"{error.filename or work.source}: {error.strerror}"
-        return Outcome(work.source, work.target, Status.FAILED, words=str(LocalDiskError(words)))
+        words = str(error.strerror or error)
+        if error.filename is not None and str(error.filename) != work.source:
+            words = f"{error.filename}: {words}"
+        return Outcome(work.source, work.target, Status.FAILED, words=words)
 
 
 def _words_of(error: OrionFsError) -> str:

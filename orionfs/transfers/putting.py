@@ -103,7 +103,7 @@ class _Putter:
     async def put(self, task: _Task) -> Outcome:
         """One item, from its check to its place."""
         status = await trio.to_thread.run_sync(os.stat, task.source)
-        self._check_source(task, status)
+        self._check_source(status)
         same = [item for item in task.there if item.kind is self._put.kind]
         if task.there and not self._put.is_replacing:
             return self._left(task, same, status)
@@ -112,12 +112,12 @@ class _Putter:
         await self._place(task, made, over)
         return Outcome(str(task.source), task.target, Status.DONE, made.key, made.size)
 
-    def _check_source(self, task: _Task, status: os.stat_result) -> None:
+    def _check_source(self, status: os.stat_result) -> None:
         is_folder = stat.S_ISDIR(status.st_mode)
         if self._put.kind is Kind.COLLECTION and not is_folder:
-            raise InvalidCall(f"{task.source} is no folder: a collection is made of the files in one")
+            raise InvalidCall("no folder: a collection is made of the files in one")
         if self._put.kind is not Kind.COLLECTION and not stat.S_ISREG(status.st_mode):
-            raise InvalidCall(f"{task.source} is no regular file")
+            raise InvalidCall("no regular file")
 
     def _left(self, task: _Task, same: Sequence[Item], status: os.stat_result) -> Outcome:
         """What has the name already stays: well if it is the same, as far as can be told."""

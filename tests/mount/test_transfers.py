@@ -163,7 +163,7 @@ def test_one_that_fails_keeps_no_other_from_being_tried_and_words_say_what(own, 
     status, lines, err = run(own, "get", "my-data/some/mols.smi", "file://999999", "my-data/some", local)
     assert (status, lines[-1]) == (1, "1 done, 2 failed")
     assert "file://999999: no item of this id on Orion" in err
-    assert "is a folder" in err
+    assert "my-data/some: a folder: mount Orion" in err
     for words in ("somewhere/else", "/etc/passwd", "my-data/../x"):
         assert run(own, "get", words, local)[0] == 2
     (local / "run" / "sub").mkdir()
