@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -97,6 +98,8 @@ class _Lines:
 
     as_json: bool
     show: Callable[[int, str], None] = lambda _done, _words: None
+    say: Callable[[str], None] = click.echo
+    complain: Callable[[str], None] = lambda line: click.echo(line, err=True)
     done: int = 0
 
     def begins(self, source: str) -> None:
@@ -112,13 +115,13 @@ class _Lines:
         self.done += 1
         self.show(self.done, outcome.source)
         if self.as_json:
-            click.echo(json.dumps(told(outcome)))
+            self.say(json.dumps(told(outcome)))
         elif outcome.status.value == "failed":
-            click.echo(printable(f"orionfs: {outcome.source}: {outcome.words}"), err=True)
+            self.complain(printable(f"orionfs: {outcome.source}: {outcome.words}"))
         elif outcome.words:
-            click.echo(printable(f"{outcome.source}: {outcome.words}: {outcome.target}"))
+            self.say(printable(f"{outcome.source}: {outcome.words}: {outcome.target}"))
         else:
-            click.echo(printable(f"{outcome.source} -> {outcome.target}"))
+            self.say(printable(f"{outcome.source} -> {outcome.target}"))
 
 
 @contextmanager
@@ -131,6 +134,7 @@ def _progress(total: int, words: str, *, as_json: bool) -> Iterator[Listener]:
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
     columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     current = TextColumn("{task.description}")
@@ -139,6 +143,10 @@ def _progress(total: int, words: str, *, as_json: bool) -> Iterator[Listener]:
         lines.show = lambda done, now: progress.update(
             bar, completed=done, description=escape(printable(now))
         )
+        above_the_bar = partial(progress.console.print, soft_wrap=True)
+        lines.complain = lambda line: above_the_bar(Text(line))
+        if sys.stdout.isatty():
+            lines.say = lines.complain
         yield lines
 
 

@@ -18,6 +18,7 @@ from orionfs.cli.main import cli
 from orionfs.client import OrionSession, SessionConfig, Shard, ShardCollection
 from orionfs.models import Kind
 from orionfs.transfers.putting import mark_for
+from tests.cli.person import Person
 from tests.cli.processes import wait_for
 from tests.mount.stand import Client, Stand
 
@@ -193,6 +194,21 @@ def test_places_in_a_mount_stand_for_their_account_and_are_shown_at_once(own, lo
     assert (local / "fetched").read_bytes() == shown.read_bytes()
     assert "copy it with cp -r" in run(own, "get", folder, local)[2]
     assert "does not exist" in run(own, "get", folder / "absent", local)[2]
+
+
+def test_at_a_terminal_each_item_has_a_line_of_its_own_above_the_bar(own, local) -> None:
+    command = [sys.executable, "-P", "-m", "orionfs", "put", "--as", "file"]
+    sources = [str(local / name) for name in ("absent", "notes.txt")]
+    person = Person([*command, *sources, "my-data/seen"], {**own.environment, "TERM": "xterm"})
+    try:
+        assert person.wait() == 1
+    finally:
+        person.close()
+    lines = [line.rpartition("\x1b[2K")[2] for line in person.screen.split("\r\n")]
+    assert f"orionfs: {sources[0]}: No such file or directory" in lines, person.screen
+    assert f"{sources[1]} -> {own.direct.home}/seen/notes.txt" in lines
+    assert "2/2" in person.screen
+    assert "1 done, 1 failed" in lines
 
 
 def test_interrupt_ends_it_in_a_line_and_leaves_nothing_under_the_name(make_stand, local) -> None:
