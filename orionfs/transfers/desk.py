@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -25,6 +25,7 @@ from orionfs.remote import Limits, Remote
 from orionfs.sessions import stack_name
 from orionfs.transfers.places import Place
 
+PARTS_AT_ONCE = 8  # of one large item
 LISTED_FROM = 8  # names in one folder, from which on the folder is listed instead of asked for each
 
 
@@ -76,10 +77,12 @@ class Desk:
 @asynccontextmanager
 async def opened(calls: SessionCalls, profile: Profile, state_dir: Path, at_once: int) -> AsyncIterator[Desk]:
     """A desk for as long as the context lasts. Raises StartupError before anything is done."""
-    remote = Remote(calls, Limits(contents_in_flight=at_once))
+    remote = Remote(calls, Limits(contents_in_flight=max(at_once, PARTS_AT_ONCE)))
     with in_words(profile):
         account = await remote.whoami(stack_name(profile))
     known = await trio.to_thread.run_sync(facts.load_facts, state_dir, account.stack)
+    if profile.wire is not None and known.ranged_reads is None:
+        known = replace(known, ranged_reads=False)  # only where a probe has compared some
     remote.knowledge.begin(known, lambda found: _keep(state_dir, account.stack, found))
     claimed = await trio.to_thread.run_sync(state.claim_nothing, state_dir, account)
     try:

@@ -38,6 +38,7 @@ _DATASET_SUFFIX = ".oedb"
 _PART = ".orionfs-part"
 _PAGES = ".orionfs-pages"
 _SOURCE = ".orionfs-source"  # in the folder of a collection that is not complete: which one it is
+PART_BYTES = 8 * 2**20
 _ROOM_LEFT_BYTES = 16 * 2**20
 
 
@@ -129,16 +130,33 @@ class _Getter:
         part = task.beside(_PART)
         await trio.to_thread.run_sync(_check_room, part.parent, task.item.size)
         try:
-            await self._fetch(task.key, task.item, part, self._get.form)
+            await self._fetch(task.words, task.key, task.item, part)
             await trio.to_thread.run_sync(_replace, part, task.target)
         finally:
             await trio.to_thread.run_sync(partial(part.unlink, missing_ok=True), abandon_on_cancel=False)
 
-    async def _fetch(self, key: Key, item: Item, path: Path, form: str | None = None) -> None:
+    async def _fetch(self, words: str, key: Key, item: Item, path: Path) -> None:
+        """Contents to a local file; large ones in parts, where the session can."""
         if key.kind is Kind.DATASET:
-            await self._wholes.download(key, path, form)
+            await self._wholes.download(key, path, self._get.form)
+        elif item.size is not None and item.size > PART_BYTES and self._remote.can_read_ranges(key):
+            await self._fetch_parts(words, key, item.size, path)
         else:
             await self._remote.download(key, path, item.size or 0)
+
+    async def _fetch_parts(self, words: str, key: Key, size: int, path: Path) -> None:
+        starts = range(0, size, PART_BYTES)
+        done = 0
+
+        async def fetch(start: int, fd: int) -> None:
+            nonlocal done
+            await self._remote.read_into(key, start, min(PART_BYTES, size - start), fd)
+            done += 1
+            self._listener.goes_on(words, done, len(starts))
+
+        with path.open("wb") as file:
+            await trio.to_thread.run_sync(os.truncate, file.fileno(), size)
+            await all_or_first_error([partial(fetch, start, file.fileno()) for start in starts])
 
     # Collections
 
@@ -155,7 +173,7 @@ class _Getter:
         async def fetch(name: str, shard: Item) -> None:
             nonlocal done
             async with slots:
-                await self._shard(part / name, shard)
+                await self._shard(task.words, part / name, shard)
             done += 1
             self._listener.goes_on(task.words, done, total)
 
@@ -165,12 +183,12 @@ class _Getter:
             part = await trio.to_thread.run_sync(_build_report, task, part, names, pages)
         await trio.to_thread.run_sync(_finish, part, task.target)
 
-    async def _shard(self, path: Path, shard: Item) -> None:
+    async def _shard(self, words: str, path: Path, shard: Item) -> None:
         assert shard.key is not None
         fetched = path.with_name(f"{_SOURCE}-{shard.key.id}")
         await trio.to_thread.run_sync(_check_room, path.parent, shard.size)
         try:
-            await self._fetch(shard.key, shard, fetched)
+            await self._fetch(words, shard.key, shard, fetched)
             await trio.to_thread.run_sync(_replace, fetched, path)
         finally:
             await trio.to_thread.run_sync(partial(fetched.unlink, missing_ok=True))

@@ -29,7 +29,7 @@ from orionfs.errors import (
     StartupError,
 )
 from orionfs.journal import Removal
-from orionfs.models import MARK_PREFIX, Item, Kind
+from orionfs.models import MARK_PREFIX, Item, Key, Kind
 from orionfs.remote import Assignment
 from orionfs.shard_calls import SHARD_MAX_BYTES
 from orionfs.transfers.desk import Desk
@@ -108,7 +108,7 @@ class _Putter:
         if task.there and not self._put.is_replacing:
             return self._left(task, same, status)
         made = await self._made(task, status.st_size)
-        over = same[0] if same else None
+        over = max(same, key=lambda item: item.created_ns, default=None)  # a mount shows that one
         await self._place(task, made, over)
         return Outcome(str(task.source), task.target, Status.DONE, made.key, made.size)
 
@@ -205,17 +205,24 @@ class _Putter:
 
     async def _place(self, task: _Task, made: Item, over: Item | None) -> None:
         """Give the item its folder and name; what had the name is removed after that."""
-        assert made.key is not None
+        key = made.key
+        assert key is not None
         if not made.literal:
             there = await self._remote.stat(f"{self._desk.account.home}/{made.name}")
-            made = replace(made, literal=there.literal if there is not None and there.key == made.key else "")
-        old = None if over is None or over.key is None else Removal(over.key, task.target, made.key)
+            made = replace(made, literal=there.literal if there is not None and there.key == key else "")
+        old = None if over is None or over.key is None else Removal(over.key, task.target, key)
         if old is not None:
+            await self._take_tags(old.key, key)
             await self._desk.journal.run(lambda journal: journal.add_removal(old))
         await self._desk.assigner.place(Assignment(made, task.folder, task.name), over)
         if old is not None:
             await self._remote.delete(old.key)
             await self._desk.journal.run(lambda journal: journal.drop_removal(old.key))
+
+    async def _take_tags(self, old: Key, new: Key) -> None:
+        tags = await self._remote.tags(old)
+        if tags:
+            await self._remote.tag(new, tags)
 
 
 def _files_in(folder: Path) -> dict[str, Path]:

@@ -98,10 +98,12 @@ def test_what_is_there_is_left_and_replaced_when_asked_for(own, local) -> None:
     assert (status, json.loads(line)["status"]) == (1, "failed")
     assert "--replace" in json.loads(line)["error"]
     assert own.direct.content(f"{folder}/notes.txt") == b"notes"
+    own.direct.tag(f"{folder}/notes.txt", "lead")
     status, (line,), _ = run(own, *put, "--replace")
     assert (status, json.loads(line)["uri"] != first["uri"]) == (0, True)
     assert own.direct.content(f"{folder}/notes.txt") == b"longer notes"
     assert len(own.direct.rows(folder)) == 1
+    assert own.direct.tags(f"{folder}/notes.txt") == ["lead"]
     # And the other way.
     target = local / "fetched"
     get = ("get", f"{folder}/notes.txt", target)
@@ -111,6 +113,21 @@ def test_what_is_there_is_left_and_replaced_when_asked_for(own, local) -> None:
     assert target.read_text() == "mine"
     assert run(own, *get, "--replace")[0] == 0
     assert target.read_text() == "longer notes"
+
+
+def test_large_file_comes_in_parts_and_whole(own, tmp_path) -> None:
+    content = os.urandom(20_000_000)
+    own.direct.put(f"{own.direct.home}/large", content)
+    mark = own.server.mark()
+    assert run(own, "get", "my-data/large", tmp_path)[0] == 0
+    assert (tmp_path / "large").read_bytes() == content
+    blobs = [row for row in own.server.rows(mark) if row.response_bytes > 1_000_000]
+    assert [row.status for row in blobs] == [206] * 3
+    own.direct.put(f"{own.direct.home}/large-2", content)
+    own.server.misbehave({"path": "/blobs/", "nth": 2, "action": "cut", "after_bytes": 1000, "times": 1})
+    assert run(own, "get", "my-data/large-2", tmp_path)[0] == 0
+    own.server.misbehave()
+    assert (tmp_path / "large-2").read_bytes() == content
 
 
 def test_collection_goes_on_where_it_was_interrupted_in_both_directions(make_stand, local) -> None:
