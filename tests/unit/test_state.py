@@ -7,7 +7,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from orionfs.content import EXACT_SUFFIX
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.models import Account, Key, Kind, LocalAttributes
-from orionfs.state import StateFolder, claim, claim_nothing
+from orionfs.state import StateFolder, claim, claim_for_now, claim_nothing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT = Account("stack", "demo", 1, 1, "Demo")
@@ -269,3 +270,28 @@ def test_journal_that_cannot_be_read_hides_nothing_else(tmp_path) -> None:
     now = claim_nothing(tmp_path, ACCOUNT)
     assert now.journal.local_attributes() == {}
     now.close()
+
+
+def test_many_that_begin_and_end_at_once_do_not_meet(tmp_path) -> None:
+    """The jobs of one node begin together, and each looks at the folders of all others."""
+    failed: list[BaseException] = []
+
+    def work(begin: Callable[[Path, Account], StateFolder]) -> None:
+        try:
+            for number in range(10):
+                state = begin(tmp_path, ACCOUNT)
+                state.journal.add_removal(Removal(Key(Kind.FILE, number), "/f"))
+                state.close()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=(each,)) for each in (claim, claim_for_now, claim_nothing) * 3
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    (left,) = claim(tmp_path, ACCOUNT).path.parent.iterdir()
+    assert left.is_dir()
