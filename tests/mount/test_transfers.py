@@ -115,6 +115,23 @@ def test_what_is_there_is_left_and_replaced_when_asked_for(own, local) -> None:
     assert target.read_text() == "longer notes"
 
 
+def test_stack_of_other_habits_that_nobody_has_probed_is_found_out(make_stand, local) -> None:
+    habits = {"duplicate_names": "refused", "assign_path": "full", "literals": "class", "list_sizes": "no"}
+    own = make_stand(Client.OWN, is_mounted=False, is_probed=False, **habits)
+    folder = f"{own.direct.home}/odd"
+    for kind, source in (("file", "notes.txt"), ("dataset", "mols.smi"), ("collection", "run")):
+        put = ("put", "--as", kind, local / source, folder)
+        assert run(own, *put)[1][-1] == "1 done"
+        assert run(own, *put)[1][-1] == "1 skipped"
+        before = own.direct.row(f"{folder}/{source}")["id"]
+        status, _, err = run(own, *put, "--replace")
+        assert (status, err) == (0, "")
+        assert own.direct.row(f"{folder}/{source}")["id"] != before
+    assert sorted(visible(own, folder)) == ["mols.smi", "notes.txt", "run"]
+    assert run(own, "get", f"{folder}/notes.txt", local / "back")[0] == 0
+    assert (local / "back").read_text() == "notes"
+
+
 def test_large_file_comes_in_parts_and_whole(own, tmp_path) -> None:
     content = os.urandom(20_000_000)
     own.direct.put(f"{own.direct.home}/large", content)
