@@ -90,7 +90,7 @@ class Namespace:
         kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
         self.rivals = Rivals(self.inodes, self._beliefs, kernel)
-        self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
+        self.differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
     @property
     def own_valid_s(self) -> float:
@@ -245,7 +245,7 @@ class Namespace:
             await self.make_way(inode, None)
             with self.doubting(parent):
                 await self._folders.remove(inode)
-            self._commit_gone(inode, self._clock())
+            self.commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
 
     async def remove_item(
@@ -260,7 +260,7 @@ class Namespace:
             with self.doubting(parent):
                 await remove(inode.item.key)
             self._local.pop(inode.item.key, None)
-        self._commit_gone(inode, inf if is_removed_later else self._clock())
+        self.commit_gone(inode, inf if is_removed_later else self._clock())
 
     def settle(self, parent: Inode, name: str) -> None:
         """What was promised for a name is on Orion now."""
@@ -376,7 +376,7 @@ class Namespace:
         is_changed = inode.item.size not in (None, size)
         inode.item = replace(inode.item, size=size)
         if is_changed:  # of a dataset
-            self._differences.attributes_changed(inode)
+            self.differences.attributes_changed(inode)
 
     def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> LocalAttributes:
         """utimens and chmod: kept by this machine."""
@@ -452,14 +452,8 @@ class Namespace:
         touch(parent)
         return self.bind(parent, name, item)
 
-    def commit_gone(self, inode: Inode) -> None:
-        """A name that was removed otherwise than by the kernel, which hears of it."""
-        parent, name = self.place_of(inode)
-        self._commit_gone(inode, self._clock())
-        self._beliefs.drop(inode)
-        self._differences.entry_removed(parent, name)
-
-    def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
+    def commit_gone(self, inode: Inode, settled_at_s: float) -> None:
+        """A name means nothing any more."""
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
         self.views.doubt()

@@ -67,9 +67,12 @@ class ShardCarrier:
     async def remove(self, row: UploadRow, *, is_unclear: bool) -> None:
         """Remove what a version that is not wanted any more has left."""
         key = _key_of(row)
-        if key is None and is_unclear:
-            left = await self._left_by(row)
-            key = left.key if left is not None else None
+        try:
+            if key is None and is_unclear:
+                left = await self._left_by(row)
+                key = left.key if left is not None else None
+        except NoSuchName:
+            log.debug("%s: its collection is gone", row.path)
         if key is not None:
             await self._remote.delete(key)
 

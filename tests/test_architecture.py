@@ -22,6 +22,7 @@ RANKS: list[set[str]] = [
     {"daemon", "transfers"},
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
+    {"removing"},
     {"moves", "probe", "attributes"},
     {"progress"},
     {"litter"},

@@ -250,14 +250,7 @@ class Calls:
         self._session.untag_resource(self._resource(kind, id), *tags)
 
     def read_into(
-        self,
-        kind: str,
-        id: Any,
-        offset: int,
-        length: int,
-        fd: int,
-        fd_offset: int,
-        progress: Callable[[int], None] | None = None,
+        self, kind: str, id: Any, offset: int, length: int, fd: int, fd_offset: int, progress: Any = None
     ) -> int:
         """Fetch a range into an open file at `fd_offset`; `length`, or an exception. Only if `ranged`.
 
@@ -265,8 +258,7 @@ class Calls:
         """
         count: int = self._resource(kind, id).read_into(fd, fd_offset, offset, length, progress)
         if count != length:
-            detail = f"{count} of {length} bytes of {kind} {id}"
-            raise CallFailed(_own_failure("OrionServiceError", detail))
+            raise CallFailed(_own_failure("OrionServiceError", f"{count} of {length} bytes of {kind} {id}"))
         return count
 
     def shards_page(self, collection: int, query: dict[str, Any]) -> dict[str, Any]:
@@ -321,8 +313,7 @@ class Calls:
         if isinstance(argument, dict) and set(argument) == {"type"}:
             return self._class(argument["type"])
         if isinstance(argument, dict) and set(argument) == {"resource"}:
-            reference = argument["resource"]
-            return self._resource(reference["kind"], reference["id"])
+            return self._resource(argument["resource"]["kind"], argument["resource"]["id"])
         return argument
 
     def close(self) -> None:
@@ -334,8 +325,7 @@ class Calls:
     def _class(self, kind: str) -> Any:
         found = getattr(self._types, CLASSES.get(kind, ""), None)
         if found is None:
-            detail = f"this session has no type for {kind}"
-            raise CallFailed(_own_failure("ValidationError", detail))
+            raise CallFailed(_own_failure("ValidationError", f"this session has no type for {kind}"))
         return found
 
     def _resource(self, kind: str, id: Any) -> Any:

@@ -16,6 +16,7 @@ from orionfs.cli.mount import mount
 from orionfs.cli.probe import probe
 from orionfs.cli.put import put
 from orionfs.cli.refresh import refresh
+from orionfs.cli.rm import rm
 from orionfs.cli.serve import serve
 from orionfs.cli.terminal import printable
 from orionfs.cli.umount import umount
@@ -74,7 +75,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, exec_, put, get, refresh, demo, serve, config, probe):
+for command in (mount, umount, exec_, put, get, refresh, rm, demo, serve, config, probe):
     cli.add_command(command)
 
 

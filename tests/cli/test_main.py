@@ -45,6 +45,7 @@ def test_help_names_every_command_and_every_exit_status() -> None:
         "probe",
         "put",
         "refresh",
+        "rm",
         "serve",
         "umount",
     ]

@@ -123,6 +123,18 @@ async def test_bytes_that_were_evicted_are_another_version(tmp_path, fake) -> No
         assert await world.read_all(handle) == SECOND
 
 
+@pytest.mark.expect_log("offline")
+async def test_offline_a_dataset_that_is_here_can_still_be_opened(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.read(PATH)
+        await trio.sleep(301)
+        for verb in ("get", "ls_path", "stat_path", "whoami"):
+            fake.fail(verb, "OrionConnectionError", times=1000, refused=True)
+        with pytest.raises(errors.TimedOut):
+            await world.ls("team-data")
+        assert await world.read(PATH) == FIRST
+
+
 async def test_dataset_that_is_being_written_is_busy(tmp_path, fake) -> None:
     row = fake.row(fake.ids_at(f"{HOME}/hits")[0])
     row.state = "writing"
@@ -197,3 +209,18 @@ async def test_contents_of_unknown_size_are_fetched_once_whoever_forgets_the_ino
         for _ in range(2):
             assert await world.read("my-data/set/a") == FIRST
         assert fake.count("download") == 1
+
+
+async def test_fetch_goes_on_when_whoever_opens_gives_up(tmp_path, fake) -> None:
+    fake.ranged = fake.paged_shards = fake.shards_tell_sizes = False
+    fake.add_collection(f"{HOME}/set", a=FIRST)
+    async with mount(tmp_path, fake) as world:
+        for path in (PATH, "my-data/set/a"):
+            stall = fake.stall("download")
+            with trio.move_on_after(5):
+                await world.open(path)
+            assert all(inode.opens == 0 for inode in world.namespace.inodes)
+            stall.release()
+            with fake.counting() as calls:
+                assert await world.read(path) == FIRST
+            assert "download" not in calls
