@@ -20,7 +20,9 @@ from typing import Any
 
 import trio
 
+from orionfs.assigning import new_mark
 from orionfs.errors import (
+    AccessDenied,
     ExitStatus,
     InvalidCall,
     NameExists,
@@ -204,20 +206,36 @@ class _Putter:
     # Placing
 
     async def _place(self, task: _Task, made: Item, over: Item | None) -> None:
-        """Give the item its folder and name; what had the name is removed after that."""
+        """Give the item its folder and name; what had the name gives way in the same call, and goes."""
         key = made.key
         assert key is not None
         if not made.literal:
             there = await self._remote.stat(f"{self._desk.account.home}/{made.name}")
             made = replace(made, literal=there.literal if there is not None and there.key == key else "")
-        old = None if over is None or over.key is None else Removal(over.key, task.target, key)
-        if old is not None:
-            await self._take_tags(old.key, key)
-            await self._desk.journal.run(lambda journal: journal.add_removal(old))
-        await self._desk.assigner.place(Assignment(made, task.folder, task.name), over)
-        if old is not None:
+        place = Assignment(made, task.folder, task.name)
+        if over is None or over.key is None:
+            await self._desk.assigner.place(place)
+            return
+        old, journal = Removal(over.key, task.target, key), self._desk.journal
+        await self._take_tags(old.key, key)
+        await journal.run(lambda to: to.add_removal(old))
+        await self._desk.assigner.place(place, over, is_aside=True)
+        # From now on it is to go whatever has the name by then.
+        await journal.run(lambda to: to.add_removal(replace(old, instead=None)))
+        try:
             await self._remote.delete(old.key)
-            await self._desk.journal.run(lambda journal: journal.drop_removal(old.key))
+        except AccessDenied:
+            await self._withdraw(place, over)
+            raise
+        finally:
+            await journal.run(lambda to: to.drop_removal(old.key))
+
+    async def _withdraw(self, place: Assignment, over: Item) -> None:
+        """What had the name may not be removed: it gets it back."""
+        away = Assignment(place.item, place.folder, new_mark())
+        await self._desk.assigner.assign(away, Assignment(over, place.folder, place.name))
+        assert place.item.key is not None
+        await self._remote.delete(place.item.key)
 
     async def _take_tags(self, old: Key, new: Key) -> None:
         tags = await self._remote.tags(old)

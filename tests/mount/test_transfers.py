@@ -87,7 +87,8 @@ def test_items_of_each_kind_go_there_and_come_back(stand, local) -> None:
     assert (local / "again").read_bytes() == (back / "mols.smi.oedb").read_bytes()
 
 
-def test_what_is_there_is_left_and_replaced_when_asked_for(own, local) -> None:
+def test_what_is_there_is_left_and_replaced_when_asked_for(make_stand, local) -> None:
+    own = make_stand(Client.OWN, is_mounted=False)
     folder = f"{own.direct.home}/left"
     put = ("put", "--json", "--as", "file", local / "notes.txt", folder)
     (first,) = map(json.loads, run(own, *put)[1])
@@ -104,6 +105,14 @@ def test_what_is_there_is_left_and_replaced_when_asked_for(own, local) -> None:
     assert own.direct.content(f"{folder}/notes.txt") == b"longer notes"
     assert len(own.direct.rows(folder)) == 1
     assert own.direct.tags(f"{folder}/notes.txt") == ["lead"]
+    # What may not be removed stays what it was.
+    kept = own.direct.row(f"{folder}/notes.txt")["id"]
+    (local / "notes.txt").write_text("not wanted")
+    own.server.misbehave({"method": "DELETE", "path": f"/files/{kept}$", "action": "status", "status": 403})
+    status, (line,), _ = run(own, *put, "--replace")
+    own.server.misbehave()
+    assert (status, json.loads(line)["status"]) == (1, "failed")
+    assert [row["id"] for row in own.direct.rows(folder)] == [kept]
     # And the other way.
     target = local / "fetched"
     get = ("get", f"{folder}/notes.txt", target)
