@@ -41,15 +41,16 @@ class StateFolder:
     path: Path
     journal: Journal
     lock_fd: int
-    is_for_now: bool = False  # nothing in it is promised to anybody
+    is_for_now: bool = False  # it goes when it is closed, if nothing is promised in it by then
 
     @property
     def staging(self) -> Path:
         return self.path / _STAGED
 
     def close(self) -> None:
+        is_over = self.is_for_now and not self.journal.removals()
         self.journal.close()
-        if self.is_for_now:
+        if is_over:
             with _alone(self.path.parent):
                 shutil.rmtree(self.path)
         os.close(self.lock_fd)
@@ -75,7 +76,7 @@ def claim(state_dir: Path, account: Account) -> StateFolder:
 
 
 def claim_for_now(state_dir: Path, account: Account) -> StateFolder:
-    """A new folder that goes when it is closed; what is promised in it by then is taken over if we die."""
+    """A new folder that goes when it is closed; with a promise in it, it stays for the next mount."""
     top = _folder_of(state_dir, account)
     with _alone(top):
         made = _new(top)

@@ -111,8 +111,8 @@ class _Putter:
             return self._left(task, same, status)
         made = await self._made(task, status.st_size)
         over = max(same, key=lambda item: item.created_ns, default=None)  # a mount shows that one
-        await self._place(task, made, over)
-        return Outcome(str(task.source), task.target, Status.DONE, made.key, made.size)
+        words = await self._place(task, made, over)
+        return Outcome(str(task.source), task.target, Status.DONE, made.key, made.size, words)
 
     def _check_source(self, status: os.stat_result) -> None:
         is_folder = stat.S_ISDIR(status.st_mode)
@@ -205,8 +205,11 @@ class _Putter:
 
     # Placing
 
-    async def _place(self, task: _Task, made: Item, over: Item | None) -> None:
-        """Give the item its folder and name; what had the name gives way in the same call, and goes."""
+    async def _place(self, task: _Task, made: Item, over: Item | None) -> str:
+        """Give the item its folder and name; what had the name gives way in the same call, and goes.
+
+        What there is to say of it.
+        """
         key = made.key
         assert key is not None
         if not made.literal:
@@ -215,20 +218,29 @@ class _Putter:
         place = Assignment(made, task.folder, task.name)
         if over is None or over.key is None:
             await self._desk.assigner.place(place)
-            return
+            return ""
         old, journal = Removal(over.key, task.target, key), self._desk.journal
         await self._take_tags(old.key, key)
         await journal.run(lambda to: to.add_removal(old))
         await self._desk.assigner.place(place, over, is_aside=True)
         # From now on it is to go whatever has the name by then.
         await journal.run(lambda to: to.add_removal(replace(old, instead=None)))
+        words = await self._remove_replaced(old, place, over)
+        if not words:
+            await journal.run(lambda to: to.drop_removal(old.key))
+        return words
+
+    async def _remove_replaced(self, old: Removal, place: Assignment, over: Item) -> str:
+        """Remove what had the name. Where that is refused the name is given back; raises AccessDenied."""
         try:
             await self._remote.delete(old.key)
         except AccessDenied:
             await self._withdraw(place, over)
+            await self._desk.journal.run(lambda to: to.drop_removal(old.key))
             raise
-        finally:
-            await journal.run(lambda to: to.drop_removal(old.key))
+        except OrionFsError as error:
+            return f"put; what it replaced is removed by the next mount ({error})"
+        return ""
 
     async def _withdraw(self, place: Assignment, over: Item) -> None:
         """What had the name may not be removed: it gets it back."""

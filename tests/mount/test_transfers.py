@@ -113,6 +113,16 @@ def test_what_is_there_is_left_and_replaced_when_asked_for(make_stand, local) ->
     own.server.misbehave()
     assert (status, json.loads(line)["status"]) == (1, "failed")
     assert [row["id"] for row in own.direct.rows(folder)] == [kept]
+    # What can't be removed now is removed by the next mount, and not seen until then.
+    own.server.misbehave({"method": "DELETE", "path": f"/files/{kept}$", "action": "status", "status": 422})
+    status, lines, _ = run(own, "put", "--replace", *put[2:])
+    own.server.misbehave()
+    assert (status, "removed by the next mount" in lines[0]) == (0, True)
+    own.mount()
+    assert os.listdir(own.mine / "left") == ["notes.txt"]
+    wait_for(lambda: len(own.direct.rows(folder)) == 1)
+    (local / "notes.txt").write_text("longer notes")
+    assert run(own, "put", "--replace", *put[2:])[0] == 0
     # And the other way.
     target = local / "fetched"
     get = ("get", f"{folder}/notes.txt", target)

@@ -272,6 +272,16 @@ def test_journal_that_cannot_be_read_hides_nothing_else(tmp_path) -> None:
     now.close()
 
 
+def test_folder_of_a_moment_stays_for_the_next_mount_with_a_promise_in_it(tmp_path) -> None:
+    now = claim_for_now(tmp_path, ACCOUNT)
+    removal = Removal(Key(Kind.FILE, 1), "/f")
+    now.journal.add_removal(removal)
+    now.close()
+    next_one = claim(tmp_path, ACCOUNT)
+    assert (next_one.path, next_one.journal.removals()) == (now.path, [removal])
+    next_one.close()
+
+
 def test_many_that_begin_and_end_at_once_do_not_meet(tmp_path) -> None:
     """The jobs of one node begin together, and each looks at the folders of all others."""
     failed: list[BaseException] = []
@@ -280,7 +290,7 @@ def test_many_that_begin_and_end_at_once_do_not_meet(tmp_path) -> None:
         try:
             for number in range(10):
                 state = begin(tmp_path, ACCOUNT)
-                state.journal.add_removal(Removal(Key(Kind.FILE, number), "/f"))
+                state.journal.set_local(Key(Kind.FILE, number), LocalAttributes(number))
                 state.close()
         except BaseException as error:
             failed.append(error)
