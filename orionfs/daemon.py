@@ -352,6 +352,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
         yield {
             "mountpoint": str(config.mountpoint),
             "pid": os.getpid(),
+            "profile": config.profile.name,
             "stack": layers.account.stack,
             "user": layers.account.username,
             "project": layers.account.project_name,

@@ -112,9 +112,8 @@ class Remote:
         self.recent = RecentChanges(trio.current_time)
         limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
-        self.shards = ShardCalls(
-            Session(lambda: self.facts, *limited, *once, self._limits), is_paged=calls.paged_shards
-        )
+        self.session = Session(lambda: self.facts, *limited, *once, self._limits)
+        self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
 
     @property
     def facts(self) -> StackFacts:

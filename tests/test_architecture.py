@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "orionfs"
 RANKS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"daemon"},
+    {"daemon", "transfers"},
     {"login"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
     {"removing"},
@@ -42,7 +42,7 @@ RANKS: list[set[str]] = [
     {"journal", "content", "metacache", "walks", "shard_rules"},
     {"inodes"},
     {"names", "ranges", "numbers", "finding", "runs", "parked_rows", "share_rows", "order"},
-    {"remote"},
+    {"remote", "whole_calls"},
     {"details", "shard_calls"},
     {"listings", "knowledge", "descriptors", "unclear", "limiter", "recent"},
     {"shapes", "bridge", "failures", "tasks", "sizes"},
