@@ -181,6 +181,7 @@ class Litter:
                 replaced = self._replaced(own, target, parent, true_name(Kind.FILE, name), tags)
                 new_path = f"{parent.orion_path().rstrip('/')}/{true_name(Kind.FILE, name)}"
                 is_own = own is not None and replaced is own.item
+                upload.is_renamed = True
                 upload.is_from_elsewhere = is_own and own is not None and own.path != new_path
                 await self._sync.rewrite(upload, _named(before, source, replaced, parent, name))
                 await self._end_parking_of(own, replaced)

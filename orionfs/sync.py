@@ -340,9 +340,17 @@ class Sync:
             self.holding.watch(upload)
             await self._note_progress()
         if upload.state is UploadState.DONE:
+            self._tell_conflict(upload)
             await self._over(upload)
             if self._content.is_over_limit():
                 self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
+
+    def _tell_conflict(self, upload: Upload) -> None:
+        """Whoever asks either version what went wrong hears of the other."""
+        theirs = upload.theirs.key if upload.theirs is not None else None
+        for about in (theirs, upload.about):
+            if upload.conflict is not None and about is not None:
+                self._reports.note(about, "close", upload.conflict)
 
     async def _carry_in_background(self, upload: Upload, delay_s: float) -> None:
         pause_s = delay_s

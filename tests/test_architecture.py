@@ -35,6 +35,8 @@ RANKS: list[set[str]] = [
     {"sync", "beliefs"},
     {"holding"},
     {"carry", "relocating"},
+    {"contested"},
+    {"upload"},
     {"assigning", "relocated", "shard_carry", "parking", "conflicts", "shares", "staged_files"},
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks", "shard_rules"},
