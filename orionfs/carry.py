@@ -32,6 +32,7 @@ from orionfs.errors import (
 )
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.journal_thread import JournalThread
+from orionfs.lanes import Lanes, NotItsTurn
 from orionfs.models import Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
 from orionfs.shard_carry import ShardCarrier
@@ -56,6 +57,7 @@ class Carrier:
         self,
         remote: Remote,
         assigner: Assigner,
+        lanes: Lanes,
         shares: Shares,
         journal: JournalThread,
         content: ContentCache,
@@ -63,21 +65,25 @@ class Carrier:
         home: str,
         until_still: Callable[[Upload], Awaitable[None]],
         is_moving: Callable[[Upload], bool],
+        on_sent: Callable[[Upload], None],
         unseen: set[Key],
     ) -> None:
         """`until_still` waits while the folder that an upload goes to is being renamed: `is_moving`.
 
-        `unseen` gets the items that are on their way to their name.
+        It also waits for the turn of an upload among others, once `on_sent` has heard that its bytes are on
+        Orion. `unseen` gets the items that are on their way to their name.
         """
         self._remote = remote
         self._assigner = assigner
         self._shares = shares
+        self._lanes = lanes
         self._journal = journal
         self._content = content
         self._staging = staging
         self._home = home
         self._until_still = until_still
         self._is_moving = is_moving
+        self._on_sent = on_sent
         self._unseen = unseen
         self._shards = ShardCarrier(remote)
         self._names = ContestedNames(remote, journal)
@@ -111,6 +117,7 @@ class Carrier:
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
         await self._shares.carry(upload.row.replaces, _key(item), upload.row.path)
+        self._on_sent(upload)
         while True:
             await self._until_still(upload)
             async with upload.placing:
@@ -122,7 +129,10 @@ class Carrier:
                     upload.state = UploadState.HELD
                     return None
                 await self._names.check_unchanged(upload, item)
-                await self._place(upload, item)
+                try:
+                    await self._place(upload, item)
+                except NotItsTurn:
+                    continue
                 return await self._finish(upload, item, path)
 
     async def _carry_shard(self, upload: Upload, path: Path) -> Removal | None:
@@ -229,7 +239,7 @@ class Carrier:
 
     async def _assign(self, row: UploadRow, item: Item) -> None:
         old = _replaced_item(row) if row.replaces is not None else None
-        await self._assigner.place(Assignment(item, row.folder, row.name), old)
+        await self._lanes.place(row.mark, Assignment(item, row.folder, row.name), old)
 
     async def _make_folders(self, folder: str) -> None:
         parent = folder.rsplit("/", 1)[0]

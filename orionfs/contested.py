@@ -32,9 +32,8 @@ class ContestedNames:
     async def check_unchanged(self, upload: Upload, item: Item) -> None:
         """Replace nothing but what was there when writing began: somebody else may have been faster."""
         row = upload.row
-        if row.replaces in (None, item.key) or upload.is_from_elsewhere:
+        if row.replaces is None or row.replaces == item.key:
             return
-        assert row.replaces is not None
         found = await look(self._remote, row.path, row.replaces, item.key, upload.heard())
         if found.finding is Finding.GONE:
             log.info("%s was removed or moved elsewhere; what was written here takes the name", row.path)

@@ -76,7 +76,8 @@ class Limits:
     inactivity_s: float = 60.0
     metadata_in_flight: int = 16
     contents_in_flight: int = 8
-    small_contents_in_flight: int = 18  # two of them are for the foreground alone
+    small_contents_in_flight: int = 26  # two of them are for the foreground alone
+    uploads_in_flight: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,10 @@ class Remote:
         contents_at_once = calls.contents_at_once or self._limits.contents_in_flight
         self._contents = AdaptiveLimiter(min(self._limits.contents_in_flight, contents_at_once))
         self._small_contents = AdaptiveLimiter(self._limits.small_contents_in_flight)
+        # Those that nobody waits for never take the last two places.
+        self._uploads = AdaptiveLimiter(self._limits.uploads_in_flight + 2)
         if calls.contents_at_once is not None:
-            self._small_contents = self._contents
+            self._small_contents = self._uploads = self._contents
         self.details = Details(self.get)
         self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
@@ -138,6 +141,11 @@ class Remote:
         """True if this session can read a part of such an item: Files and shards, with our extension."""
         has_ranges = key.kind in (Kind.FILE, Kind.SHARD)
         return self._calls.ranged and has_ranges and self.facts.ranged_reads is not False
+
+    @property
+    def small_at_once(self) -> int:
+        """How many small contents may be on their way for nobody who waits."""
+        return self._small_contents.places - self._small_contents.reserved
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""
@@ -318,7 +326,7 @@ class Remote:
             raise empty_refused(mark)
         limit_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         try:
-            answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
+            answer = await self._attempt(self._uploads, inf, "upload", mark, str(path), limit_s)
         except InvalidCall as refused:
             if size:
                 raise

@@ -56,7 +56,6 @@ class Upload:
         self.heard: Callable[[], Heard | None] = lambda: None  # the last that was heard of its name
         self.conflict: ChangedElsewhere | None = None  # why it went beside its name
         self.theirs: Item | None = None  # what somebody else has put there, if that was told
-        self.is_from_elsewhere = False  # what it replaces has another name on Orion
         self.is_renamed = False  # it got its name by a rename, which replaces whatever is there
 
     def __repr__(self) -> str:
@@ -76,6 +75,16 @@ class Upload:
         """False for one that stays as it is: here, or on Orion under its mark."""
         is_there = self.state is UploadState.HELD and self.row.step is UploadStep.UPLOADED
         return not (is_there or self.state is UploadState.LOCAL)
+
+    @property
+    def is_shown(self) -> bool:
+        """True for what Orion is to see under its name as soon as it can be."""
+        return self.state is not UploadState.LOCAL and not self.is_held
+
+    @property
+    def rests(self) -> bool:
+        """True for what is not to be attempted again: its name is not for Orion."""
+        return self.state is UploadState.LOCAL or (self.state is UploadState.HELD and self.is_held)
 
     @property
     def is_held(self) -> bool:
