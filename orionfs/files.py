@@ -152,11 +152,13 @@ class Files:
         handle = self._handles[handle_id]
         if handle.has_written and not handle.expects_data:
             await self._publish(handle)
+        handle.check_behind()
 
     async def fsync(self, handle_id: HandleId) -> None:
         """fsync(2): all that was written to the file, through whichever handle, is on Orion then."""
         handle = self._handles[handle_id]
         await self._publish(handle)
+        handle.check_behind()
         upload = self._uploads.get(handle.file.inode.number)
         if upload is not None and self._sync.is_write_back:
             await self._sync.carry(upload)
@@ -177,9 +179,11 @@ class Files:
                 if handle.turn_s <= now_s:
                     handle.turn_s = max(handle.turn_s + _UPLOAD_EVERY_S, now_s)
                 self._sync.carry_soon(upload, handle.turn_s - now_s)
+                handle.goes_behind(upload)
                 return
             if self._sync.is_write_back:
                 self._sync.carry_soon(upload)
+                handle.goes_behind(upload)
                 handle.turn_s = trio.current_time()
                 return
             try:
@@ -248,6 +252,7 @@ class Files:
         Bytes of which some are missing, as a writer was told, only keep a full disk full.
         """
         assert file.staged is not None
+        self._namespace.rivals.lose(file.inode)
         if file.is_incomplete:
             log.warning("%s: what was written of it is dropped: %s", file.inode.local_path(), error)
             return

@@ -208,6 +208,21 @@ async def test_version_that_goes_up_behind_its_writer_is_kept_beside_as_well(tmp
         await check_both(world, b"theirs", b"MINE")
 
 
+async def test_writer_whose_version_went_beside_behind_it_hears_of_it_once(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await begin_to_write(world)
+        await world.files.flush(handle)
+        await world.files.write(handle, 0, b"MINE")
+        await world.files.flush(handle)
+        fake.replace(f"{HOME}/doc.txt", b"theirs")
+        await trio.sleep(LONG_S)
+        with pytest.raises(errors.ChangedElsewhere):
+            await world.files.flush(handle)
+        await world.files.fsync(handle)
+        await world.close(handle)
+        await check_both(world, b"theirs", b"MINE")
+
+
 async def test_two_copies_of_one_second_get_two_names(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         for number in range(2):
