@@ -170,3 +170,9 @@ class Opening:
             path = file.inode.local_path()
             raise Busy(f"{path} is being written: it can be read once it is finalized")
         return state.count
+
+
+def needs_what_is_there(flags: int) -> bool:
+    """True for an open that will read, or add to what is there: a version that is gone is told by open."""
+    will_read = flags & os.O_ACCMODE != os.O_WRONLY or bool(flags & os.O_APPEND)
+    return will_read and not flags & os.O_TRUNC

@@ -26,7 +26,7 @@ RANKS: list[set[str]] = [
     {"progress"},
     {"litter"},
     {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
-    {"opening", "collecting"},
+    {"opening", "collecting", "unsealed"},
     {"staging", "versions"},
     {"basis"},
     {"fetch"},
