@@ -46,7 +46,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
             log.info("%s can't be shown yet: %s", row.path, error)
             sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace, row.folder)))
         else:
-            files.adopt_upload(inode, row)
+            files.under_way.adopt(inode, row)
     for removal in journal.removals():
         sync.resume_removal(removal)
 
@@ -75,7 +75,7 @@ async def _keep_here(namespace: Namespace, files: Files, sync: Sync, row: Upload
     except OrionFsError as error:
         log.info("%s can't be shown yet: %s", row.path, error)
     else:
-        files.adopt_upload(_show_new(namespace, folder, row), row)
+        files.under_way.adopt(_show_new(namespace, folder, row), row)
 
 
 def _keep_aside(staged: Path) -> Path:

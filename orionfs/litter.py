@@ -55,7 +55,7 @@ class Litter:
         self._drop_version = drop_version
         self._names = sync.holding.names
         self._parking = files.parking
-        files.before_placing = self._keep_hidden
+        files.under_way.before_placing = self._keep_hidden
         namespace.make_way = self.make_way
         namespace.beliefs.on_listed.append(self._on_listed)
 
@@ -140,7 +140,7 @@ class Litter:
         folder, called = parent.orion_path(), true_name(Kind.FILE, name)
         if upload.state is not UploadState.LOCAL:
             before = upload.row
-            await self._files.keep_version_here(source, folder, called)
+            await self._files.under_way.keep_here(source, folder, called)
             return before
         await self._sync.rewrite(upload, replace(upload.row, folder=folder, name=called))
         return None
@@ -234,7 +234,7 @@ class Litter:
         """Orion refuses for good: all is as it was."""
         parent, name = self._namespace.place_of(source)
         if before.step is UploadStep.LOCAL:
-            await self._files.keep_version_here(source, before.folder, before.name)
+            await self._files.under_way.keep_here(source, before.folder, before.name)
         else:
             async with upload.placing:
                 row = replace(before, step=upload.row.step, new_id=upload.row.new_id)

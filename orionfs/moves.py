@@ -81,7 +81,7 @@ class Moves:
     async def _drop_version(self, inode: Inode) -> None:
         """What is under way of a file is not wanted any more."""
         await self._remove_replaced_before(inode, None)
-        await self._files.cancel_upload(inode)
+        await self._files.under_way.cancel(inode)
 
     async def _remove_at_last_close(self, inode: Inode, parent: Inode, name: str) -> None:
         async def promise(key: Key) -> None:

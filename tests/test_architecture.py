@@ -26,6 +26,7 @@ RANKS: list[set[str]] = [
     {"progress"},
     {"litter"},
     {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
+    {"under_way"},
     {"opening", "collecting"},
     {"staging", "versions"},
     {"basis"},
