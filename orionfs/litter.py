@@ -59,12 +59,6 @@ class Litter:
         namespace.make_way = self.make_way
         namespace.beliefs.on_listed.append(self._on_listed)
 
-    def is_local_only(self, inode: Inode) -> bool:
-        """True for what Orion does not hold under the name that it has here, and is not to hold so."""
-        upload = self._files.upload_of(inode)
-        is_parked = self._parking.get(inode.item.key) is not None
-        return is_parked or (upload is not None and upload.state is UploadState.LOCAL)
-
     # Renaming
 
     async def rename(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> bool:
