@@ -109,7 +109,7 @@ class Upload:
     @property
     def is_unfinished(self) -> bool:
         """False for one that stays as it is: here, or on Orion under its mark."""
-        is_there = self.state is UploadState.HELD and self.row.step is UploadStep.UPLOADED
+        is_there = self.rests and self.row.step is UploadStep.UPLOADED
         return not (is_there or self.state is UploadState.LOCAL)
 
     @property
@@ -185,6 +185,8 @@ class Carrier:
         if collection_of(upload.row.mark) is not None:
             return await self._carry_shard(upload, path)
         item = await self._uploaded_item(upload, path)
+        if upload.is_over:
+            return None
         if upload.is_held:
             upload.state = UploadState.HELD
             return None
