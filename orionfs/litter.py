@@ -174,7 +174,7 @@ class Litter:
                 before = upload.row
                 replaced = self._replaced(target, parent, true_name(Kind.FILE, name), tags)
                 await self._sync.rewrite(upload, _named(before, source, replaced, parent, name))
-                await self._end_parking_of(own, replaced)
+                await self._remove_rest(own, before, replaced)
                 self._commit_named(source, replaced, parent, name, upload.row)
         try:
             await self._carry(upload)
@@ -194,16 +194,18 @@ class Litter:
         parked = self._parking.at(parent, name)
         return parked.item if parked is not None else None
 
-    async def _end_parking_of(self, own: Parked | None, replaced: Item | None) -> None:
-        """What was parked for a file that has a name of its own now goes."""
-        if own is None:
-            return
-        is_replaced = replaced is not None and replaced.key == own.key
-        if not is_replaced:
-            await self._sync.promise_removal(Removal(own.key, own.path))
-        await self._parking.end(own.key)
-        if not is_replaced:
-            self._sync.resume_removal(Removal(own.key, own.path))
+    async def _remove_rest(self, own: Parked | None, before: UploadRow, replaced: Item | None) -> None:
+        """What a version that gets a name was to replace elsewhere goes, and what was parked for it."""
+        kept = replaced.key if replaced is not None else None
+        rest = [Removal(own.key, own.path)] if own is not None else []
+        if before.replaces is not None and not self.is_parked(before.replaces):
+            rest.append(Removal(before.replaces, before.path))
+        for removal in rest:
+            if removal.key != kept:
+                await self._sync.promise_removal(removal)
+                self._sync.resume_removal(removal)
+        if own is not None:
+            await self._parking.end(own.key)
 
     def _commit_named(
         self, source: Inode, replaced: Item | None, parent: Inode, name: str, row: UploadRow

@@ -27,7 +27,7 @@ from orionfs.journal import Journal, Removal, UploadRow, rewritten
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes
 from orionfs.localnames import LocalNames
-from orionfs.models import Item, Key, LocalAttributes
+from orionfs.models import Item, Key, Kind, LocalAttributes
 from orionfs.order import Order
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
@@ -289,6 +289,8 @@ class Sync:
 
     def resume_cancelled(self, row: UploadRow) -> None:
         """A cancelled version of an earlier daemon: remove what it left."""
+        if row.new_id is not None:
+            self.unseen.add(Key(Kind.FILE, row.new_id))  # it may have got its name before it was cancelled
         upload = self.adopt(row, lambda _upload, _item: None)
         self._set_cancelled(upload)
 

@@ -103,7 +103,7 @@ class UnderWay:
         placed = replace(item, tags=wanted)
         if upload.conflict is not None:
             self._namespace.rivals.give_way(inode, placed.name, upload.theirs)
-        elif upload.row.replaces is None:
+        elif upload.row.replaces is None and inode.item.key is not None:
             self._namespace.rivals.spare(inode)
         self._namespace.commit_version(inode, placed, is_still_written=is_still_written)
         if item.key is not None:
