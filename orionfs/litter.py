@@ -197,7 +197,8 @@ class Litter:
     async def _remove_rest(self, own: Parked | None, before: UploadRow, replaced: Item | None) -> None:
         """What a version that gets a name was to replace elsewhere goes, and what was parked for it."""
         kept = replaced.key if replaced is not None else None
-        rest = [Removal(own.key, own.path)] if own is not None else []
+        is_taken = own is not None and self._sync.is_replacing(own.key)
+        rest = [Removal(own.key, own.path)] if own is not None and not is_taken else []
         if before.replaces is not None and not self.is_parked(before.replaces):
             rest.append(Removal(before.replaces, before.path))
         for removal in rest:
@@ -343,11 +344,8 @@ class Litter:
     async def _keep_hidden(self, upload: Upload) -> None:
         """What a version replaces may be what users see under another name: its bytes come here before."""
         parked = self._parking.get(upload.row.replaces)
-        if parked is None or upload.is_over:
-            return
-        await self._keep_bytes(parked)
-        if not upload.is_over and upload.row.replaces == parked.key:
-            await self._parking.end(parked.key)
+        if parked is not None and not upload.is_over:
+            await self._keep_bytes(parked)
 
     async def _keep_bytes(self, parked: Parked) -> None:
         inode = await self._namespace.child(parked.shown_in, parked.shown_name)

@@ -99,6 +99,7 @@ class UnderWay:
     def _commit_placed(self, inode: Inode, upload: Upload, item: Item) -> None:
         """Orion has the version under its name: other id, same inode; no await."""
         is_still_written = self._leave(inode, upload)
+        self._parking.taken(upload.row.replaces)
         wanted = inode.item.tags if inode.item.tags is not None else item.tags or ()
         placed = replace(item, tags=wanted)
         if upload.conflict is not None:
