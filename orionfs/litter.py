@@ -134,8 +134,7 @@ class Litter:
         folder, called = parent.orion_path(), true_name(Kind.FILE, name)
         if upload.state is not UploadState.LOCAL:
             before = upload.row
-            await self._files.under_way.keep_here(source, folder, called)
-            return before
+            return before if await self._files.under_way.keep_here(source, folder, called) else None
         await self._sync.rewrite(upload, replace(upload.row, folder=folder, name=called))
         return None
 

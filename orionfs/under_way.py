@@ -23,6 +23,10 @@ from orionfs.sync import Sync
 from orionfs.versions import kept_version, new_version
 
 
+class _InPlaceError(Exception):
+    """The version before is over, so nothing supersedes it."""
+
+
 class UnderWay:
     """The newest version under way of each inode of one mount."""
 
@@ -52,19 +56,29 @@ class UnderWay:
             self._namespace.commit_own(inode, replace(inode.item, id=None, mark=upload.row.mark))
         return upload
 
-    async def keep_here(self, inode: Inode, folder: str, name: str) -> None:
-        """The version under way of an inode stays on this machine, under another name."""
+    async def keep_here(self, inode: Inode, folder: str, name: str) -> bool:
+        """The version under way of an inode stays on this machine, under another name.
+
+        False if it got its place on Orion just now: then its bytes are those of an item like any other.
+        """
         before = self._uploads[inode.number]
+
+        def kept_row() -> UploadRow:
+            if before.is_over:
+                raise _InPlaceError
+            return kept_version(before.row, folder, name)
+
         staged = self._sync.staged.open(before.row.staged, before.row.size_bytes)
         try:
-            upload = await self._sync.seal(
-                lambda: kept_version(before.row, folder, name), staged, self._on_placed(inode), before
-            )
-            upload.staged = before.staged  # the one that its writer goes on with
-            self._attach(inode, upload)
+            upload = await self._sync.seal(kept_row, staged, self._on_placed(inode), before)
+        except _InPlaceError:
+            return False
         finally:
             staged.close()
             self._sync.staged.release(staged.path.name)
+        upload.staged = before.staged  # the one that its writer goes on with
+        self._attach(inode, upload)
+        return True
 
     async def cancel(self, inode: Inode) -> None:
         """The file was removed: its version under way is not wanted any more."""
