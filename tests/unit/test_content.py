@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orionfs import content
-from orionfs.content import CacheEntry, ContentCache, Staged, boot_id, copy_range
+from orionfs import presence
+from orionfs.content import CacheEntry, ContentCache, Staged, copy_range
 from orionfs.errors import LocalDiskError, NoSpace
 from orionfs.models import Key, Kind
+from orionfs.presence import boot_id
 
 KEY = Key(Kind.FILE, 5)
 HOLDS = """
@@ -133,7 +134,7 @@ def test_ranges_are_saved_when_the_daemon_ends_with_the_version_open(tmp_path: P
 def test_ranges_of_another_boot_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = make_cache(tmp_path)
     put(cache, KEY, b"abc")
-    monkeypatch.setattr(content, "boot_id", lambda: "another boot")
+    monkeypatch.setattr(presence, "boot_id", lambda: "another boot")
     assert reopened(tmp_path, 3) == []
 
 
@@ -142,8 +143,8 @@ def test_ranges_of_another_boot_that_were_synced_are_believed(
 ) -> None:
     path = put(make_cache(tmp_path), KEY, b"abc")
     sidecar = path.with_name(path.name + ".present")
-    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "synced": True}))
-    monkeypatch.setattr(content, "boot_id", lambda: "another boot")
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "synced": [[0, 3]]}))
+    monkeypatch.setattr(presence, "boot_id", lambda: "another boot")
     assert reopened(tmp_path, 3) == [(0, 3)]
 
 
@@ -185,7 +186,7 @@ def test_ranges_beyond_the_end_are_not_read(tmp_path: Path) -> None:
 
 def test_boot_has_an_id_of_the_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(boot_id()) == 36
-    monkeypatch.setattr(content, "_BOOT_ID", tmp_path / "none")
+    monkeypatch.setattr(presence, "_BOOT_ID", tmp_path / "none")
     assert boot_id() == ""
 
 
