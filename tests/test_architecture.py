@@ -26,6 +26,7 @@ RANKS: list[set[str]] = [
     {"attributes", "files", "ahead", "contents_ahead", "forgetting", "refresh"},
     {"staging"},
     {"fetch"},
+    {"asides"},
     {"namespace"},
     {"folders", "views", "differences"},
     {"sync", "beliefs"},
@@ -34,10 +35,12 @@ RANKS: list[set[str]] = [
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks"},
     {"inodes"},
-    {"names", "ranges", "numbers", "finding", "runs"},
+    {"presence"},
+    {"names", "ranges", "numbers", "finding", "windows", "runs"},
     {"remote"},
-    {"details"},
-    {"listings", "knowledge", "descriptors", "unclear", "limiter", "recent"},
+    {"details", "attempts"},
+    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent"},
+    {"limiter"},
     {"shapes", "bridge", "failures", "tasks"},
 ]
 # They may be imported from everywhere, and from each other downwards.
