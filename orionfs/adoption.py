@@ -6,14 +6,22 @@ Used once, by the daemon, after it has claimed their state and before the kernel
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from functools import partial
+from math import inf
+from pathlib import Path
 
-from orionfs.errors import NoSuchName, OrionFsError
+from orionfs.carry import Upload
+from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.journal import Journal, UploadRow, UploadStep
-from orionfs.models import Item, Kind, LocalAttributes
-from orionfs.names import encode_name
+from orionfs.models import Item, Key, Kind, LocalAttributes
+from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
+from orionfs.parked_rows import ParkedRow
+from orionfs.parking import Parked
+from orionfs.shard_rules import new_item
 from orionfs.sync import Sync
 
 log = logging.getLogger(__name__)
@@ -22,36 +30,92 @@ log = logging.getLogger(__name__)
 async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync) -> None:
     """Take over every relocation, upload and removal of a journal."""
     await sync.relocator.resume()
+    for parked in journal.parked.all():
+        await _park(namespace, files, parked)
     for row in journal.uploads():
         if row.step is UploadStep.CANCELLED:
             sync.resume_cancelled(row)
+            continue
+        if row.step is UploadStep.LOCAL:
+            await _keep_here(namespace, files, sync, row)
             continue
         log.info("%s: an earlier mount's upload goes on", row.path)
         try:
             inode = await _show(namespace, row)
         except OrionFsError as error:
             log.info("%s can't be shown yet: %s", row.path, error)
-            sync.carry_soon(sync.adopt(row, lambda _upload, _item: None))
+            sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace, row.folder)))
         else:
             files.adopt_upload(inode, row)
     for removal in journal.removals():
         sync.resume_removal(removal)
 
 
+async def _park(namespace: Namespace, files: Files, row: ParkedRow) -> None:
+    """An item that an earlier mount parked; whether it is still at its home, the next listing tells."""
+    try:
+        home = await _folder_of(namespace, row.folder)
+        shown_in = await _folder_of(namespace, row.shown_folder)
+    except OrionFsError as error:
+        log.info("%s was renamed to %s, which can't be shown: %s", row.path, row.shown_name, error)
+        return
+    files.parking.register(Parked(row.item, home, shown_in, row.shown_name, -inf))
+    item = row.item.renamed(true_name(row.item.kind, row.shown_name))
+    namespace.show_here(shown_in, row.shown_name, item)
+
+
+async def _keep_here(namespace: Namespace, files: Files, sync: Sync, row: UploadRow) -> None:
+    """A file that stays on this machine; where its folder is gone, its bytes are kept aside."""
+    try:
+        folder = await _folder_of(namespace, row.folder)
+    except NoSuchName as gone:
+        kept = _keep_aside(sync.staging / row.staged)
+        await sync.journal.run(lambda journal: journal.drop_upload(row.mark))
+        log.info("%s: its folder is gone, so it is kept in %s: %s", row.path, kept, gone)
+    except OrionFsError as error:
+        log.info("%s can't be shown yet: %s", row.path, error)
+    else:
+        files.adopt_upload(_show_new(namespace, folder, row), row)
+
+
+def _keep_aside(staged: Path) -> Path:
+    kept = staged.parent.parent / "kept" / staged.name
+    kept.parent.mkdir(mode=0o700, exist_ok=True)
+    staged.rename(kept)
+    return kept
+
+
 async def _show(namespace: Namespace, row: UploadRow) -> Inode:
     """The inode that stands for a version under way, as users will see it."""
     folder = await _folder_of(namespace, row.folder)
-    name = encode_name(row.name)
-    inode, _ = await namespace.lookup(folder, name)
-    local = LocalAttributes(row.mtime_ns, row.permissions)
-    if inode is not None and inode.children is None:
+    inode, _ = await namespace.lookup(folder, encode_name(row.name))
+    if inode is not None and _is_of(row, inode):
         namespace.note_written(inode, row.size_bytes)
-        inode.local = local
+        inode.local = LocalAttributes(row.mtime_ns, row.permissions)
         return inode
-    item = Item(
-        Kind.FILE, None, row.name, row.size_bytes, row.mtime_ns, Kind.FILE.value, tags=row.tags, mark=row.mark
-    )
-    return namespace.adopt_file(folder, name, item, local)
+    if inode is not None and (row.replaces is not None or inode.children is not None):
+        raise NameExists(f"{inode.local_path()} has been changed elsewhere")
+    return _show_new(namespace, folder, row)
+
+
+def _show_new(namespace: Namespace, folder: Inode, row: UploadRow) -> Inode:
+    local = LocalAttributes(row.mtime_ns, row.permissions)
+    item = replace(new_item(row.name, row.size_bytes, row.mtime_ns, row.mark), tags=row.tags)
+    return namespace.adopt_file(folder, encode_name(row.name), item, local)
+
+
+def _is_of(row: UploadRow, inode: Inode) -> bool:
+    """True if what has the name is what an upload replaces, or what it has already brought there."""
+    key = inode.item.key
+    return key is not None and key in (row.replaces, Key(Kind.FILE, row.new_id or 0))
+
+
+def _ask_again(namespace: Namespace, folder: str, _upload: Upload, _item: Item) -> None:
+    """A version that could not be shown is in its folder now."""
+    for inode in namespace.inodes:
+        is_real = inode.children is not None and not inode.is_virtual and not inode.is_view
+        if is_real and inode.orion_path().rstrip("/") == folder.rstrip("/"):
+            namespace.beliefs.doubt(inode)
 
 
 async def _folder_of(namespace: Namespace, path: str) -> Inode:

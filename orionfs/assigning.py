@@ -117,7 +117,9 @@ class Assigner:
         """True if Orion shows something else under the name than this mount knows of."""
         there = await self._remote.stat(place.path)
         own = {place.item.key, over.key if over is not None else None}
-        return there is not None and (there.key is None or there.key not in own)
+        if there is None or (there.key is not None and self._remote.recent.is_own(there.key)):
+            return False
+        return there.key is None or there.key not in own
 
     # The form of an assignment
 

@@ -18,12 +18,13 @@ import trio
 
 from orionfs.bridge import CallFailed, CallHandle, SessionCalls
 from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
-from orionfs.errors import Busy, Conflict, OrionFsError, Throttled, TimedOut, Unreachable
-from orionfs.failures import failure_of, pause_before_retry_s, subject_of
+from orionfs.errors import Conflict, OrionFsError, Throttled, TimedOut, Unreachable
+from orionfs.failures import busy, failure_of, pause_before_retry_s, subject_of
 from orionfs.limiter import AdaptiveLimiter, Priority, Slot, current_urgency
 from orionfs.listings import as_page
 from orionfs.models import Key
 from orionfs.parts import Line, Part
+from orionfs.shapes import read_page, read_shards
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Attempts:
         Raises TimedOut once no byte came for as long as may be.
         """
         attempt = part.begin_attempt()
-        subject = (key.kind.value, key.id)
+        subject = (key.kind.value, key.reference)
         rest = (part.arrived, part.end - part.arrived, Borrowed(fd), part.arrived - part.base, attempt)
         limiter = self._limiter_for(part.end - part.start)
         failed: OrionFsError | None = None
@@ -153,7 +154,7 @@ class Attempts:
             try:
                 return await call()
             except OrionFsError as failed:
-                error = _busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
+                error = busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
                 attempt += 1
                 is_unclear = error.is_unclear = is_unclear or error.is_unclear
                 error.is_repeated = attempt > 1
@@ -192,8 +193,9 @@ class Attempts:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
-        if verb == "ls_path":
-            call = partial(as_page, call)  # in the thread, or the rows of many pages would lie about at once
+        if verb in ("ls_path", "shards_page"):
+            read = read_page if verb == "ls_path" else partial(read_shards, collection=args[0])
+            call = partial(as_page, call, read)  # in the thread, or many pages' rows would lie about at once
         with trio.move_on_after(deadline_s):
             try:
                 answer = await trio.to_thread.run_sync(
@@ -251,10 +253,3 @@ class Attempts:
         self._came_back.set()
         self._came_back = trio.Event()
         log.info("online again")
-
-
-def _busy(conflict: Conflict) -> Busy:
-    busy = Busy(str(conflict))
-    busy.__cause__ = conflict
-    busy.status, busy.retry_after_s = conflict.status, conflict.retry_after_s
-    return busy

@@ -1,6 +1,7 @@
 """The `user.orion.*` extended attributes of the tree.
 
-Only names are decided here; what they read and write is the namespace's. Foreign namespaces and unknown
+Only names are decided here; what they read and write is the namespace's, and of `sync` and `error` what
+`progress` and `reports` tell of the inode. Foreign namespaces and unknown
 names are answered without a request: ENOTSUP outside `user.` (the kernel then stops asking for the
 whole mount), ENODATA inside.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from orionfs.collecting import Collecting
 from orionfs.errors import (
     CrossDevice,
     InvalidCall,
@@ -21,24 +23,38 @@ from orionfs.errors import (
 from orionfs.inodes import Inode
 from orionfs.models import Kind
 from orionfs.namespace import Namespace
+from orionfs.progress import Progress
+from orionfs.reports import Reports
 
 _PREFIX = "user.orion."
 _TAGS = "tags"
 _TAG = "tag."
+_SYNC = "sync"
+_RETRY = b"retry"
+_ERROR = "error"
+_STATE = "state"
 _VALUE_MAX_BYTES = 65536  # XATTR_SIZE_MAX of the kernel
 
 
 class ExtendedAttributes:
     """Reads and changes the attributes of inodes."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(
+        self, namespace: Namespace, collecting: Collecting, progress: Progress, reports: Reports
+    ) -> None:
         self._namespace = namespace
+        self._collecting = collecting
+        self._progress = progress
+        self._reports = reports
         self._readers: dict[str, Callable[[Inode], Awaitable[str | None]]] = {
             "id": self._id,
             "type": self._type,
             "path": self._path,
             "name": self._name,
+            _STATE: self._state,
             _TAGS: self._tags,
+            _SYNC: self._sync,
+            _ERROR: self._error,
         }
 
     async def get(self, inode: Inode, raw_name: bytes) -> bytes:
@@ -65,7 +81,10 @@ class ExtendedAttributes:
         return [f"{_PREFIX}{_TAGS}".encode()] if is_tagged else []
 
     async def set(self, inode: Inode, raw_name: bytes, value: bytes) -> None:
-        """Tag, or replace all tags. Raises NotPermitted for what is read-only, NotSupported, InvalidCall."""
+        """Tag, replace all tags, or ask for another attempt to upload.
+
+        Raises NotPermitted for what is read-only, NotSupported, InvalidCall.
+        """
         name = _own_name(raw_name)
         if name is None:
             raise NotSupported(f"{raw_name.decode('utf-8', 'replace')}: Orion keeps no such attribute")
@@ -73,19 +92,26 @@ class ExtendedAttributes:
             await self._namespace.change_tags(_taggable(inode), (_tag(name.removeprefix(_TAG)),), ())
         elif name == _TAGS:
             await self._replace_tags(_taggable(inode), parse_tags(value))
+        elif name == _SYNC:
+            self._retry(inode, value)
+        elif name == _STATE and inode.item.kind is Kind.COLLECTION:
+            await self._collecting.set_state(inode, _text(value))
         elif name in self._readers:
             raise NotPermitted(f"{_PREFIX}{name} is read-only")
         else:
             raise NotSupported(f"{_PREFIX}{name}: no such attribute")
 
     async def remove(self, inode: Inode, raw_name: bytes) -> None:
-        """Untag. Raises NoSuchAttribute, NotPermitted."""
+        """Untag, or forget the last error. Raises NoSuchAttribute, NotPermitted."""
         name = _own_name(raw_name)
         if name == _TAGS:
             await self._replace_tags(_taggable(inode), ())
         elif name is not None and name.startswith(_TAG):
             await self.get(inode, raw_name)
             await self._namespace.change_tags(_taggable(inode), (), (name.removeprefix(_TAG),))
+        elif name == _ERROR:
+            await self.get(inode, raw_name)
+            self._reports.clear(inode.number, inode.item.key)
         elif name in self._readers:
             raise NotPermitted(f"{_PREFIX}{name} is read-only")
         else:
@@ -118,6 +144,21 @@ class ExtendedAttributes:
 
     async def _name(self, inode: Inode) -> str | None:
         return inode.item.name or None
+
+    async def _sync(self, inode: Inode) -> str:
+        return self._progress.of(inode)
+
+    def _retry(self, inode: Inode, value: bytes) -> None:
+        if value.strip() != _RETRY:
+            raise InvalidCall(f"{_PREFIX}{_SYNC} of {inode.local_path()}: it takes the word 'retry' alone")
+        self._progress.retry(inode)
+
+    async def _error(self, inode: Inode) -> str | None:
+        report = self._reports.last(inode.number, inode.item.key)
+        return report.text() if report is not None else None
+
+    async def _state(self, inode: Inode) -> str | None:
+        return inode.item.state or None
 
     async def _tags(self, inode: Inode) -> str | None:
         if inode.anchor is not None or inode.parent is None:
@@ -155,6 +196,8 @@ def _tag(tag: str) -> str:
 
 def _taggable(inode: Inode) -> Inode:
     Namespace.place_of(inode)
+    if inode.item.kind is Kind.SHARD:
+        raise NotSupported(f"{inode.local_path()}: Orion keeps no tags of shards")
     return inode
 
 

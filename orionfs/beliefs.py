@@ -17,7 +17,7 @@ from typing import Protocol
 import trio
 
 from orionfs.changes import Changes
-from orionfs.errors import NoSuchName, NotADirectory, NotSupported, OrionFsError, RemoteFailure, TimedOut
+from orionfs.errors import NoSuchName, NotADirectory, OrionFsError, RemoteFailure, TimedOut
 from orionfs.inodes import Inode, InodeTable
 from orionfs.limiter import Urgency, current_urgency
 from orionfs.listings import FolderAnswer
@@ -102,8 +102,6 @@ class Beliefs:
         if folder.is_virtual:
             children = folder.children or {}
             return {name: inode.item for name, inode in children.items()}, self.freshness.metadata_ttl_s
-        if folder.item.kind is Kind.COLLECTION:
-            raise NotSupported(f"{folder.local_path()}: collections can't be opened through the mount yet")
         listing = self._fresh_listing(folder, since_s=None)
         while listing is None:
             started_at_s = self._clock()
@@ -211,6 +209,16 @@ class Beliefs:
         belief = self._cache.get(folder.number)
         return belief.listing is not None or bool(belief.singles)
 
+    def heard(self, parent: Inode, name: str) -> tuple[Item | None, float] | None:
+        """The last that Orion told of a name, our changes aside, and when it was asked; None: nothing."""
+        belief = self._cache.get(parent.number)
+        single, listing = belief.singles.get(name), belief.listing
+        if single is not None and (listing is None or single.asked_at_s >= listing.asked_at_s):
+            return single.item, single.asked_at_s
+        if listing is not None and (name in listing.items or listing.proves_absence):
+            return self._listed(parent, listing, name), listing.asked_at_s
+        return None
+
     def latest_answer(self, parent: Inode, name: str) -> tuple[Item | None, float] | None:
         """What a name means by the last that was heard, however old, and when that was; None: nothing."""
         return self._best_answer(parent, name)
@@ -225,7 +233,8 @@ class Beliefs:
         if best is None:
             return None
         item, told_at_s = best
-        ttl_s = self.freshness.metadata_ttl_s if item is not None else self.freshness.absence_ttl_s
+        is_listed = item is not None or parent.item.kind is Kind.COLLECTION  # which may be long to list again
+        ttl_s = self.freshness.metadata_ttl_s if is_listed else self.freshness.absence_ttl_s
         valid_s = told_at_s + ttl_s - self._clock()
         if valid_s > 0:
             return Believed(item, valid_s)
@@ -235,14 +244,7 @@ class Beliefs:
 
     def _best_answer(self, parent: Inode, name: str) -> tuple[Item | None, float] | None:
         """The newest answer about a name with our changes laid over it, and when it was given."""
-        belief = self._cache.get(parent.number)
-        single, listing = belief.singles.get(name), belief.listing
-        if single is not None and (listing is None or single.asked_at_s >= listing.asked_at_s):
-            answer: tuple[Item | None, float] | None = (single.item, single.asked_at_s)
-        elif listing is not None and (name in listing.items or listing.proves_absence):
-            answer = (self._listed(parent, listing, name), listing.asked_at_s)
-        else:
-            answer = None
+        answer = self.heard(parent, name)
         asked_at_s = answer[1] if answer else -inf
         change = self.changes.find(parent.number, name, asked_at_s)
         if change is not None:
@@ -274,6 +276,8 @@ class Beliefs:
 
     def _wants_listing(self, parent: Inode, name: str) -> bool:
         """One listing instead of name by name, unless the folder is large or this is its first name."""
+        if parent.item.kind is Kind.COLLECTION:
+            return True  # no path leads to a shard
         belief = self._cache.get(parent.number)
         if belief.listing is not None and not belief.listing.proves_absence:
             return False  # it proves no absence, however often it is asked for
@@ -290,7 +294,12 @@ class Beliefs:
     def _still_absent(self, parent: Inode, name: str) -> Believed | None:
         """An absence of a large folder that is too old is looked up, but not more often than that."""
         listing, now_s = self._cache.get(parent.number).listing, self._clock()
-        if listing is None or listing.pages <= _BIG_FOLDER_PAGES or not is_plain(name):
+        if (
+            parent.item.kind is Kind.COLLECTION
+            or listing is None
+            or listing.pages <= _BIG_FOLDER_PAGES
+            or not is_plain(name)
+        ):
             return None
         answer = self._best_answer(parent, name)
         if answer is None or answer[0] is not None or self._valid_s(listing.asked_at_s) == 0:
@@ -318,10 +327,10 @@ class Beliefs:
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     async def _ask_listing(self, folder: Inode) -> None:
-        asked_at_s, path = self._clock(), folder.orion_path()
+        asked_at_s, place = self._clock(), _place_of(folder)
         answer = await self._listed_at_last(folder)
         _check_still_there(folder)
-        if folder.orion_path() != path:
+        if _place_of(folder) != place:
             return  # renamed meanwhile: what its old path means tells nothing of it, so it is asked for again
         names = Names((folder.naming or visible_names)(answer.items))
         listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread)
@@ -334,6 +343,9 @@ class Beliefs:
 
     async def _listed_at_last(self, folder: Inode) -> FolderAnswer:
         """A folder that got its name here is asked for until every replica has heard of it."""
+        if folder.item.kind is Kind.COLLECTION:
+            assert folder.item.id is not None
+            return await self._remote.list_shards(folder.item.id)
         for pause_s in (*_LAG_PAUSES_S, None):
             try:
                 return await self.asking.list_folder(folder.orion_path())
@@ -389,6 +401,11 @@ class Beliefs:
         self._forgets_changes_at_s = now_s + self.freshness.metadata_ttl_s
         for folder in self.changes.folders():
             self._fold(folder)
+
+
+def _place_of(folder: Inode) -> str | int | None:
+    """By what a folder is asked for: its path, of a collection its id."""
+    return folder.item.id if folder.item.kind is Kind.COLLECTION else folder.orion_path()
 
 
 def _check_still_there(folder: Inode) -> None:

@@ -13,17 +13,19 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import platformdirs
 
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.localnames import LITTER, TEMPORARY, LocalNames, parse_patterns
 from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.profiles import Profile, load_profile
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+NAMESPACE_VARIABLE = "ORIONFS_NAMESPACE"  # tells what runs in a namespace of ours which one it is
 SOCKET_PATH_MAX_BYTES = 107  # of a unix socket: sun_path has 108 with its NUL, unix(7)
 
 
@@ -40,11 +42,13 @@ class MountConfig:
     gid: int
     umask: int
     allow_other: bool
+    write_back: bool  # close() returns once bytes and intention are durable on this machine
     cache_dir: Path
     state_dir: Path
     runtime_dir: Path
     metadata_ttl_s: float = 30.0
     absence_ttl_s: float = 5.0
+    dataset_ttl_s: float = 300.0
     read_deadline_s: float = 30.0
     change_deadline_s: float = 75.0
     inactivity_s: float = 60.0
@@ -52,13 +56,16 @@ class MountConfig:
     cache_limit_bytes: int | None = None
     cache_items_max: int = 200_000
     refresh_folders: int = 16
+    local_names: LocalNames = field(default_factory=LocalNames)
     log_level: str = "INFO"
+    life_fd: int | None = None  # the mount ends when this pipe does, and leaves signals to who holds it
 
 
 # Options of `-o` that are a number: the field's name, its type, the least and the greatest value.
 NUMBER_OPTIONS: dict[str, tuple[type[int] | type[float], float, float]] = {
     "metadata_ttl_s": (float, 0, 86_400),
     "absence_ttl_s": (float, 0, 86_400),
+    "dataset_ttl_s": (float, 0, 86_400),
     "read_deadline_s": (float, 0.1, 3_600),
     "change_deadline_s": (float, 0.1, 3_600),
     "inactivity_s": (float, 0.1, 3_600),
@@ -70,10 +77,14 @@ NUMBER_OPTIONS: dict[str, tuple[type[int] | type[float], float, float]] = {
     "uid": (int, 0, 2**32 - 2),
     "gid": (int, 0, 2**32 - 2),
 }
+# Options of `-o` that are lists of patterns, with what `default` means in each.
+PATTERN_OPTIONS: dict[str, tuple[str, ...]] = {"litter": LITTER, "temporary": TEMPORARY}
 SHARED_SPACES, ORGANIZATION = "shared-spaces", "organization"
 TOP_NAMES = ("my-data", "team-data", SHARED_SPACES, ORGANIZATION)
 UNPROTECTED = ("", "none")
-KNOWN_OPTIONS = ("allow_other", "ro", "umask", *NUMBER_OPTIONS)
+FLAG_OPTIONS = {"allow_other": "allow_other", "ro": "read_only", "write_back": "write_back"}
+"""Options of `-o` that take no value, with the field that each sets."""
+KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", *PATTERN_OPTIONS, *NUMBER_OPTIONS)
 
 
 def load_mount_config(
@@ -85,6 +96,7 @@ def load_mount_config(
     protect: Sequence[str] | None = None,
     options: Sequence[str] = (),
     log_level: str = "INFO",
+    write_back: bool = False,
 ) -> MountConfig:
     """The configuration of a mount on `mountpoint` (absolute, symbolic links resolved).
 
@@ -94,6 +106,9 @@ def load_mount_config(
     """
     fields: dict[str, Any] = {"uid": os.getuid(), "gid": os.getgid(), "umask": 0o022, "allow_other": False}
     fields.update(parse_options(options))
+    fields["local_names"] = LocalNames(
+        *(fields.pop(name, default) for name, default in PATTERN_OPTIONS.items())
+    )
     if log_level not in LOG_LEVELS:
         raise _wrong(f"unknown log level {log_level!r}; known: {', '.join(LOG_LEVELS)}")
     return MountConfig(
@@ -103,6 +118,7 @@ def load_mount_config(
         protected=protected_subtrees(protect, root, mountpoint),
         read_only=bool(fields.pop("read_only", False)) or read_only,
         log_level=log_level,
+        write_back=bool(fields.pop("write_back", False)) or write_back,
         cache_dir=_private_folder(cache_folder()),
         state_dir=_private_folder(state_folder()),
         runtime_dir=_private_folder(runtime_folder()),
@@ -117,12 +133,14 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
         name, equals, value = option.partition("=")
         if name not in KNOWN_OPTIONS:
             raise _wrong(f"unknown mount option {name!r}; known: {', '.join(sorted(KNOWN_OPTIONS))}")
-        if name in ("allow_other", "ro"):
+        if name in FLAG_OPTIONS:
             if equals:
                 raise _wrong(f"mount option {name!r} takes no value")
-            fields["read_only" if name == "ro" else name] = True
+            fields[FLAG_OPTIONS[name]] = True
         elif name == "umask":
             fields[name] = _umask(value)
+        elif name in PATTERN_OPTIONS:
+            fields[name] = _patterns(name, value)
         else:
             fields[name] = _number(name, value)
     return fields
@@ -132,6 +150,14 @@ def _umask(value: str) -> int:
     if not re.fullmatch(r"0?[0-7]{1,3}", value):
         raise _wrong(f"mount option 'umask' is {value!r}: three octal digits are needed, such as umask=077")
     return int(value, 8)
+
+
+def _patterns(name: str, value: str) -> tuple[str, ...]:
+    try:
+        return parse_patterns(value, PATTERN_OPTIONS[name])
+    except ValueError as error:
+        what = f"a list with colons is needed, such as {name}=default:*.tmp, or none"
+        raise _wrong(f"mount option {name!r}: {error}: {what}") from None
 
 
 def _number(name: str, value: str) -> int | float:
@@ -228,8 +254,12 @@ def runtime_folders(uid: int) -> list[Path]:
 
 
 def control_path(runtime_dir: Path, mountpoint: Path) -> Path:
-    """The control socket of the mount on `mountpoint`; short, since a socket path has 107 bytes at most."""
-    digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:16]
+    """The control socket of the mount on `mountpoint`; short, since a socket path has 107 bytes at most.
+
+    Each namespace that `orionfs exec` has made has mounts of its own, on whatever paths.
+    """
+    where = os.environ.get(NAMESPACE_VARIABLE, "")
+    digest = hashlib.sha256(os.fsencode(mountpoint) + os.fsencode(where)).hexdigest()[:16]
     return runtime_dir / f"{digest}.sock"
 
 

@@ -28,6 +28,9 @@ from orionfs.ranges import RangeSet
 EXACT_SUFFIX = ".exact"
 """Ends the name of a file in the staging folder that is made for one upload, and worth nothing after it."""
 
+GAPS_SUFFIX = ".gaps"
+"""Ends the name of a staged file as long as it lacks bytes of the version that it was begun from."""
+
 _COPY_CHUNK_BYTES = 64 * 2**20
 _LEFTOVER_AGE_S = 86_400
 _UNFINISHED = ".tmp"
@@ -224,7 +227,8 @@ class ContentCache:
         self._open.clear()
 
     def _path(self, key: Key) -> Path:
-        return self._folder / f"{key.kind.value}-{key.id}"
+        within = "" if key.part is None else f"{key.part}-"
+        return self._folder / f"{key.kind.value}-{within}{key.id}"
 
 
 class Staged:
@@ -295,12 +299,15 @@ class Staged:
         self.path.unlink(missing_ok=True)
 
 
-def copy_range(source_fd: int, target_fd: int, size: int) -> None:
-    """Copy the first `size` bytes, by reflink where the disk can. Blocking; NoSpace, LocalDiskError."""
-    offset = 0
+def copy_range(source_fd: int, target_fd: int, end: int, start: int = 0) -> None:
+    """Copy `[start, end)` to the same place, by reflink where the disk can. Blocking.
+
+    Raises NoSpace, LocalDiskError.
+    """
+    offset = start
     try:
-        while offset < size:
-            count = min(_COPY_CHUNK_BYTES, size - offset)
+        while offset < end:
+            count = min(_COPY_CHUNK_BYTES, end - offset)
             copied = os.copy_file_range(source_fd, target_fd, count, offset, offset)
             if copied == 0:
                 raise OSError(errno.EIO, "source is shorter than promised")
@@ -308,13 +315,13 @@ def copy_range(source_fd: int, target_fd: int, size: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise disk_error(error, "local copy") from error
-        _copy_by_hand(source_fd, target_fd, offset, size)
+        _copy_by_hand(source_fd, target_fd, offset, end)
 
 
-def _copy_by_hand(source_fd: int, target_fd: int, offset: int, size: int) -> None:
+def _copy_by_hand(source_fd: int, target_fd: int, offset: int, end: int) -> None:
     try:
-        while offset < size:
-            data = os.pread(source_fd, min(2**20, size - offset), offset)
+        while offset < end:
+            data = os.pread(source_fd, min(2**20, end - offset), offset)
             if not data:
                 raise OSError(errno.EIO, "source is shorter than promised")
             offset += os.pwrite(target_fd, data, offset)

@@ -23,7 +23,9 @@ from orionfs.adoption import adopt
 from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
+from orionfs.bridge import only_reading
 from orionfs.carry import UploadState
+from orionfs.collecting import Collecting
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
@@ -37,13 +39,18 @@ from orionfs.memory import give_back_early
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
 from orionfs.models import Account
+from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.opening import Opening
 from orionfs.private import make_private
-from orionfs.protection import Protection
+from orionfs.progress import Progress
+from orionfs.protection import ALL, Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
+from orionfs.reports import Reports
 from orionfs.sessions import connect, stack_name
+from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, find_tops, plant
 
@@ -64,10 +71,12 @@ class Layers:
     account: Account
     remote: Remote
     content: ContentCache
+    staging: Path
     namespace: Namespace
     sync: Sync
     fetcher: Fetcher
     files: Files
+    opening: Opening
     aheads: tuple[Ahead, ContentsAhead]
     operations: fuse.Operations
     kernel: fuse.Invalidations
@@ -81,6 +90,8 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     stays staged on this machine, and the next mount of the account carries it out.
     """
     calls = connect(config.profile, config.change_deadline_s)
+    if config.read_only:
+        calls = only_reading(calls)
     try:
         give_back_early()
         return trio.run(_main, config, Remote(calls, _limits(config)), ready)
@@ -94,7 +105,8 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
     account, tops = await _log_in(config, remote)
     known_by = (config.state_dir, account.stack, config.profile.wire)
     await trio.to_thread.run_sync(_begin_with_facts, remote, *known_by)
-    claimed = await trio.to_thread.run_sync(state.claim, config.state_dir, account)
+    claim = state.claim_nothing if config.read_only else state.claim
+    claimed = await trio.to_thread.run_sync(claim, config.state_dir, account)
     try:
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
@@ -106,9 +118,11 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
             await layers.files.seal_all()
+            layers.sync.holding.end(is_last=True)
             is_all_uploaded = await layers.sync.drain(_DRAIN_LIMIT_S)
             await remote.close()
             nursery.cancel_scope.cancel()
+        layers.opening.close()
         layers.content.close()
         return ExitStatus.OK if is_all_uploaded else ExitStatus.NOT_UPLOADED
     finally:
@@ -149,10 +163,21 @@ def _build(
 ) -> Layers:
     cache_bytes = _cache_limit(config)
     content = ContentCache(config.cache_dir, account.stack, account.username, cache_bytes)
+    remote.details.keep_in(_sizes(config, account))
     freshness = _freshness(config, remote.facts)
     permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
     local = claimed.journal.local_attributes()
-    sync = Sync(remote, claimed.journal, content, claimed.staging, account.home)
+    reports = Reports()
+    sync = Sync(
+        remote,
+        claimed.journal,
+        content,
+        claimed.staging,
+        account.home,
+        reports,
+        is_write_back=config.write_back,
+        names=config.local_names,
+    )
     cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()
     tree = {top.name or "/": top.orion_path for top in tops}
@@ -172,32 +197,55 @@ def _build(
     plant(namespace.inodes, tops, config.profile.workspaces)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
-    files = Files(namespace, sync, fetcher)
+    opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s)
+    files = Files(namespace, sync, fetcher, opening)
     bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
         ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead, config.in_flight_max),
     )
-    presentation = fuse.Presentation(
+    operations = fuse.Operations(
+        namespace,
+        files,
+        Moves(namespace, files, sync, remote),
+        ExtendedAttributes(namespace, Collecting(namespace, remote), Progress(files, sync), reports),
+        _presentation(config),
+        lambda: os.statvfs(claimed.staging),
+        Protection(ALL if config.read_only else config.protected),
+        kernel.locks,
+        reports,
+    )
+    return Layers(
+        account,
+        remote,
+        content,
+        claimed.staging,
+        namespace,
+        sync,
+        fetcher,
+        files,
+        opening,
+        aheads,
+        operations,
+        kernel,
+        refresher,
+    )
+
+
+def _presentation(config: MountConfig) -> fuse.Presentation:
+    return fuse.Presentation(
         config.uid,
         config.gid,
         config.read_deadline_s + 5,
         config.change_deadline_s + 5,
         4 * config.inactivity_s,
     )
-    operations = fuse.Operations(
-        namespace,
-        files,
-        Moves(namespace, files, sync, remote),
-        ExtendedAttributes(namespace),
-        presentation,
-        lambda: os.statvfs(claimed.staging),
-        Protection(config.protected),
-        kernel.locks,
-    )
-    return Layers(
-        account, remote, content, namespace, sync, fetcher, files, aheads, operations, kernel, refresher
-    )
+
+
+def _sizes(config: MountConfig, account: Account) -> SizeStore:
+    found = mount_of(read_mountinfo(), config.cache_dir)
+    is_network = found is not None and found.is_network
+    return SizeStore(config.cache_dir, account.stack, account.username, on_network_disk=is_network)
 
 
 async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
@@ -205,7 +253,8 @@ async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None])
     async with trio.open_nursery() as nursery:
         commands = _commands(config, layers)
         await nursery.start(control.serve, control_path(config.runtime_dir, config.mountpoint), commands)
-        await nursery.start(_heed_signals, layers)
+        await nursery.start(_heed_signals, layers, config.life_fd is not None)
+        await nursery.start(_end_with_starter, layers, config.life_fd)
         forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
         for service in (layers.kernel.run, layers.refresher.run, forgetting.run):
             await nursery.start(service)
@@ -236,17 +285,32 @@ async def _end(layers: Layers) -> None:
 
 
 async def _heed_signals(
-    layers: Layers, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    layers: Layers, is_led: bool, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
+    """End at a signal. `is_led`: who started this mount does that, once nobody works on it any more."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
                 log.info("signal SIGHUP: everything known is asked for again")
                 layers.refresher.start("/")
-                continue
-            log.info("signal %s: unmounting", signal.Signals(number).name)
-            await _end(layers)
+            elif is_led:
+                log.info("signal %s is left to the process that started this", signal.Signals(number).name)
+            else:
+                log.info("signal %s: unmounting", signal.Signals(number).name)
+                await _end(layers)
+
+
+async def _end_with_starter(
+    layers: Layers, life_fd: int | None, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """End when the other end of a pipe is closed: whoever held it has ended, in whatever way."""
+    task_status.started()
+    if life_fd is None:
+        return
+    await trio.lowlevel.wait_readable(life_fd)
+    log.info("the process that started this mount has ended: unmounting")
+    await _end(layers)
 
 
 def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Command]:
@@ -260,7 +324,8 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             if await sync.drain(1.0) or sync.is_stuck:
                 break
         failed = [upload.row.path for upload in sync.pending if upload.state is UploadState.FAILED]
-        yield {"done": True, "pending": sync.pending_count, "failed": failed}
+        kept_in = str(layers.staging.parent)
+        yield {"done": True, "pending": sync.pending_count, "failed": failed, "kept_in": kept_in}
 
     async def status(_request: Mapping[str, Any]) -> control.Answers:
         yield {

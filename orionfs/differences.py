@@ -44,6 +44,14 @@ class Differences:
         beliefs.on_listed.append(self._on_listed)
         changing.on_release.append(self._on_release)
 
+    def entry_removed(self, folder: Inode, name: str) -> None:
+        """A name was taken away here, and not by the kernel."""
+        self._kernel.entry_changed(folder.number, name)
+
+    def attributes_changed(self, inode: Inode) -> None:
+        """`stat` says something else of an inode that the kernel knows."""
+        self._kernel.attributes_changed(inode.number)
+
     def _on_listed(self, folder: Inode, before: Listing | None, after: Listing) -> None:
         if folder.number in self._changing:
             self._postponed[folder.number] = folder

@@ -45,6 +45,8 @@ class OrionFsError(Exception):
     is_retryable: ClassVar[bool] = False
     retry_after_s: float | None = None
     status: int | None = None
+    request_id: str | None = None  # what Orion called the request that failed so
+    verb: str | None = None  # the call of the session that failed so
     is_unclear: bool = False  # a change that failed so may have happened all the same
     is_repeated: bool = False  # an earlier attempt of the same call had an unclear end
 
@@ -166,6 +168,12 @@ class Stale(OrionFsError):
 
     errno = _errno.ESTALE
     log_level = logging.INFO
+
+
+class ChangedElsewhere(Stale):
+    """Somebody else changed the item meanwhile: what was written here is on Orion, under another name."""
+
+    log_level = logging.WARNING
 
 
 class Busy(OrionFsError):

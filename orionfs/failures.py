@@ -13,6 +13,7 @@ from typing import Any
 
 from orionfs.errors import (
     AccessDenied,
+    Busy,
     Conflict,
     FileTooLarge,
     InvalidCall,
@@ -67,9 +68,11 @@ def failure_of(verb: str, args: Sequence[Any], info: Mapping[str, Any]) -> Orion
     if kind is None and status is None and isinstance(info.get("errno"), int):
         return disk_error(OSError(info["errno"], str(info.get("detail"))), verb)  # of this machine's disk
     kind = kind or RemoteFailure
-    request_id = f" [request {info['request_id']}]" if info.get("request_id") else ""
+    request_id = str(info["request_id"]) if info.get("request_id") else None
+    told_id = f" [request {request_id}]" if request_id else ""
     subject = f"{verb} {subject_of(args)}".rstrip()
-    error = kind(f"{subject}: {info.get('detail') or info.get('error')}{request_id}")
+    error = kind(f"{subject}: {info.get('detail') or info.get('error')}{told_id}")
+    error.verb, error.request_id = verb, request_id
     error.status = status if isinstance(status, int) else None
     error.is_unclear = _is_unclear(error, info)
     error.retry_after_s = parse_retry_after_s(info.get("retry_after"))
@@ -111,3 +114,18 @@ def subject_of(args: Sequence[Any]) -> str:
     if args and isinstance(args[0], list):
         return ", ".join(str(a.get("path") if isinstance(a, dict) else a) for a in args[0][:3])
     return " ".join(str(arg) for arg in args[:2] if isinstance(arg, str | int))
+
+
+def busy(conflict: Conflict) -> Busy:
+    """What a 409 means where no name can be taken."""
+    error = Busy(str(conflict))
+    error.__cause__ = conflict
+    error.status, error.retry_after_s = conflict.status, conflict.retry_after_s
+    return error
+
+
+def empty_refused(name: str) -> InvalidCall:
+    """A file without bytes can't go to this stack."""
+    return InvalidCall(
+        f"{name}: this stack takes no empty files, so it stays on this machine until it has contents"
+    )

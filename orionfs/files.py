@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -24,9 +24,12 @@ from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
-from orionfs.journal import Removal, UploadRow
+from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
+from orionfs.opening import Opening
+from orionfs.parking import Parking
+from orionfs.shard_rules import check_open, check_size, mark_for
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
 
@@ -38,11 +41,14 @@ _UPLOAD_EVERY_S = 10.0  # while a file stays open, each exit of a child that has
 class Files:
     """The open files of one mount."""
 
-    def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher) -> None:
+    def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher, opening: Opening) -> None:
         self._namespace = namespace
         self._sync = sync
         self._fetcher = fetcher
+        self._opening = opening
         self._staging = Staging(sync, fetcher)
+        self.parking = Parking(namespace.inodes, sync.journal, sync.unseen, sync.holding.names)
+        self.before_placing: Callable[[Upload], Awaitable[None]] = _nothing  # whoever must see to it first
         self._numbers = itertools.count(1)
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
@@ -58,19 +64,23 @@ class Files:
         if inode.children is not None:
             raise IsADirectory(inode.local_path())
         may_write = flags & os.O_ACCMODE != os.O_RDONLY
-        if may_write and inode.item.kind is not Kind.FILE:
-            raise AccessDenied(f"{inode.local_path()}: a {inode.item.kind.value} can't be written as a file")
-        if inode.item.kind not in (Kind.FILE, Kind.DATASET):
+        if may_write and inode.item.kind not in (Kind.FILE, Kind.SHARD):
+            word = inode.item.kind.value
+            raise AccessDenied(f"{inode.local_path()}: to write a {word}: orionfs put --as {word}")
+        if may_write and inode.parent is not None:
+            check_open(inode.parent)
+        if inode.item.kind not in (Kind.FILE, Kind.DATASET, Kind.SHARD):
             raise NotSupported(f"{inode.local_path()}: a {inode.item.literal} can't be opened")
         handle_id = self._new_handle(inode)
         if inode.given is not None:
             return handle_id
         try:
-            if inode.item.size is None and inode.written_size is None:
-                await self._find_size(self._handles[handle_id].file)
-            elif flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_TRUNC:
+            is_emptied = bool(flags & os.O_TRUNC and may_write)
+            if self._opening.is_due(inode) and not is_emptied:
+                await self._opening.find_out(self._handles[handle_id])
+            elif _needs_what_is_there(flags):
                 await self._begin_to_read(self._handles[handle_id].file)
-            if flags & os.O_TRUNC and may_write:
+            if is_emptied:
                 await self._truncate(self._handles[handle_id], 0)
                 self._handles[handle_id].expects_data = True
         except BaseException:
@@ -78,19 +88,26 @@ class Files:
             raise
         return handle_id
 
+    def keeps_pages(self, handle_id: HandleId) -> bool:
+        """True if what the kernel holds of a file that was just opened is still so."""
+        return self._handles[handle_id].keeps_pages
+
     def create(self, inode: Inode, flags: int = 0) -> HandleId:
         """Open a file that was just made here; its first flush puts it on Orion."""
         handle_id = self._new_handle(inode)
         handle = self._handles[handle_id]
         if handle.file.staged is None:
             try:
-                handle.file.staged = self._sync.new_staged()
+                handle.file.staged = self._sync.staged.new()
             except OrionFsError:
                 del self._handles[handle_id]
                 self._let_go(handle.file)
                 raise
             handle.file.staged.is_dirty = handle.has_written = True
             handle.expects_data = bool(flags & os.O_TRUNC)
+        hidden = self.parking.at(inode.parent, inode.item.name)
+        if hidden is not None and inode.item.key is None:
+            self._namespace.commit_own(inode, replace(inode.item, tags=hidden.item.tags))
         return handle_id
 
     async def read(self, handle_id: HandleId, offset: int, size: int) -> bytes:
@@ -99,13 +116,12 @@ class Files:
         file = handle.file
         if file.inode.given is not None:
             return file.inode.given[offset : offset + size]
-        if file.staged is not None:
-            return file.staged.read(offset, size)
-        return await self._fetcher.read(self._staging.source(file), handle.window, offset, size)
+        return await self._staging.read(handle, offset, size)
 
     async def write(self, handle_id: HandleId, offset: int, data: bytes) -> int:
         """Stage bytes. Raises NoSpace; what was there before stays whole."""
         handle = self._handles[handle_id]
+        check_size(handle.file.inode, offset + len(data))
         size = await self._staging.write(handle, offset, data)
         self._namespace.note_written(handle.file.inode, size)
         return len(data)
@@ -123,6 +139,7 @@ class Files:
             await self.release(own_handle)
 
     async def _truncate(self, handle: Handle, size: int) -> None:
+        check_size(handle.file.inode, size)
         await self._staging.truncate(handle, size)
         self._namespace.note_written(handle.file.inode, size)
 
@@ -177,7 +194,8 @@ class Files:
         if handle.failed is not None and not handle.failed.is_over:
             return handle.failed
         upload = self._uploads.get(file.inode.number)
-        return upload if upload is not None and upload.state is UploadState.FAILED else None
+        is_owed = upload is not None and (handle.has_written or upload.state is UploadState.FAILED)
+        return upload if is_owed else None  # somebody else has sealed what this handle wrote
 
     async def release(self, handle_id: HandleId) -> None:
         """The last reference of a handle is gone; what nobody flushed is sealed and goes up behind this."""
@@ -191,9 +209,30 @@ class Files:
                     if file.handles == 1:
                         await self._seal_behind(file)
                 except OrionFsError as error:
-                    self._keep_unsealed(file, error)
+                    if file.basis is not None and error.is_retryable:
+                        self._complete_later(file, error)
+                    else:
+                        self._keep_unsealed(file, error)
                 finally:
                     self._let_go(file)
+
+    def _complete_later(self, file: OpenFile, error: OrionFsError) -> None:
+        """What a file lacks of its version can't be had now: it stays open until it can."""
+        path = file.inode.local_path()
+        log.warning("%s is kept here until the rest of it can be fetched: %s", path, error)
+        file.handles += 1
+        file.inode.opens += 1
+        self._sync.seal_when_possible(path, partial(self._complete, file))
+
+    async def _complete(self, file: OpenFile) -> None:
+        async with file.flushing:
+            try:
+                await self._seal_behind(file)
+            except OrionFsError as error:
+                if error.is_retryable:
+                    raise
+                self._keep_unsealed(file, error)
+            self._let_go(file)
 
     def _keep_unsealed(self, file: OpenFile, error: OrionFsError) -> None:
         """Nobody hears of an error here, so the bytes stay where the next mount finds them.
@@ -205,14 +244,26 @@ class Files:
             log.warning("%s: what was written of it is dropped: %s", file.inode.local_path(), error)
             return
         log.error("%s: not uploaded, kept in %s: %s", file.inode.local_path(), file.staged.path, error)
-        file.staged.close()
-        file.staged = None
+        self._staging.keep_staged(file)
 
     async def seal_all(self) -> None:
-        """The mount ends: everything that was written is promised to Orion."""
+        """The mount ends: everything that was written is promised to Orion, as far as that can be."""
         for file in list(self._files.values()):
             async with file.flushing:
-                await self._seal_behind(file)
+                try:
+                    await self._seal_behind(file)
+                except OrionFsError as error:
+                    log.warning("%s can't be uploaded yet: %s", file.inode.local_path(), error)
+
+    def inode_of(self, handle: int) -> Inode | None:
+        """What a handle is open for, if it is open."""
+        found = self._handles.get(HandleId(handle))
+        return found.file.inode if found is not None else None
+
+    def is_dirty(self, inode: Inode) -> bool:
+        """True while something was written to an open file that nobody has sealed yet."""
+        file = self._files.get(inode.number)
+        return file is not None and file.staged is not None and file.staged.is_dirty
 
     # Contents without a handle
 
@@ -229,13 +280,9 @@ class Files:
     async def make_readable(self, inode: Inode, limit_bytes: int) -> bool:
         """Have all of an open file here before its item goes; False if it is larger than the limit."""
         file = self._files.get(inode.number)
-        if file is None or file.staged is not None or inode.item.key is None:
+        if file is None or inode.item.key is None:
             return True
-        source = self._staging.source(file)
-        if source.entry.size > limit_bytes and not source.entry.is_complete:
-            return False
-        await self._fetcher.ensure(source, 0, source.entry.size)
-        return True
+        return await self._staging.make_readable(file, limit_bytes)
 
     def remove_at_last_close(self, inode: Inode, removal: Removal, on_done: Callable[[], None]) -> None:
         """An unlinked file that is too large to fetch stays on Orion while somebody reads it."""
@@ -252,6 +299,23 @@ class Files:
             await self.fsync(handle_id)
         finally:
             await self.release(handle_id)
+
+    async def keep_version_here(self, inode: Inode, folder: str, name: str) -> None:
+        """The version under way of an inode stays on this machine, under another name."""
+        before = self._uploads[inode.number]
+
+        def kept_row() -> UploadRow:
+            here = replace(before.row, mark=new_mark(), step=UploadStep.LOCAL, replaces=None, new_id=None)
+            return replace(here, folder=folder, name=name)
+
+        staged = self._sync.staged.open(before.row.staged, before.row.size_bytes)
+        try:
+            on_placed = partial(self._commit_placed, inode)
+            upload = await self._sync.seal(kept_row, staged, on_placed, before)
+            upload.staged = before.staged  # the one that its writer goes on with
+            self._attach_upload(inode, upload)
+        finally:
+            self._staging.drop(staged)
 
     async def cancel_upload(self, inode: Inode) -> None:
         """The file was removed: its version under way is not wanted any more."""
@@ -273,13 +337,16 @@ class Files:
     # Sealing
 
     async def _seal(self, file: OpenFile, staged: Staged) -> Upload:
-        """Promise what is staged now. The caller holds `flushing`."""
+        """Promise what is staged now, completed. The caller holds `flushing`."""
         inode = file.inode
+        await self._staging.complete(file)
         async with file.sealing:
             before = self._uploads.get(inode.number)
             on_placed = partial(self._commit_placed, inode)
             upload = await self._sync.seal(lambda: self._row(inode, staged), staged, on_placed, before)
             self._attach_upload(inode, upload)
+            if upload.state is UploadState.LOCAL and inode.item.key is not None:
+                self._namespace.commit_own(inode, replace(inode.item, id=None, mark=upload.row.mark))
         return upload
 
     async def _seal_behind(self, file: OpenFile) -> None:
@@ -293,8 +360,9 @@ class Files:
         replaces = inode.item.key
         if replaces is None and under_way is not None and not under_way.is_over:
             replaces = under_way.row.replaces
+        step, replaces = self.parking.fate(inode, replaces)
         return UploadRow(
-            mark=new_mark(),
+            mark=mark_for(parent.item, new_mark()),
             folder=parent.orion_path(),
             name=inode.item.name,
             staged=staged.path.name,
@@ -303,6 +371,7 @@ class Files:
             permissions=inode.local.permissions,
             tags=inode.item.tags,
             replaces=replaces,
+            step=step,
             sealed_ns=time.time_ns(),
         )
 
@@ -313,7 +382,12 @@ class Files:
             self._leave_uploaded(file, upload)
         wanted = inode.item.tags if inode.item.tags is not None else item.tags or ()
         is_still_written = file is not None and file.staged is not None
-        self._namespace.commit_version(inode, replace(item, tags=wanted), is_still_written=is_still_written)
+        placed = replace(item, tags=wanted)
+        if upload.conflict is not None:
+            self._namespace.rivals.give_way(inode, placed.name, upload.theirs)
+        elif upload.row.replaces is None:
+            self._namespace.rivals.spare(inode)
+        self._namespace.commit_version(inode, placed, is_still_written=is_still_written)
         if item.key is not None:
             later = [tag for tag in wanted if tag not in (item.tags or ())]
             if later:
@@ -332,8 +406,7 @@ class Files:
             and not staged.is_dirty
             and staged.size == upload.row.size_bytes
         ):
-            self._staging.drop(staged)
-            file.staged = None
+            self._staging.leave_staged(file)
         if file.source is not None:
             self._fetcher.close(file.source)
             file.source = None
@@ -342,6 +415,10 @@ class Files:
         if inode.number not in self._uploads:
             inode.pins += 1
         self._uploads[inode.number] = upload
+        upload.heard = partial(self._namespace.rivals.heard, inode)
+        upload.about = inode.number
+        upload.before_placing = partial(self.before_placing, upload)
+        upload.is_in_use = lambda: inode.opens > 0
 
     def _detach_upload(self, inode: Inode, upload: Upload) -> None:
         if self._uploads.get(inode.number) is upload:
@@ -357,7 +434,7 @@ class Files:
             file = self._files[inode.number] = OpenFile(inode)
             upload = self._uploads.get(inode.number)
             if upload is not None:
-                file.staged = self._sync.open_staged(upload)
+                file.staged = self._sync.staged.open(upload.row.staged, upload.row.size_bytes)
         file.handles += 1
         inode.opens += 1
         handle_id = HandleId(next(self._numbers))
@@ -371,8 +448,7 @@ class Files:
             return
         self._files.pop(file.inode.number, None)
         if file.staged is not None:
-            self._staging.drop(file.staged)
-            file.staged = None
+            self._staging.leave_staged(file)
         if file.source is not None:
             self._fetcher.close(file.source)
         upload = self._uploads.get(file.inode.number)
@@ -398,11 +474,20 @@ class Files:
             self._namespace.doubt(file.inode)
             raise
 
-    async def _find_size(self, file: OpenFile) -> None:
-        """A version whose length nobody tells is fetched whole, then its length is known."""
-        size = await self._fetcher.fetch_whole(self._staging.source(file))
-        self._namespace.commit_size(file.inode, size)
-
     async def _write_down(self, inode: Inode, local: LocalAttributes) -> None:
+        upload = self._uploads.get(inode.number)
         if inode.item.key is not None:
             await self._sync.set_local(inode.item.key, local)
+        elif upload is not None and upload.state is UploadState.LOCAL:
+            row = replace(upload.row, mtime_ns=local.mtime_ns or 0, permissions=local.permissions)
+            await self._sync.rewrite(upload, row)
+
+
+async def _nothing(upload: Upload) -> None:
+    """Most uploads need no more than themselves."""
+
+
+def _needs_what_is_there(flags: int) -> bool:
+    """True for an open that will read, or add to what is there: a version that is gone is told by open."""
+    will_read = flags & os.O_ACCMODE != os.O_WRONLY or bool(flags & os.O_APPEND)
+    return will_read and not flags & os.O_TRUNC

@@ -71,7 +71,14 @@ class Folders:
             raise NotPermitted(f"{path}: {refused}") from refused
 
     async def remove(self, folder: Inode) -> None:
-        """remove_paths of a folder that was just seen empty. Raises DirectoryNotEmpty, NotPermitted."""
+        """remove_paths of a folder that was just seen empty. Raises DirectoryNotEmpty, NotPermitted.
+
+        A collection goes by its id, whatever is in it.
+        """
+        if folder.item.kind is Kind.COLLECTION:
+            assert folder.item.key is not None
+            await self._remote.delete(folder.item.key)
+            return
         path = folder.orion_path()
         aside = await self._place_aside(folder)
         if aside is None:

@@ -18,7 +18,7 @@ from orionfs.numbers import NumberTable
 
 ROOT_NUMBER = InodeNumber(1)
 _NO_ATTRIBUTES = LocalAttributes()
-_FOLDER = Kind.FOLDER
+_FOLDER, _SHARD = Kind.FOLDER, Kind.SHARD
 _T = TypeVar("_T")
 
 Naming = Callable[[Sequence[Item]], dict[str, Item]]
@@ -371,8 +371,10 @@ class InodeTable:
             return number_of(f"folder:{parent.orion_path().rstrip('/')}/{item.name}")
         if id is None:
             return number_of(f"mark:{item.mark}")
-        kept = self._rebound.get(Key(kind, id)) if self._rebound else None
-        return kept or number_of(f"{_WORDS[kind]}:{id}")
+        part = item.collection if kind is _SHARD else None
+        kept = self._rebound.get(Key(kind, id, part)) if self._rebound else None
+        word = _WORDS[kind] if part is None else f"{_WORDS[kind]}:{part}"
+        return kept or number_of(f"{word}:{id}")
 
     @staticmethod
     def _unlink(inode: Inode) -> None:

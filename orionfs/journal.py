@@ -10,10 +10,11 @@ in a thread, one call at a time. Knows no session and no inode.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -21,6 +22,10 @@ from typing import Any
 
 from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
 from orionfs.models import Key, Kind, LocalAttributes
+from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
+from orionfs.parked_rows import ParkedRows
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS uploads (
@@ -62,6 +67,7 @@ _UPLOAD_COLUMNS = (
 class UploadStep(Enum):
     """How far a sealed version has come; a step is written down after it was done."""
 
+    LOCAL = "local"  # stays on this machine: its name is one that Orion is not to see
     SEALED = "sealed"
     UPLOADED = "uploaded"
     CANCELLED = "cancelled"  # not wanted any more; what it may have left on Orion is still to be removed
@@ -112,6 +118,33 @@ class RelocationRow:
     tags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What a journal of another daemon shows: how many changes are unfinished, what it knows of items."""
+
+    unfinished: int
+    local: Mapping[Key, LocalAttributes]
+
+
+def look_into(path: Path) -> Glimpse:
+    """Look into a journal that is another daemon's; one that can't be read shows nothing."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+            counts = (
+                db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("uploads", "removals", "relocations")
+            )
+            return Glimpse(sum(counts), _read_local(db))
+    except sqlite3.Error as error:
+        log.info("%s can't be looked into: %s", path, error)
+        return Glimpse(0, {})
+
+
+def _read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
+    rows = db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
+    return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
+
+
 class Journal:
     """The journal of one daemon, in its own locked folder."""
 
@@ -123,9 +156,10 @@ class Journal:
         self._is_lazy_allowed = not on_network_disk
         self._check_version(path)
         with self._transaction(durable=True):
-            for statement in _SCHEMA.split(";"):
+            for statement in (_SCHEMA + PARKED_SCHEMA).split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        self.parked = ParkedRows(self._db, self._transaction)
 
     def _check_version(self, path: Path) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -182,6 +216,11 @@ class Journal:
                 (folder, name, *_columns(replaces), mark),
             )
 
+    def rewrite(self, row: UploadRow) -> None:
+        """All of a version under way but its bytes is another now."""
+        with self._transaction(durable=True):
+            self._put_upload(row)
+
     def move_folder(self, old: str, new: str) -> None:
         """A folder was renamed: uploads below it go to the new path, and removals wait for what is there."""
         below = _glob_quoted(old) + "/*"
@@ -194,6 +233,7 @@ class Journal:
                 "UPDATE removals SET path = ? || substr(path, ?) WHERE path GLOB ?",
                 (new, len(old) + 1, below),
             )
+            self.parked.move_within(old, new, below)
 
     def cancel(self, mark: str) -> None:
         """The version is not wanted any more, whatever becomes of this daemon."""
@@ -261,8 +301,7 @@ class Journal:
                 self._drop_local(key)
 
     def local_attributes(self) -> dict[Key, LocalAttributes]:
-        rows = self._db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
-        return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
+        return _read_local(self._db)
 
     def absorb(self, other: Journal) -> None:
         """Take over everything of a journal whose daemon is gone."""
@@ -275,6 +314,8 @@ class Journal:
                 self._put_relocation(relocation)
             for key, attributes in other.local_attributes().items():
                 self._put_local(key, attributes)
+            for parked in other.parked.all():
+                self.parked.put_within(parked)
 
     def _set_step(self, mark: str, step: UploadStep) -> None:
         self._db.execute("UPDATE uploads SET step = ? WHERE mark = ?", (step.value, mark))
@@ -302,7 +343,8 @@ class Journal:
         )
 
     def _drop_local(self, key: Key) -> None:
-        self._db.execute("DELETE FROM local WHERE kind = ? AND id = ?", _columns(key))
+        for table in ("local", "parked"):
+            self._db.execute(f"DELETE FROM {table} WHERE kind = ? AND id = ?", _columns(key))
 
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:
@@ -346,7 +388,9 @@ def _journal_error(error: sqlite3.Error) -> OrionFsError:
 
 
 def _key(kind: str, id_: int) -> Key:
-    return Key(Kind(kind), id_)
+    """A key from its columns; the kind of a shard names its collection as well: "shard 5"."""
+    word, _, collection = kind.partition(" ")
+    return Key(Kind(word), id_, int(collection) if collection else None)
 
 
 def _key_or_none(kind: str | None, id_: int | None) -> Key | None:
@@ -354,7 +398,9 @@ def _key_or_none(kind: str | None, id_: int | None) -> Key | None:
 
 
 def _columns(key: Key | None) -> tuple[str | None, int | None]:
-    return (key.kind.value, key.id) if key is not None else (None, None)
+    if key is None:
+        return None, None
+    return (key.kind.value if key.part is None else f"{key.kind.value} {key.part}"), key.id
 
 
 def _glob_quoted(text: str) -> str:

@@ -90,11 +90,11 @@ async def _page(ask: Ask, offset: int) -> Page:
     return await ask({"limit": ASKED_PAGE_ROWS, "offset": offset, "order_by": "id"})
 
 
-def as_page(call: Callable[[], Any]) -> Page | RemoteFailure:
+def as_page(call: Callable[[], Any], read: Callable[[Any], Page] = read_page) -> Page | RemoteFailure:
     """The page that a call answers; one that can't be read is no failed call, which would be repeated."""
     answer = call()
     try:
-        return read_page(answer)
+        return read(answer)
     except RemoteFailure as error:
         return error
 

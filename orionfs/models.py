@@ -40,6 +40,7 @@ class Kind(Enum):
     FILE = "file"
     DATASET = "dataset"
     COLLECTION = "collection"
+    SHARD = "shard"
     OTHER = "other"
 
 
@@ -47,13 +48,23 @@ _FOLDER, _COLLECTION = Kind.FOLDER, Kind.COLLECTION  # an enum's own attributes 
 
 
 class Key(NamedTuple):
-    """Identity of one version on Orion: a File and a Dataset of one number are two things."""
+    """Identity of one version on Orion: a File and a Dataset of one number are two things.
+
+    `part` tells apart what may share both: of a shard it is the id of its collection, of bytes of a
+    dataset, which can change, a number of our own.
+    """
 
     kind: Kind
     id: int
+    part: int | None = None
+
+    @property
+    def reference(self) -> int | list[int]:
+        """What the session's verbs call it: its id, of a shard those of its collection and its own."""
+        return [self.part, self.id] if self.kind is Kind.SHARD and self.part is not None else self.id
 
 
-_Common = tuple[Kind, str, str, int | None, int | None, tuple[str, ...] | None, str | None, str]
+_Common = tuple[Kind, str, str, int | None, int | None, tuple[str, ...] | None, str | None, str, int | None]
 _COMMONS_MAX = 4096
 _commons: dict[_Common, _Common] = {}  # each combination once, however many items have it
 
@@ -65,7 +76,8 @@ class Item:
     `id` is None for a folder of a stack that gives folders no id, and for a file that is not on Orion
     yet; the latter has a `mark`, the name its upload carries. `size` is None where nobody has told it.
     `literal` is the `resource_type` as received: it is what `assign_paths` gets back. `title` is what
-    people call it where a row tells that beside its name: of workspaces.
+    people call it where a row tells that beside its name: of workspaces. `collection` is the id of the
+    collection that a shard is in.
     """
 
     # A mount may hold a million: what many of them have in common is kept once for all, and what differs in
@@ -84,6 +96,7 @@ class Item:
     tags: tuple[str, ...] | None
     mark: str | None
     title: str
+    collection: int | None
 
     def __init__(
         self,
@@ -99,8 +112,9 @@ class Item:
         tags: tuple[str, ...] | None = None,
         mark: str | None = None,
         title: str = "",
+        collection: int | None = None,
     ) -> None:
-        common = (kind, literal, state, owner, project, tags, mark, title)
+        common = (kind, literal, state, owner, project, tags, mark, title, collection)
         if mark is None and not title:
             common = _commons.get(common) or _shared(common)
         _set_common(self, common)
@@ -110,8 +124,9 @@ class Item:
     @property
     def key(self) -> Key | None:
         """Identity on Orion, or None while there is none."""
-        kind, id = self.kind_and_id
-        return None if id is None else Key(kind, id)
+        numbers, common = _numbers_of(self), _common_of(self)
+        id: int | None = numbers[0] if type(numbers) is not bytes else _NUMBERS.unpack(numbers)[0]
+        return None if id is None or id == _NONE else Key(common[0], id, common[8])
 
     @property
     def kind_and_id(self) -> tuple[Kind, int | None]:
@@ -142,7 +157,7 @@ class Item:
             return self.name == other.name  # this mount made it, or the stack gives folders no id
         if self.id is None or other.id is None:
             return self.id is None and other.id is None and self.mark == other.mark
-        return self.id == other.id
+        return self.id == other.id and self.collection == other.collection
 
     def renamed(self, name: str) -> Item:
         return replace(self, name=name)
@@ -185,7 +200,9 @@ def _part(at: int) -> property:
 
 for _at, _field in enumerate(("id", "size", "created_ns")):
     setattr(Item, _field, _number(_at))
-for _at, _field in enumerate(("kind", "literal", "state", "owner", "project", "tags", "mark", "title")):
+for _at, _field in enumerate(
+    ("kind", "literal", "state", "owner", "project", "tags", "mark", "title", "collection")
+):
     setattr(Item, _field, _part(_at))
 
 

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import trio
 
 from orionfs.carry import Upload
+from orionfs.conflicts import Finding, look
 from orionfs.errors import (
     AccessDenied,
     CrossDevice,
     InvalidCall,
+    IsADirectory,
     NameExists,
     NotPermitted,
     OrionFsError,
@@ -26,10 +28,12 @@ from orionfs.errors import (
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.journal import RelocationRow, Removal
+from orionfs.litter import Litter
 from orionfs.models import Item, Key, Kind
 from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.remote import Assignment, Remote
+from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
 
 log = logging.getLogger(__name__)
@@ -53,6 +57,7 @@ class Moves:
         self._files = files
         self._sync = sync
         self._remote = remote
+        self.litter = Litter(namespace, files, sync, self._remove, self._drop_version)
 
     async def unlink(self, parent: Inode, name: str) -> None:
         """Remove a file; who has it open goes on reading it."""
@@ -64,12 +69,19 @@ class Moves:
         await self._sync.relocator.until_free(inode.orion_path())
         is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
         async with self._files.not_sealing(inode):
-            await self._remove_replaced_before(inode, None)
-            await self._files.cancel_upload(inode)
+            await self._drop_version(inode)
+            await self.litter.removing(inode)
+            key = inode.item.key
             if is_readable:
                 await self._namespace.remove_item(inode, self._remove)
             else:
                 await self._remove_at_last_close(inode, parent, name)
+            await self.litter.removed(key)
+
+    async def _drop_version(self, inode: Inode) -> None:
+        """What is under way of a file is not wanted any more."""
+        await self._remove_replaced_before(inode, None)
+        await self._files.cancel_upload(inode)
 
     async def _remove_at_last_close(self, inode: Inode, parent: Inode, name: str) -> None:
         async def promise(key: Key) -> None:
@@ -95,6 +107,8 @@ class Moves:
     ) -> None:
         source = await self._namespace.child(parent, name)
         await self._until_free(source, new_parent, new_name)
+        upload = self._files.upload_of(source)
+        check_crossing(source, new_parent, is_on_its_way=upload is not None and not upload.is_untouched)
         target = await self._namespace.check_rename(source, new_parent, new_name)
         if target is not None and not may_replace:
             raise NameExists(target.local_path())
@@ -121,6 +135,7 @@ class Moves:
         item = await self._folder_with_id(source)
         place = Assignment(item, parent.orion_path(), true_name(source.item.kind, name))
         old_path = source.orion_path()
+        await self.litter.make_way(parent, place.name)
         async with self._sync.moving_folder(old_path):
             if item.id is not None and await self._is_assigned(parent, place):
                 self._namespace.commit_rename(source, parent, name, None, is_settled=True)
@@ -166,16 +181,22 @@ class Moves:
     # Items
 
     async def _rename_item(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> None:
+        if await self.litter.rename(source, target, parent, name):
+            return
         if source.item.key is None and self._files.upload_of(source) is None:
             await self._files.publish(source)  # what nobody promised to Orion yet must not replace anything
         is_readable = True
         if target is not None:
             is_readable = await self._files.make_readable(target, _FETCHED_BEFORE_REMOVAL_BYTES)
-        replaced = _Replaced(target, is_read_on=not is_readable) if target is not None else None
-        async with self._files.not_sealing(*(inode for inode in (source, target) if inode is not None)):
+        hidden = await self.litter.hidden_target(source, target, parent, name)
+        over = target if hidden is None else hidden
+        replaced = _Replaced(over, is_read_on=not is_readable) if over is not None else None
+        async with (
+            self.litter.moving(source, hidden),
+            self._files.not_sealing(*(inode for inode in (source, target) if inode is not None)),
+        ):
             if target is not None:
-                await self._remove_replaced_before(target, None)
-                await self._files.cancel_upload(target)
+                await self._drop_version(target)
             upload = self._files.upload_of(source)
             if upload is None:
                 await self._move(source, replaced, parent, name)
@@ -192,8 +213,11 @@ class Moves:
         upload: Upload | None = None,
     ) -> None:
         place = Assignment(source.item, parent.orion_path(), true_name(source.item.kind, name))
-        replaced_key = replaced.inode.item.key if replaced is not None else None
         is_on_orion = source.item.key is not None
+        check_crossing(source, parent, is_on_its_way=False)  # it may have come to Orion while this waited
+        if is_on_orion and replaced is not None:
+            replaced = await self._there_now(replaced, place, parent, name)
+        replaced_key = replaced.inode.item.key if replaced is not None else None
         if is_on_orion:
             with self._namespace.doubting(parent):
                 await self._move_on_orion(source, replaced, place)
@@ -205,11 +229,33 @@ class Moves:
         self._namespace.commit_rename(source, parent, name, replaced_key, is_settled=is_on_orion)
         _note_move(old_path, f"{place.folder}/{place.name}")
 
+    async def _there_now(
+        self, replaced: _Replaced, place: Assignment, parent: Inode, name: str
+    ) -> _Replaced | None:
+        """What a rename replaces on Orion now: what was moved away elsewhere is not removed there."""
+        key = replaced.inode.item.key
+        if key is None:
+            return replaced
+        heard = self._namespace.rivals.heard(replaced.inode)
+        found = await look(self._remote, place.path, key, place.item.key, heard)
+        if found.finding is Finding.SAME:
+            return replaced
+        log.info("%s was changed elsewhere meanwhile; what is there now is replaced", place.path)
+        self._namespace.beliefs.doubt(parent)
+        if found.item is None:
+            self._namespace.rivals.spare(replaced.inode)
+            return None
+        if found.item.is_folder:
+            raise IsADirectory(f"{place.path} has become a folder")
+        return _Replaced(self._namespace.bind(parent, name, found.item), is_read_on=False)
+
     async def _remove_replaced_before(self, inode: Inode, kept: Key | None) -> None:
         """A version on its way to a name goes elsewhere: what it was to replace there goes all the same."""
         upload = self._files.upload_of(inode)
         if upload is None or inode.item.key is not None or upload.row.replaces in (None, kept):
             return
+        if self.litter.is_parked(upload.row.replaces):
+            return  # users see it under another name
         assert upload.row.replaces is not None
         removal = Removal(upload.row.replaces, upload.row.path)
         await self._sync.promise_removal(removal)
@@ -220,7 +266,7 @@ class Moves:
         if replaced is None or replaced.inode.item.key is None or source.item.key is None:
             await self._place(replaced, place)
             return
-        back = Assignment(source.item, self._namespace.place_of(source)[0].orion_path(), source.item.name)
+        back = Assignment(source.item, *self.litter.place_on_orion(source))
         removal = Removal(replaced.inode.item.key, f"{place.folder}/{place.name}", source.item.key)
         await self._sync.promise_removal(removal)
         try:

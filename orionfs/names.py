@@ -127,7 +127,7 @@ def visible_names(items: Iterable[Item]) -> dict[str, Item]:
 
 def duplicate_name(item: Item) -> str:
     """The name of an item that shares its own with another one that keeps it."""
-    return _with_marker(base_name(item), f"~{item.kind.value}-{item.id}")
+    return marked_name(base_name(item), f"~{item.kind.value}-{item.id}")
 
 
 def _precedence(item: Item) -> tuple[bool, int, int]:
@@ -137,13 +137,14 @@ def _precedence(item: Item) -> tuple[bool, int, int]:
 def _free_name(base: str, item: Item, taken: Collection[str], true_names: Collection[str]) -> str:
     marker = f"~{item.kind.value}-{item.id}"
     while True:
-        candidate = _with_marker(base, marker)
+        candidate = marked_name(base, marker)
         if candidate not in taken and candidate not in true_names:
             return candidate
         marker += "~"
 
 
-def _with_marker(base: str, marker: str) -> str:
+def marked_name(base: str, marker: str) -> str:
+    """A name with a marker before its extension, cut so that the kernel can hold it."""
     dot = base.rfind(".", 1)
     stem, extension = (base[:dot], base[dot:]) if dot > 0 and len(base) - dot <= 32 else (base, "")
     room = NAME_MAX_BYTES - len((marker + extension).encode())

@@ -8,9 +8,9 @@ not know FUSE, handles or contents.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 import trio
@@ -39,26 +39,12 @@ from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttribu
 from orionfs.names import true_name
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
+from orionfs.rivals import Rivals
+from orionfs.shard_rules import check_may_hold, check_open, mark_for, new_item
+from orionfs.snapshots import Snapshot
 from orionfs.tagging import Tagging
 from orionfs.uses import Absences, Uses
 from orionfs.views import VIEWS_NAME, Views
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Visible names and items of a folder, taken and believed at these moments (seconds)."""
-
-    entries: Sequence[tuple[str, Item]]
-    taken_at_s: float
-    holds_until_s: float
-
-
-def _moves(known: Inode, item: Item, snapshot: Snapshot) -> bool:
-    """True if a snapshot has what is known under a name under another one: it must not be at both."""
-    key = known.item.key
-    if key is None or known.item.is_same_version(item):
-        return False
-    return any(other.key == key for _, other in snapshot.entries)
 
 
 class Namespace:
@@ -94,12 +80,15 @@ class Namespace:
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
         self._until_free: UntilFree = at_once
+        # Before something is made at a name (None: before a folder goes), what is hidden there makes way.
+        self.making_way: list[Callable[[Inode, str | None], Awaitable[None]]] = []
         self._tagging = Tagging(remote, self.folder_with_id)
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
         kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
+        self.rivals = Rivals(self.inodes, self._beliefs, kernel)
         self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
     @property
@@ -164,7 +153,7 @@ class Namespace:
         change = self._changes.find(folder.number, name, snapshot.taken_at_s)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
-        if known is not None and self.remaining_s(snapshot) == 0 and not _moves(known, item, snapshot):
+        if known is not None and self.remaining_s(snapshot) == 0 and not snapshot.moves(known, item):
             return known  # an old snapshot knows no better than what came after it
         return self.bind(folder, name, item)
 
@@ -214,6 +203,7 @@ class Namespace:
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
         await self._until_free(path)
         with self.changing(parent):
+            await self._make_way(parent, new_name)
             with self.doubting(parent):
                 await self._folders.create(parent, name, path)
             item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
@@ -226,7 +216,7 @@ class Namespace:
         """A new empty file, on Orion once its first version was uploaded; no request."""
         new_name = self._new_name(parent, name, Kind.FILE)
         now_ns = time.time_ns()
-        item = Item(Kind.FILE, None, new_name, 0, now_ns, literal=Kind.FILE.value, tags=(), mark=mark)
+        item = new_item(new_name, 0, now_ns, mark_for(parent.item, mark))
         return self.adopt_file(parent, name, item, LocalAttributes(now_ns, permissions))
 
     def adopt_file(self, parent: Inode, name: str, item: Item, local: LocalAttributes) -> Inode:
@@ -242,15 +232,20 @@ class Namespace:
         self._changes.withdraw(parent.number, name)
         self.inodes.detach(inode)
 
+    def show_here(self, parent: Inode, name: str, item: Item) -> Inode:
+        """An item of Orion, for as long as it is not settled, under a name that Orion does not know."""
+        return self._commit_new(parent, name, item, inf)
+
     async def remove_folder(self, parent: Inode, name: str) -> None:
         """rmdir of a folder that Orion shows empty at this moment."""
         inode = await self.child(parent, name)
-        if inode.item.kind is not Kind.FOLDER:
+        if not inode.item.is_folder:
             raise NotADirectory(inode.local_path())
         self._check_may_change(parent)
         await self._until_free(inode.orion_path(), is_deep=True)
         with self.changing(parent):
             await self.check_empty(inode)
+            await self._make_way(inode, None)
             with self.doubting(parent):
                 await self._folders.remove(inode)
             self._commit_gone(inode, self._clock())
@@ -269,6 +264,10 @@ class Namespace:
                 await remove(inode.item.key)
             self._local.pop(inode.item.key, None)
         self._commit_gone(inode, inf if is_removed_later else self._clock())
+
+    async def _make_way(self, folder: Inode, name: str | None) -> None:
+        for make_way in self.making_way:
+            await make_way(folder, name)
 
     def settle(self, parent: Inode, name: str) -> None:
         """What was promised for a name is on Orion now."""
@@ -363,6 +362,12 @@ class Namespace:
         if inode.is_attached and inode.parent is not None:
             self._changes.record(inode.parent.number, inode.name, item, self._clock(), replaced)
 
+    def commit_own(self, inode: Inode, item: Item) -> None:
+        """This mount says what a file is, until Orion gets to know it."""
+        parent, name = self.place_of(inode)
+        inode.item = item
+        self._changes.record(parent.number, name, item)
+
     def doubt(self, inode: Inode) -> None:
         """The version of an inode is gone: its name means something else by now.
 
@@ -375,7 +380,10 @@ class Namespace:
 
     def commit_size(self, inode: Inode, size: int) -> None:
         """The size of a version was found out."""
+        is_changed = inode.item.size not in (None, size)
         inode.item = replace(inode.item, size=size)
+        if is_changed:  # of a dataset
+            self._differences.attributes_changed(inode)
 
     def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> LocalAttributes:
         """utimens and chmod: kept by this machine."""
@@ -396,7 +404,11 @@ class Namespace:
         self._commit_tags(inode, await self._tagging.change(inode, add, remove))
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
-        inode.item = replace(inode.item, tags=tags)
+        self.commit_item(inode, replace(inode.item, tags=tags))
+
+    def commit_item(self, inode: Inode, item: Item) -> None:
+        """Orion says something else of the same version, since this mount has said so."""
+        inode.item = item
         self.views.doubt()
         parent = inode.parent
         if parent is not None and inode.is_attached and not parent.is_virtual:
@@ -421,13 +433,15 @@ class Namespace:
     def _new_name(self, parent: Inode, name: str, kind: Kind) -> str:
         """The true name of something to be made. Raises NameExists if it is known to be there."""
         self._check_may_change(parent)
+        check_may_hold(parent, kind)
         if self._beliefs.known(parent, name) is not None:
             raise NameExists(f"{parent.local_path().rstrip('/')}/{name}")
         return true_name(kind, name)
 
     def _check_may_change(self, folder: Inode) -> None:
-        if folder.children is None or folder.item.kind is not Kind.FOLDER:
+        if folder.children is None:
             raise NotADirectory(folder.local_path())
+        check_open(folder)
         if folder.is_virtual:
             raise NotPermitted("the top of the mount is made by orionfs; work inside its folders")
 
@@ -444,6 +458,13 @@ class Namespace:
         self._changes.record(parent.number, name, item, settled_at_s)
         touch(parent)
         return self.bind(parent, name, item)
+
+    def commit_gone(self, inode: Inode) -> None:
+        """A name that was removed otherwise than by the kernel, which hears of it."""
+        parent, name = self.place_of(inode)
+        self._commit_gone(inode, self._clock())
+        self._beliefs.drop(inode)
+        self._differences.entry_removed(parent, name)
 
     def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         parent, name = self.place_of(inode)

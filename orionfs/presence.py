@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -34,8 +35,13 @@ class Presence:
 
 def boot_id() -> str:
     """The kernel's id of this boot: page-cache contents of another one may never have reached the disk."""
+    return _read_boot_id(_BOOT_ID)
+
+
+@functools.cache
+def _read_boot_id(path: Path) -> str:
     try:
-        return _BOOT_ID.read_text().strip()
+        return path.read_text().strip()
     except OSError:
         return ""
 

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from orionfs.errors import ReadOnly
 from orionfs.inodes import Inode
 
+ALL: tuple[tuple[str, ...], ...] = ((),)
+"""The subtree that is all of a mount."""
+
 
 class Protection:
     """The subtrees of one mount that are read-only, each by the names that lead there."""
@@ -41,7 +44,11 @@ class Protection:
     def _check(self, names: tuple[str, ...]) -> None:
         for subtree in self._subtrees:
             if names[: len(subtree)] == subtree:
-                raise ReadOnly(f"/{'/'.join(names)}: /{'/'.join(subtree)} is protected in this mount")
+                raise ReadOnly(f"/{'/'.join(names)}: {_words_for(subtree)}")
+
+
+def _words_for(subtree: tuple[str, ...]) -> str:
+    return f"/{'/'.join(subtree)} is protected in this mount" if subtree else "the mount is read-only"
 
 
 def _check_no_view(inode: Inode) -> None:

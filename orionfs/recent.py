@@ -53,6 +53,17 @@ class RecentChanges:
         """An item was deleted."""
         self._note_place(key, _Place(None, None, self._clock()))
 
+    def is_own(self, key: Key) -> bool:
+        """True for an item that this mount has put somewhere or deleted: a replica may show it as it was."""
+        return key in self._places
+
+    def placed_at_s(self, key: Key, path: str) -> float | None:
+        """When this mount put an item where it still is, as far as we know; None if it did not."""
+        place = self._places.get(key)
+        if place is None or place.item is None or f"{place.folder}/{place.item.name}" != path:
+            return None
+        return place.at_s
+
     def is_made(self, path: str, asked_at_s: float) -> bool:
         """True for a folder that an answer of this moment may not know of."""
         is_there, at_s = self._folders.get(path, (False, 0.0))

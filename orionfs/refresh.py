@@ -97,6 +97,8 @@ class Refresher:
         listing = self._beliefs.listing_of(folder) if folder is not None else None
         if listing is None or ttl_s < _TTL_MIN_S or listing.pages > _PAGES_MAX:
             return inf
+        if folder is None or folder.item.kind is Kind.COLLECTION:  # nobody lists one unasked
+            return inf
         due_at_s = listing.asked_at_s + _DUE_AFTER_TTLS * ttl_s
         is_over = listing.asked_at_s + ttl_s <= self._clock()
         if is_over or due_at_s > used_at_s + _USED_WITHIN_TTLS * ttl_s:
@@ -174,7 +176,7 @@ class Refresher:
         yield from self._known_below(inode)
 
     def _known_below(self, inode: Inode) -> Iterator[Inode]:
-        if inode.children is None or inode.item.kind is not Kind.FOLDER:
+        if inode.children is None:
             return
         if not inode.is_virtual and (inode.children or self._beliefs.has_answers(inode)):
             yield inode

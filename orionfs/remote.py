@@ -21,15 +21,26 @@ import trio
 from orionfs.attempts import SMALL_BYTES, Attempts, Health, Limits
 from orionfs.bridge import SessionCalls
 from orionfs.details import Details
-from orionfs.errors import InvalidCall, NoSuchName, RemoteFailure
+from orionfs.errors import Conflict, InvalidCall, NoSuchName, ReadOnly, RemoteFailure
 from orionfs.facts import StackFacts
+from orionfs.failures import empty_refused
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import working_with
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.parts import Part
 from orionfs.recent import RecentChanges
-from orionfs.shapes import Found, Page, read_account, read_item, read_tags
+from orionfs.shapes import (
+    DatasetState,
+    Found,
+    Page,
+    read_account,
+    read_dataset_state,
+    read_item,
+    read_shard,
+    read_tags,
+)
+from orionfs.shard_calls import Session, ShardCalls
 from orionfs.unclear import UnclearChanges
 
 __all__ = ["SMALL_BYTES", "Assignment", "Health", "Limits", "Remote"]
@@ -61,6 +72,11 @@ class Remote(Attempts):
         self._unclear = UnclearChanges(self._read)
         self.knowledge = Knowledge()
         self.recent = RecentChanges(trio.current_time)
+        limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
+        once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
+        self.shards = ShardCalls(
+            Session(lambda: self.facts, *limited, *once, self._limits), is_paged=calls.paged_shards
+        )
 
     @property
     def facts(self) -> StackFacts:
@@ -73,8 +89,9 @@ class Remote(Attempts):
         return self._calls.client_version
 
     def can_read_ranges(self, key: Key) -> bool:
-        """True if this session can read a part of such an item: Files, with our extension."""
-        return self._calls.ranged and key.kind is Kind.FILE and self.facts.ranged_reads is not False
+        """True if this session can read a part of such an item: Files and shards, with our extension."""
+        has_ranges = key.kind in (Kind.FILE, Kind.SHARD)
+        return self._calls.ranged and has_ranges and self.facts.ranged_reads is not False
 
     async def close(self) -> None:
         """End the session; a worker that hangs in a call is ended with it."""
@@ -98,6 +115,11 @@ class Remote(Attempts):
         if not with_details:
             return answer
         return replace(answer, items=await self.details.complete(answer.items))
+
+    async def list_shards(self, collection: int) -> FolderAnswer:
+        """All shards of a collection. Raises NoSuchName."""
+        answer = await self.shards.list(collection)
+        return replace(answer, items=await self.details.known(answer.items))
 
     async def list_named(self, path: str, name: str) -> tuple[Item, ...]:
         """All in a folder that have this name, which something there is known to have."""
@@ -153,17 +175,28 @@ class Remote(Attempts):
         literal = item.literal or self.knowledge.literal_of(item.kind) or item.kind.value
         return {"resource_type": literal, "id": item.id, "path": path, "name": given.name}
 
-    async def delete(self, key: Key) -> None:
-        """Remove one item by id, softly. One that is gone already is no error."""
+    async def delete(self, key: Key) -> bool:
+        """Remove one item by id, softly. One that is gone already is no error; False if it surely was."""
+        was_there, is_shard = True, key.kind is Kind.SHARD
         try:
-            await self._change("delete", key.kind.value, key.id, is_conflict_busy=True)
-        except NoSuchName:
+            await self._change("delete", key.kind.value, key.reference, is_conflict_busy=not is_shard)
+        except NoSuchName as missing:
+            was_there = missing.is_repeated
             log.debug("%s %s was gone already", key.kind.value, key.id)
+        except Conflict as closed:
+            raise ReadOnly(f"the collection of shard {key.id} is closed: {closed}") from closed
         self.recent.deleted(key)
+        return was_there
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
+        if key.kind is Kind.SHARD and key.part is not None:
+            return read_shard(await self._read("get", key.kind.value, key.reference), key.part)
         return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
+
+    async def dataset_state(self, key: Key) -> DatasetState:
+        """How much a dataset holds now, and whether it is being written. Raises NoSuchName."""
+        return read_dataset_state(await self._read("get", key.kind.value, key.id))
 
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""
@@ -180,7 +213,7 @@ class Remote(Attempts):
 
     async def is_gone(self, key: Key) -> bool:
         """True if Orion holds the item no more, or only among what was deleted."""
-        return await self._unclear.has_happened("delete", (key.kind.value, key.id))
+        return await self._unclear.has_happened("delete", (key.kind.value, key.reference))
 
     async def find_upload(self, home: str, mark: str) -> Item | None:
         """The item that an interrupted upload left under its mark, if it did.
@@ -214,7 +247,7 @@ class Remote(Attempts):
         session bounds it by its time-outs, and a worker of any other one is ended.
         """
         if size == 0 and self.facts.empty_files == "refused":
-            raise _empty_refused(mark)
+            raise empty_refused(mark)
         limit_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         try:
             answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
@@ -222,7 +255,7 @@ class Remote(Attempts):
             if size:
                 raise
             self.knowledge.learn(empty_files="refused")
-            raise _empty_refused(mark) from refused
+            raise empty_refused(mark) from refused
         item = self.knowledge.resource(answer, Kind.FILE)
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
@@ -234,7 +267,7 @@ class Remote(Attempts):
         It may last as long as bytes go on arriving; one attempt that gets none is given up for another.
         """
         tries = itertools.count()
-        subject = (key.kind.value, key.id)
+        subject = (key.kind.value, key.reference)
 
         async def attempt() -> None:
             await self._bring(key, part, fd, next(tries))
@@ -249,7 +282,7 @@ class Remote(Attempts):
     async def download(self, key: Key, path: Path, size: int) -> None:
         """Fetch a whole item to a local file that does not exist yet."""
         deadline_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
-        args = (key.kind.value, key.id, str(path), deadline_s)
+        args = (key.kind.value, key.reference, str(path), deadline_s)
         limiter = self._limiter_for(size)
         await self._retrying(limiter, deadline_s, "download", *args, is_conflict_busy=True)
 
@@ -265,9 +298,3 @@ class Remote(Attempts):
 
     async def _is_to_be_left(self, verb: str, args: Sequence[Any]) -> bool:
         return verb == "remove_paths" and await self._unclear.means_item(args[0])
-
-
-def _empty_refused(name: str) -> InvalidCall:
-    return InvalidCall(
-        f"{name}: this stack takes no empty files, so it stays on this machine until it has contents"
-    )

@@ -43,6 +43,7 @@ _KINDS = (
     (Kind.DATASET, ("dataset",)),
     (Kind.FOLDER, ("folder", "directory", "path", "dir")),
     (Kind.FILE, ("file",)),
+    (Kind.SHARD, ("shard",)),
 )
 _TYPE_LISTS = {
     "files": Kind.FILE,
@@ -57,6 +58,8 @@ _TYPE_LISTS = {
 _PlacedRow = tuple[Any, Kind | None, str | None]  # a row, and the kind and the id that its place tells
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DEPTH_MAX = 4  # of envelopes within envelopes
+READY = "ready"
+"""State of a shard whose contents are final."""
 _SECONDS_FROM = 10**8  # 1973; what is smaller is no moment
 _MILLISECONDS_FROM = 10**11  # as seconds that would be the year 5138
 
@@ -92,6 +95,14 @@ class Found:
     is_deleted: bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class DatasetState:
+    """How many records a dataset says to hold, None where it does not; whether it is being written."""
+
+    count: int | None
+    is_dirty: bool
+
+
 @lru_cache(maxsize=4096)
 def plain_key(key: str) -> str:
     """A key without what only its spelling adds: `createdAt`, `Created-At` and `created_at` are one."""
@@ -105,8 +116,19 @@ def first_of(answer: Mapping[str, Any], keys: Iterable[str]) -> Any:
 
 def read_page(answer: Any) -> Page:
     """A page of `ls_path`: rows in a list, in lists by type, or by id; bare or in envelopes."""
+    return _page_of(*_parts_of(answer))
+
+
+def read_shards(answer: Any, collection: int) -> Page:
+    """A page of a collection's shards. Raises RemoteFailure also where a single row can't be read."""
+    rows, total, more = _parts_of(answer)
+    return Page(tuple(read_shard(row, collection) for row, _, _ in rows), total, more)
+
+
+def _parts_of(answer: Any) -> tuple[list[_PlacedRow], int | None, bool | None]:
+    """Rows of a listing, their total, and whether more follow."""
     if isinstance(answer, list):
-        return _page_of([(row, None, None) for row in answer], None, None)
+        return [(row, None, None) for row in answer], None, None
     if not isinstance(answer, Mapping):
         raise RemoteFailure(f"a listing was due, not {type(answer).__name__}")
     levels = list(_levels(answer))
@@ -118,7 +140,7 @@ def read_page(answer: Any) -> Page:
     rows = _rows_of(levels[-1])
     if rows is None and total != 0:
         raise RemoteFailure(f"a listing without rows: keys {sorted(map(str, answer))[:8]}")
-    return _page_of(rows or [], total, more)
+    return rows or [], total, more
 
 
 def _page_of(rows: Sequence[_PlacedRow], total: int | None, has_more: bool | None) -> Page:
@@ -161,6 +183,34 @@ def read_item(row: Any) -> Item:
     )
 
 
+def read_shard(attributes: Any, collection: int) -> Item:
+    """A row of a collection, or a shard's attributes; its type is in its class. One without a name gets one.
+
+    A size is believed once the shard is ready: before it has contents, some stacks say 0.
+    """
+    if not isinstance(attributes, Mapping):
+        raise RemoteFailure(f"a shard was due, not {type(attributes).__name__}")
+    keys = _keys_of(tuple(attributes))
+    id = _as_id(_first(attributes, keys.ids))
+    if id is None:
+        raise RemoteFailure(f"a shard without an id: keys {sorted(map(str, attributes))[:8]}")
+    name = _first(attributes, keys.names)
+    state = str(_first(attributes, keys.states) or "")
+    return Item(
+        Kind.SHARD,
+        id,
+        name if isinstance(name, str) and name else f"{Kind.SHARD.value}-{id}",
+        _as_count(_first(attributes, keys.sizes)) if state.lower() in ("", READY) else None,
+        read_time_ns(_first(attributes, keys.created)),
+        Kind.SHARD.value,
+        state,
+        _as_id(_first(attributes, keys.owners)),
+        _as_id(_first(attributes, keys.projects)),
+        (),
+        collection=collection,
+    )
+
+
 def read_found(attributes: Any) -> Found:
     """The attributes of a resource, with what only those who look for it need."""
     item = read_item(attributes)
@@ -169,6 +219,14 @@ def read_found(attributes: Any) -> Found:
     deleted = next((told[key] for key in _DELETED if key in told), None)
     is_told = any(key in told for key in _DELETED)
     return Found(item, frozenset(tag for each in tags for tag in each), bool(deleted) if is_told else None)
+
+
+def read_dataset_state(attributes: Any) -> DatasetState:
+    """What the attributes of a dataset say of its contents."""
+    if not isinstance(attributes, Mapping):
+        raise RemoteFailure(f"a dataset was due, not {type(attributes).__name__}")
+    told = _plain(attributes)
+    return DatasetState(_as_count(told.get("count")), bool(told.get("dirty")))
 
 
 def read_account(answer: Mapping[str, Any], stack: str) -> Account:

@@ -1,4 +1,4 @@
-"""Staged files of open files: begun from what Orion has, gone on with in a copy where bytes are promised.
+"""Staged files of open files: begun over what Orion has, gone on with in a copy where bytes are promised.
 
 Used by `files` alone. What is sealed never changes: who must write there gets a copy first.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from orionfs.basis import Basis
 from orionfs.carry import Upload
 from orionfs.content import Staged, copy_range
 from orionfs.errors import NoSpace, Stale
@@ -20,11 +21,15 @@ from orionfs.sync import Sync
 
 @dataclass(eq=False, slots=True)
 class OpenFile:
-    """What all handles of one inode share. `staged` is what is newer here than on Orion."""
+    """What all handles of one inode share.
+
+    `staged` is what is newer here than on Orion, `basis` what it still lacks of the version it changes.
+    """
 
     inode: Inode
     handles: int = 0
     staged: Staged | None = None
+    basis: Basis | None = None
     is_incomplete: bool = False  # a write failed for want of room, and its caller was told
     source: Source | None = None
     flushing: trio.Lock = field(default_factory=trio.Lock)
@@ -47,6 +52,7 @@ class Handle:
     has_written: bool = False
     expects_data: bool = False
     failed: Upload | None = None  # the version whose upload was this handle's last error
+    keeps_pages: bool = True  # what the kernel holds of the contents is still so
     turn_s: float | None = None  # when its last version went up, or will; None: the first one goes at once
     window: Window = field(default_factory=Window)
 
@@ -71,7 +77,22 @@ class Staging:
                 file.is_incomplete = True
                 staged.write(offset, data)
                 file.is_incomplete = False
+            if file.basis is not None:
+                file.basis.note_written(offset, offset + len(data))
+                self._close_basis_if_complete(file)
             return staged.size
+
+    async def read(self, handle: Handle, offset: int, size: int) -> bytes:
+        """Bytes of a file as it stands; short only at its end."""
+        file = handle.file
+        while file.staged is not None:
+            basis = file.basis
+            if basis is None:
+                return file.staged.read(offset, size)
+            await basis.bring(handle.window, offset, size)
+            if file.basis is basis:  # nobody has completed it meanwhile
+                return basis.read(offset, size)
+        return await self._fetcher.read(self.source(file), handle.window, offset, size)
 
     def source(self, file: OpenFile) -> Source:
         key = file.inode.item.key
@@ -84,7 +105,7 @@ class Staging:
     async def writable(self, file: OpenFile, offset: int) -> Staged:
         """A staged file whose bytes from `offset` on may change. The caller holds `staging`."""
         if file.staged is None:
-            await self._stage(file, file.inode.item.size or 0)
+            self._stage(file, file.inode.item.size or 0)
         elif not file.staged.can_change_from(offset):
             await self._clone(file, file.staged, file.staged.size)
         assert file.staged is not None
@@ -96,29 +117,76 @@ class Staging:
         async with file.staging:
             handle.has_written = True
             if file.staged is None:
-                await self._stage(file, min(size, file.inode.item.size or 0))
+                self._stage(file, min(size, file.inode.item.size or 0))
             elif not file.staged.can_change_from(min(size, file.staged.size)):
                 await self._clone(file, file.staged, min(size, file.staged.size))
             assert file.staged is not None
             file.staged.truncate(size)
+            if file.basis is not None:
+                file.basis.cut(size)
+                self._close_basis_if_complete(file)
 
-    async def _stage(self, file: OpenFile, keep: int) -> None:
-        """Begin to write a version that is on Orion: its first `keep` bytes are copied."""
-        staged = self._sync.new_staged()
+    async def complete(self, file: OpenFile) -> None:
+        """Have all bytes in the staged file, as it must be to be sealed. Raises Stale, NoSpace and others."""
+        while file.basis is not None:
+            await file.basis.fetch()
+            async with file.staging:
+                if file.basis is not None:
+                    await file.basis.fill()
+                    self._close_basis_if_complete(file)
+
+    async def make_readable(self, file: OpenFile, limit_bytes: int) -> bool:
+        """Have all of a file on this machine; False if more than the limit would have to be fetched."""
+        if file.staged is not None:
+            return file.basis is None or await file.basis.fetch(limit_bytes)
+        source = self.source(file)
+        if source.entry.size > limit_bytes and not source.entry.is_complete:
+            return False
+        await self._fetcher.ensure(source, 0, source.entry.size)
+        return True
+
+    def leave_staged(self, file: OpenFile) -> None:
+        """The file has no staged bytes any more: they are on Orion, or nobody wants them."""
+        assert file.staged is not None
+        self._close_basis(file)
+        self.drop(file.staged)
+        file.staged = None
+
+    def keep_staged(self, file: OpenFile) -> None:
+        """The file is let go of, but its staged bytes stay on the disk, for the next mount to find."""
+        assert file.staged is not None
+        self._close_basis(file)
+        file.staged.close()
+        file.staged = None
+
+    def _stage(self, file: OpenFile, keep: int) -> None:
+        """Begin to write a version that is on Orion: its first `keep` bytes show until they are changed."""
+        staged = self._sync.staged.new(has_gaps=bool(keep))
         try:
             if keep:
                 source = self.source(file)
-                await self._fetcher.ensure(source, 0, keep)
-                await trio.to_thread.run_sync(copy_range, source.entry.fd, staged.fd, keep)
-                staged.size = keep
+                staged.truncate(keep)
+                staged.is_dirty = False
+                file.basis, file.source = Basis(self._fetcher, source, staged, keep), None
         except BaseException:
             self.drop(staged)
             raise
         file.staged = staged
 
+    def _close_basis_if_complete(self, file: OpenFile) -> None:
+        if file.basis is not None and file.basis.is_complete:
+            assert file.staged is not None
+            self._sync.staged.filled(file.staged)
+            self._close_basis(file)
+
+    def _close_basis(self, file: OpenFile) -> None:
+        if file.basis is not None:
+            file.basis.close()
+            file.basis = None
+
     async def _clone(self, file: OpenFile, old: Staged, keep: int) -> None:
         """Go on in a copy: what is sealed does not change."""
-        staged = self._sync.new_staged()
+        staged = self._sync.staged.new()
         source_fd = os.dup(old.fd)  # the old file is let go of when its upload ends, perhaps meanwhile
         staged.is_dirty = old.is_dirty
         try:
@@ -135,4 +203,4 @@ class Staging:
 
     def drop(self, staged: Staged) -> None:
         staged.close()
-        self._sync.release_staged(staged.path.name)
+        self._sync.staged.release(staged.path.name)

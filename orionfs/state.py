@@ -18,8 +18,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from orionfs.content import EXACT_SUFFIX
-from orionfs.journal import Journal
+from orionfs.content import EXACT_SUFFIX, GAPS_SUFFIX
+from orionfs.journal import Journal, look_into
 from orionfs.models import Account
 from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.private import make_private
@@ -38,6 +38,7 @@ class StateFolder:
     path: Path
     journal: Journal
     lock_fd: int
+    is_for_now: bool = False  # nothing in it is promised to anybody
 
     @property
     def staging(self) -> Path:
@@ -45,13 +46,14 @@ class StateFolder:
 
     def close(self) -> None:
         self.journal.close()
+        if self.is_for_now:
+            shutil.rmtree(self.path)
         os.close(self.lock_fd)
 
 
 def claim(state_dir: Path, account: Account) -> StateFolder:
     """A folder of our own: the first one that a dead daemon left, with what the others left moved in."""
-    top = state_dir / _safe(platform.node()) / _safe(account.stack) / _safe(account.username)
-    make_private(top)
+    top = _folder_of(state_dir, account)
     claimed: StateFolder | None = None
     for path in sorted(top.iterdir()):
         found = _lock(path) if path.is_dir() else None
@@ -62,12 +64,43 @@ def claim(state_dir: Path, account: Account) -> StateFolder:
         else:
             _absorb(claimed, found)
     if claimed is None:
-        path = top / uuid.uuid4().hex
-        path.mkdir(mode=0o700)
-        claimed = _lock(path)
-        assert claimed is not None
+        claimed = _new(top)
     _keep_unsealed(claimed)
     return claimed
+
+
+def claim_nothing(state_dir: Path, account: Account) -> StateFolder:
+    """A new folder for a mount that changes nothing: what earlier mounts left waits for another one.
+
+    What this machine alone knows of items is copied, since users see it.
+    """
+    top = _folder_of(state_dir, account)
+    others = [path / _JOURNAL for path in sorted(top.iterdir()) if (path / _JOURNAL).exists()]
+    made = _new(top)
+    made.is_for_now = True
+    unfinished = 0
+    for path in others:
+        glimpse = look_into(path)
+        unfinished += glimpse.unfinished
+        for key, attributes in glimpse.local.items():
+            made.journal.set_local(key, attributes)
+    if unfinished:
+        log.info("read-only: changes of earlier mounts that wait for one that may write: %d", unfinished)
+    return made
+
+
+def _folder_of(state_dir: Path, account: Account) -> Path:
+    top = state_dir / _safe(platform.node()) / _safe(account.stack) / _safe(account.username)
+    make_private(top)
+    return top
+
+
+def _new(top: Path) -> StateFolder:
+    path = top / uuid.uuid4().hex
+    path.mkdir(mode=0o700)
+    made = _lock(path)
+    assert made is not None
+    return made
 
 
 def _lock(path: Path) -> StateFolder | None:
@@ -115,6 +148,17 @@ def _keep_unsealed(state: StateFolder) -> None:
             os.truncate(path, promised[path.name])
         else:
             path.rename(kept)
+        _say_kept(kept)
+
+
+def _say_kept(kept: Path) -> None:
+    if kept.suffix == GAPS_SUFFIX:
+        log.warning(
+            "what was being written into a file when an earlier mount ended is kept; the rest of that file"
+            " was never fetched, so only what was written is in %s, and zeros",
+            kept,
+        )
+    else:
         log.warning("what was being written when an earlier mount ended is kept in %s", kept)
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -24,12 +22,16 @@ from orionfs.assigning import Assigner
 from orionfs.carry import Carrier, Upload, UploadState
 from orionfs.content import ContentCache, Staged
 from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable
+from orionfs.holding import Holding
 from orionfs.journal import Journal, Removal, UploadRow
 from orionfs.journal_thread import JournalThread
+from orionfs.localnames import LocalNames
 from orionfs.models import Item, Key, LocalAttributes
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
+from orionfs.reports import Reports
+from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -44,13 +46,28 @@ class Sync:
     """All uploads and removals that this daemon has promised."""
 
     def __init__(
-        self, remote: Remote, journal: Journal, content: ContentCache, staging: Path, home: str
+        self,
+        remote: Remote,
+        journal: Journal,
+        content: ContentCache,
+        staging: Path,
+        home: str,
+        reports: Reports | None = None,
+        *,
+        is_write_back: bool = False,
+        names: LocalNames | None = None,
     ) -> None:
-        """`staging` is the folder of staged files, `home` the Orion folder where uploads land first."""
+        """`staging` is the folder of staged files, `home` the Orion folder where uploads land first.
+
+        `reports` hears of what fails in the background. `is_write_back`: who changes something waits until
+        it is promised, not until it is on Orion. `names` are those that Orion is not to see.
+        """
+        self._reports = reports if reports is not None else Reports()
+        self.is_write_back = is_write_back
         self._remote = remote
-        self._journal = JournalThread(journal)
+        self._journal = self.journal = JournalThread(journal)
         self._content = content
-        self._staging = staging
+        self.staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         self._removals: dict[Key, Removal] = {}
         # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
@@ -69,8 +86,10 @@ class Sync:
             self.unseen,
         )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
-        self._staged_uses: Counter[str] = Counter()  # staged file -> open files and uploads that need it
+        self.staged = StagedFiles(staging)
+        self._unsealed = 0  # versions that can't be sealed yet
         self._background = Background()
+        self.holding = Holding(names or LocalNames(), self._background, self.carry_soon)
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self._note_progress
         self._progress = trio.Condition()
@@ -87,33 +106,12 @@ class Sync:
 
     @property
     def pending(self) -> list[Upload]:
-        """Uploads that are not in place yet, in the order of sealing."""
-        return list(self._uploads.values())
+        """Uploads that are to be on Orion and are not yet, in the order of sealing."""
+        return [upload for upload in self._uploads.values() if upload.is_unfinished]
 
     @property
     def pending_count(self) -> int:
-        return len(self._uploads) + len(self._removals) + len(self.relocator.pending)
-
-    def new_staged(self) -> Staged:
-        """An empty staged file; who asks for it gives it back with `release_staged`."""
-        staged = Staged(self._staging / uuid.uuid4().hex, create=True)
-        self._staged_uses[staged.path.name] += 1
-        return staged
-
-    def open_staged(self, upload: Upload) -> Staged:
-        """The bytes of a version that is under way, for reading; give it back with `release_staged`."""
-        staged = Staged(self._staging / upload.row.staged, create=False)
-        staged.size = upload.row.size_bytes
-        staged.is_frozen = True
-        self._staged_uses[upload.row.staged] += 1
-        return staged
-
-    def release_staged(self, name: str) -> None:
-        """One use of a staged file less; the last one removes it, unless it has become a cache file."""
-        self._staged_uses[name] -= 1
-        if self._staged_uses[name] <= 0:
-            del self._staged_uses[name]
-            (self._staging / name).unlink(missing_ok=True)
+        return len(self.pending) + len(self._removals) + len(self.relocator.pending) + self._unsealed
 
     async def seal(
         self,
@@ -149,13 +147,16 @@ class Sync:
     def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
         """A version that an earlier daemon sealed."""
         upload = self._enter(Upload(row, None, on_placed))
-        upload.is_unclear = True
+        upload.is_unclear = upload.state is not UploadState.LOCAL
         return upload
 
     # Carrying out
 
     async def carry(self, upload: Upload) -> None:
-        """Carry an upload out now. An error leaves it to the background, and is raised."""
+        """Carry an upload out now. An error leaves it to the background, and is raised.
+
+        Raises ChangedElsewhere for a version that is on Orion, but beside its name.
+        """
         try:
             async with upload.carrying:
                 await self._carry(upload)
@@ -164,22 +165,42 @@ class Sync:
                 upload.state = UploadState.FAILED
                 if isinstance(error, InvalidCall):
                     self._note_failure(upload, error, 0.0)
+                elif isinstance(error, OrionFsError):
+                    self._note_error(upload, error)  # who is in the call hears of it; the log, if it stays
                 self.carry_soon(upload, _pause_after(error, _PAUSE_S))
             raise
+        if upload.conflict is not None:
+            raise upload.conflict
 
     def carry_soon(self, upload: Upload, delay_s: float = 0.0) -> None:
         """Carry an upload out in the background, again and again until it is over."""
-        if not upload.is_in_background:
+        if not upload.is_in_background and upload.state is not UploadState.LOCAL:
             upload.is_in_background = True
             self._background.start(
                 f"upload of {upload.row.path}", partial(self._carry_in_background, upload, delay_s)
             )
+
+    def retry(self, upload: Upload) -> None:
+        """What was refused gets one more attempt, and what waits for its time makes it now."""
+        upload.error = upload.told = None
+        upload.hurry.set()
 
     async def retarget(self, upload: Upload, folder: str, name: str, replaces: Key | None) -> None:
         """A version under way gets another name. The caller holds `placing`."""
         row = replace(upload.row, folder=folder, name=name, replaces=replaces)
         await self._journal.run(lambda journal: journal.retarget(row.mark, folder, name, replaces))
         upload.row = row
+        self.holding.classify(upload)
+
+    async def rewrite(self, upload: Upload, row: UploadRow) -> None:
+        """All of a version under way but its bytes is another. The caller holds `placing`."""
+        await self._journal.run(lambda journal: journal.rewrite(row))
+        upload.row = row
+        self.holding.classify(upload)
+
+    def is_replacing(self, key: Key) -> bool:
+        """True if a version is under way to the place of an item."""
+        return any(upload.row.replaces == key for upload in self._uploads.values() if not upload.is_over)
 
     @asynccontextmanager
     async def moving_folder(self, old: str) -> AsyncIterator[None]:
@@ -187,7 +208,7 @@ class Sync:
         moved = self._moving[old] = trio.Event()
         try:
             async with AsyncExitStack() as stack:
-                for upload in self.pending:
+                for upload in list(self._uploads.values()):
                     if is_below(upload.row.folder, old):
                         await stack.enter_async_context(upload.placing)
                 yield
@@ -260,13 +281,26 @@ class Sync:
         upload = self.adopt(row, lambda _upload, _item: None)
         self._set_cancelled(upload)
 
+    def seal_when_possible(self, path: str, seal: Callable[[], Awaitable[None]]) -> None:
+        """Bytes that nobody waits for can't be promised yet: `seal` does it in the end, behind the caller."""
+        self._unsealed += 1
+        self._background.start(f"rest of {path}", partial(self._seal_in_the_end, seal))
+
+    async def _seal_in_the_end(self, seal: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await self._until_done(seal)
+        finally:
+            self._unsealed -= 1
+        await self._note_progress()
+
     async def drain(self, limit_s: float) -> bool:
         """Wait until nothing is pending; what waits for its time goes at once. False if something stays.
 
         Ends early when nothing more can be expected: offline, or all that is left was refused.
         """
         for upload in self._uploads.values():
-            upload.error = None  # what was refused gets one more attempt
+            upload.error = upload.told = None  # what was refused gets one more attempt
+        self.holding.end(is_last=False)
         self._wake_all()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
@@ -278,8 +312,8 @@ class Sync:
         """True if nothing that is pending can be expected to end soon."""
         if self._remote.health is Health.OFFLINE:
             return True
-        errors = [upload.error for upload in self._uploads.values()]
-        is_going_on = self._removals or self.relocator.pending
+        errors = [upload.error for upload in self.pending]
+        is_going_on = self._removals or self.relocator.pending or self._unsealed
         return not is_going_on and all(error is not None and not error.is_retryable for error in errors)
 
     async def wait_progress(self, limit_s: float) -> None:
@@ -293,9 +327,14 @@ class Sync:
         await self._journal.run(lambda journal: journal.set_local(key, local))
 
     async def _carry(self, upload: Upload) -> None:
+        if upload.state is UploadState.LOCAL:
+            return
         left_over = await self._carrier.carry(upload)
         if left_over is not None:
             self.resume_removal(left_over)
+        if upload.state is UploadState.HELD:
+            self.holding.watch(upload)
+            await self._note_progress()
         if upload.state is UploadState.DONE:
             await self._over(upload)
             if self._content.is_over_limit():
@@ -303,7 +342,7 @@ class Sync:
 
     async def _carry_in_background(self, upload: Upload, delay_s: float) -> None:
         pause_s = delay_s
-        while not upload.is_over:
+        while not upload.is_over and (upload.state is not UploadState.HELD or not upload.is_held):
             with trio.move_on_after(pause_s):
                 await upload.hurry.wait()
             upload.hurry = trio.Event()
@@ -319,14 +358,20 @@ class Sync:
 
     def _note_failure(self, upload: Upload, error: OrionFsError, pause_s: float) -> float:
         upload.state = UploadState.FAILED
-        if upload.error is None or upload.error.errno != error.errno:
+        if upload.told is None or upload.told.errno != error.errno:
             is_given_up = _pause_after(error, 0.0) == inf
             what_next = "kept until it is asked for" if is_given_up else "kept and tried again"
             log.warning("%s is not on Orion yet; it is %s: %s", upload.row.path, what_next, error)
-        upload.error = error
+        upload.told = error
+        self._note_error(upload, error)
         if isinstance(error, Unreachable):
             return 1.0
         return _pause_after(error, min(_BACKGROUND_PAUSE_MAX_S, max(1.0, 2 * pause_s)))
+
+    def _note_error(self, upload: Upload, error: OrionFsError) -> None:
+        upload.error = error
+        if upload.about is not None:
+            self._reports.note(upload.about, "upload", error)
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
@@ -348,6 +393,7 @@ class Sync:
             await self._until_done(lambda: self._remove(self._removals.get(removal.key, removal)))
         except OrionFsError as error:
             log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
+            self._reports.note(removal.key, "removal", error)
             self.unseen.discard(removal.key)
         await self._journal.run(lambda journal: journal.drop_removal(removal.key))
         self._removals.pop(removal.key, None)
@@ -397,12 +443,14 @@ class Sync:
 
     def _enter(self, upload: Upload) -> Upload:
         self._uploads[upload.row.mark] = upload
-        self._staged_uses[upload.row.staged] += 1
+        self.staged.use(upload.row.staged)
+        self.holding.classify(upload)
         return upload
 
     async def _over(self, upload: Upload) -> None:
         self._uploads.pop(upload.row.mark, None)
-        self.release_staged(upload.row.staged)
+        upload.hurry.set()  # whoever watches over it ends
+        self.staged.release(upload.row.staged)
         await self._note_progress()
 
     async def _note_progress(self) -> None:

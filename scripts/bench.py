@@ -15,7 +15,6 @@ import platform
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,10 +24,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts import bench_report, bench_resident
-from scripts.bench_lines import SIZES, Group, Line, chosen, groups, make_local, make_tree
+from scripts.bench_lines import SIZES, chosen, groups, make_local, make_tree
 from scripts.bench_peers import Peer, peers_here
 from scripts.bench_report import Result
 from scripts.bench_subjects import Ours, Subject
+from scripts.bench_work import Group, Line
 from tests.mount.server import Server
 from tests.mount.stand import Client
 
@@ -81,13 +81,13 @@ def _measure(
 ) -> Iterator[Result]:
     is_peer = isinstance(subject, Peer)
     lines = [(line, is_wanted) for line, is_wanted in lines if line.is_for_peers or not is_peer]
-    if not lines:
+    if not lines or (group.writes_back and not subject.can_write_back):
         return
-    subject.make_cold()
+    subject.make_cold(writes_back=group.writes_back)
     group.prepare(subject)
     for line, is_wanted in lines:
-        time.sleep(line.pause_s)
-        cost = subject.measure(partial(line.work, subject), line.bare)
+        line.before(subject)
+        cost = subject.measure(partial(line.work, subject), line.bare, line.arrives)
         if is_wanted:
             yield bench_report.result(line, subject.name, cost, latency_s)
 

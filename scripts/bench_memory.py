@@ -34,6 +34,7 @@ class Pages:
 
     ranged = False
     metadata_at_once: int | None = None
+    contents_at_once: int | None = None
 
     def __init__(self, entries: int) -> None:
         self.entries = entries

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from scripts.bench_subjects import Bare, Cost, Subject
 
-_START_S = 20.0
+_WAIT_S = 20.0
 _DELAY = Path(__file__).with_name("bench_delay.py")
 _SSHD = shutil.which("sshd", path=f"/usr/sbin:{os.environ.get('PATH', '')}")
 
@@ -39,6 +39,7 @@ class Peer(Subject):
         self.top = folder / "mount"
         self.top.mkdir()
         self._mount: subprocess.Popen[bytes] | None = None
+        self._writes_back = False
         port = _free_port()
         with contextlib.ExitStack() as started:
             self._server = self.serve(port)
@@ -58,21 +59,35 @@ class Peer(Subject):
         """Start the server of `served` on a port of loopback."""
 
     @abc.abstractmethod
-    def mount_command(self) -> list[str]:
+    def mount_command(self, *, writes_back: bool) -> list[str]:
         """What mounts in the foreground on `top`, through the delay."""
 
-    def make_cold(self) -> None:
+    def make_cold(self, *, writes_back: bool = False) -> None:
+        self._writes_back = writes_back
+        self.remount()
+
+    def remount(self) -> None:
         self._umount()
-        self._mount = self._start(self.mount_command())
+        self._mount = self._start(self.mount_command(writes_back=self._writes_back))
         _wait_for(lambda: os.path.ismount(self.top), f"the mount of {self.name}")
 
-    def measure(self, work: Callable[[], object], bare: Bare = Bare.NONE) -> Cost:
+    def measure(
+        self,
+        work: Callable[[], object],
+        bare: Bare = Bare.NONE,
+        arrives: Callable[[Path], bool] | None = None,
+    ) -> Cost:
         started_s = time.perf_counter()
         try:
             work()
         except (OSError, subprocess.CalledProcessError):
             return Cost(None)  # not everything works everywhere
-        return Cost(time.perf_counter() - started_s)
+        seconds = time.perf_counter() - started_s
+        if arrives is None:
+            return Cost(seconds)
+        changed = self.served / f"changed-{self.name}"
+        _wait_for(lambda: arrives(changed), f"all of it on the server of {self.name}", pause_s=0.01)
+        return Cost(seconds, arrived_s=time.perf_counter() - started_s)
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.folder / "said").open("ab") as said:
@@ -109,9 +124,10 @@ class Rclone(Peer):
             ["rclone", "serve", "webdav", *config, "--addr", f"127.0.0.1:{port}", str(self.served)]
         )
 
-    def mount_command(self) -> list[str]:
+    def mount_command(self, *, writes_back: bool) -> list[str]:
         options = ["--config", str(self.folder / "none"), "--webdav-vendor", "other"]
         cache = ["--cache-dir", str(self.folder / "cache")]
+        cache += ["--vfs-cache-mode", "writes"] if writes_back else []
         url = ["--webdav-url", f"http://127.0.0.1:{self.port}"]
         return ["rclone", "mount", *options, *cache, *url, ":webdav:", str(self.top)]
 
@@ -120,6 +136,7 @@ class Sshfs(Peer):
     """`sshfs` from an sshd that is made for the run."""
 
     name = "sshfs"
+    can_write_back = False
 
     @staticmethod
     def is_installed() -> bool:
@@ -143,7 +160,7 @@ class Sshfs(Peer):
         assert _SSHD is not None
         return self._start([_SSHD, "-D", "-e", "-f", str(config)])
 
-    def mount_command(self) -> list[str]:
+    def mount_command(self, *, writes_back: bool) -> list[str]:
         options = {
             "IdentityFile": self.folder / "user",
             "IdentitiesOnly": "yes",
@@ -181,9 +198,9 @@ def _listens(port: int) -> bool:
         return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait_for(is_so: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + _START_S
+def _wait_for(is_so: Callable[[], bool], what: str, pause_s: float = 0.05) -> None:
+    deadline_s = time.monotonic() + _WAIT_S
     while not is_so():
         if time.monotonic() > deadline_s:
-            raise TimeoutError(f"{what} did not start")
-        time.sleep(0.05)
+            raise TimeoutError(f"{what}: it did not come")
+        time.sleep(pause_s)

@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.bench_lines import MEBI, Line
 from scripts.bench_subjects import Cost
+from scripts.bench_work import MEBI, Line
 
 _TITLES = {"orionfs": "our session", "documented": "documented calls only"}
-_HEAD = ("", "", "requests", "most", "daemon", "seconds", "/floor", "/bare", "MiB/s")
+_HEAD = ("", "", "requests", "most", "daemon", "seconds", "arrived", "/floor", "/bare", "MiB/s", "MiB got")
 
 
 @dataclass(frozen=True)
 class Result:
-    """A line on a subject. Ratios are of our seconds: to the budget's round trips, to a bare client."""
+    """A line on a subject. Ratios are of our seconds: to the budget's round trips, to a bare client.
+
+    `arrived_s` is when all of it was on the server, `fetched_bytes` what came as contents.
+    """
 
     line: str
     title: str
@@ -31,6 +34,8 @@ class Result:
     bare_s: float | None
     to_bare: float | None
     mib_a_second: float | None
+    arrived_s: float | None
+    fetched_bytes: int | None
 
     @property
     def is_over(self) -> bool:
@@ -57,6 +62,8 @@ def result(line: Line, subject: str, cost: Cost, latency_s: float) -> Result:
         bare_s=cost.bare_s,
         to_bare=_ratio(cost.seconds, cost.bare_s),
         mib_a_second=_ratio(line.moved_bytes / MEBI, cost.seconds) if line.moved_bytes else None,
+        arrived_s=cost.arrived_s,
+        fetched_bytes=cost.fetched_bytes,
     )
 
 
@@ -84,9 +91,11 @@ def line_text(found: Result) -> str:
         _text(found.requests_most),
         _text(_calls(found)),
         _seconds(found, ".3f"),
+        _text(found.arrived_s, ".3f"),
         _text(found.to_floor, ".1f"),
         _text(found.to_bare, ".1f"),
         _text(found.mib_a_second, ".0f"),
+        _text(found.fetched_bytes / MEBI if found.fetched_bytes else None, ".1f"),
     )
     return _columns(cells)
 
@@ -107,7 +116,7 @@ def markdown(results: Sequence[Result]) -> str:
         title = title if is_more else first.title.removesuffix(", cold")
         costs = [_text(first.requests), _text(_calls(first)), _text(first.to_bare, ".1f")]
         shown = f"{title}, {first.title.strip()}" if is_more else first.title
-        rows.append([shown, *(_seconds(each, ".2f") for each in those), *costs])
+        rows.append([shown, *(_times(each) for each in those), *costs])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
@@ -119,6 +128,13 @@ def _seconds(found: Result | None, form: str) -> str:
     if found is None:
         return ""
     return "fails" if found.seconds is None else f"{found.seconds:{form}}"
+
+
+def _times(found: Result | None) -> str:
+    """Seconds of the command; and how many until all was on the server, where that took longer."""
+    if found is None or found.arrived_s is None or found.seconds is None:
+        return _seconds(found, ".2f")
+    return f"{found.seconds:.2f} ({found.arrived_s:.2f})"
 
 
 def _text(value: float | None, form: str = ",") -> str:

@@ -25,6 +25,7 @@ IN_FLIGHT = 16
 PARTS_IN_FLIGHT = 8
 PART_BYTES = 8 * 2**20
 _CHUNK_BYTES = 2**20
+_CONTENTS = {"download", "blob"}
 _REPLAYED = {"ls", "stat", "find", "get", "download"}
 
 
@@ -44,6 +45,8 @@ class Cost:
     requests: list[str] | None = None  # a word each
     daemon_calls: Counter[str] | None = None
     bare_s: float | None = None  # the same requests by a bare client, IN_FLIGHT at a time
+    arrived_s: float | None = None  # until all of it was on the server, where that is later
+    fetched_bytes: int | None = None  # of contents
 
 
 class Subject(abc.ABC):
@@ -53,13 +56,27 @@ class Subject(abc.ABC):
     top: Path
     local: Path  # files to copy from
 
+    can_write_back = True
+
     @abc.abstractmethod
-    def make_cold(self) -> None:
+    def make_cold(self, *, writes_back: bool = False) -> None:
         """Mounted, with nothing in its caches."""
 
     @abc.abstractmethod
-    def measure(self, work: Callable[[], object], bare: Bare = Bare.NONE) -> Cost:
-        """Do it once, and let a bare client do its part afterwards, where that is known."""
+    def remount(self) -> None:
+        """Mounted anew, with what it had in its caches on the disk."""
+
+    @abc.abstractmethod
+    def measure(
+        self,
+        work: Callable[[], object],
+        bare: Bare = Bare.NONE,
+        arrives: Callable[[Path], bool] | None = None,
+    ) -> Cost:
+        """Do it once, and let a bare client do its part afterwards, where that is known.
+
+        `arrives` tells by the folder of the server where this subject changes things whether all is there.
+        """
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -75,15 +92,26 @@ class Ours(Subject):
         self.local, self.server, self.latency_s = local, server, latency_s
         self.stand = Stand(folder, server, client)
         self.top = self.stand.mine
+        self._arguments: list[str] = []
 
-    def make_cold(self) -> None:
+    def make_cold(self, *, writes_back: bool = False) -> None:
         if self.stand.is_mounted:
             self.stand.umount()
         shutil.rmtree(self.stand.home / "cache")
         (self.stand.home / "cache").mkdir(mode=0o700)
-        self.stand.mount()
+        self._arguments = ["--write-back"] if writes_back else []
+        self.stand.mount(arguments=self._arguments)
 
-    def measure(self, work: Callable[[], object], bare: Bare = Bare.NONE) -> Cost:
+    def remount(self) -> None:
+        self.stand.umount()
+        self.stand.mount(arguments=self._arguments)
+
+    def measure(
+        self,
+        work: Callable[[], object],
+        bare: Bare = Bare.NONE,
+        arrives: Callable[[Path], bool] | None = None,
+    ) -> Cost:
         start = self.server.mark()
         before = self.daemon_calls()
         self.server.misbehave({"action": "delay", "seconds": self.latency_s})
@@ -91,15 +119,17 @@ class Ours(Subject):
             started_s = time.perf_counter()
             work()
             seconds = time.perf_counter() - started_s
-            calls = self.daemon_calls() - before
             self.stand.drain()
+            arrived_s = None if arrives is None else time.perf_counter() - started_s
+            calls = self.daemon_calls() - before
             self.server.mark()
             counted = Counted(self.stand.client)
             counted.rows = self.server.rows(start)
             bare_s = self._bare(bare, counted.rows)
         finally:
             self.server.misbehave()
-        return Cost(seconds, counted.cost, calls, bare_s)
+        fetched_bytes = sum(row.response_bytes for row in counted.rows if row.word in _CONTENTS)
+        return Cost(seconds, counted.cost, calls, bare_s, arrived_s, fetched_bytes)
 
     def daemon_calls(self) -> Counter[str]:
         """Handler -> calls of the kernel since the mount began."""

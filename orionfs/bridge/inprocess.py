@@ -42,6 +42,7 @@ class InProcess(Verbs):
         end: Callable[[Calls], None] = lambda _calls: None,
     ) -> None:
         self.ranged = calls.ranged
+        self.paged_shards = calls.paged_shards
         self._make, self._end = renew, end
         self._lock = threading.Lock()
         self._session = _Session(calls)

@@ -17,6 +17,7 @@ class Verbs(ABC):
     """The verbs of `Calls`, each handed to `call`; their meaning stands there."""
 
     ranged: bool
+    paged_shards = False
     metadata_at_once: int | None = None
     contents_at_once: int | None = None
     client_version: str | None = None
@@ -53,7 +54,7 @@ class Verbs(ABC):
         """See `Calls.assign_paths`."""
         self.call("assign_paths", assignments)
 
-    def get(self, kind: str, id: int) -> dict[str, Any]:
+    def get(self, kind: str, id: int | list[int]) -> dict[str, Any]:
         """See `Calls.get`."""
         answer: dict[str, Any] = self.call("get", kind, id)
         return answer
@@ -63,7 +64,7 @@ class Verbs(ABC):
         answer: list[dict[str, Any]] = self.call("find", kind, filters, count_max)
         return answer
 
-    def delete(self, kind: str, id: int) -> None:
+    def delete(self, kind: str, id: int | list[int]) -> None:
         """See `Calls.delete`."""
         self.call("delete", kind, id)
 
@@ -72,7 +73,7 @@ class Verbs(ABC):
         answer: dict[str, Any] = self.call("upload", name, path, timeout_s=timeout_s)
         return answer
 
-    def download(self, kind: str, id: int, path: str, timeout_s: float | None = None) -> None:
+    def download(self, kind: str, id: int | list[int], path: str, timeout_s: float | None = None) -> None:
         """See `Calls.download`; `timeout_s` is how long a worker may take."""
         self.call("download", kind, id, path, timeout_s=timeout_s)
 
@@ -92,7 +93,7 @@ class Verbs(ABC):
     def read_into(
         self,
         kind: str,
-        id: int,
+        id: int | list[int],
         offset: int,
         length: int,
         fd: int,
@@ -102,6 +103,30 @@ class Verbs(ABC):
         """See `Calls.read_into`; only if `ranged`."""
         answer: int = self.call("read_into", kind, id, offset, length, fd, fd_offset, progress)
         return answer
+
+    def shards_page(self, collection: int, query: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Calls.shards_page`; only if `paged_shards`."""
+        answer: dict[str, Any] = self.call("shards_page", collection, query)
+        return answer
+
+    def list_shards(self, collection: int, path: str, timeout_s: float | None = None) -> int:
+        """See `Calls.list_shards`; `timeout_s` is how long a worker may take."""
+        answer: int = self.call("list_shards", collection, path, timeout_s=timeout_s)
+        return answer
+
+    def create_shard(self, collection: int, name: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Calls.create_shard`."""
+        answer: dict[str, Any] = self.call("create_shard", collection, name, metadata)
+        return answer
+
+    def fill_shard(self, id: list[int], path: str, timeout_s: float | None = None) -> dict[str, Any]:
+        """See `Calls.fill_shard`; `timeout_s` is how long a worker may take."""
+        answer: dict[str, Any] = self.call("fill_shard", id, path, timeout_s=timeout_s)
+        return answer
+
+    def set_state(self, collection: int, state: str) -> None:
+        """See `Calls.set_state`."""
+        self.call("set_state", collection, state)
 
     def documented(self, method: str, args: list[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """See `Calls.documented`."""

@@ -27,6 +27,7 @@ CLASSES = {
     "file": "File",
     "dataset": "Dataset",
     "collection": "ShardCollection",
+    "shard": "Shard",
     "folder": "Folder",
     "project": "Project",
     "user": "OrionUser",
@@ -179,16 +180,19 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 class Calls:
     """The verbs of a session on plain data. As safe for threads as the session is.
 
-    `session` and `types` are used by their documented members. `ranged` says whether Files can be
-    read in ranges, `direct` whether resources can be made from an id (both our extensions).
+    `session` and `types` are used by their documented members. `ranged` says whether Files and shards can
+    be read in ranges, `paged_shards` whether collections tell their shards by the page, `direct` whether
+    resources can be made from an id (all our extensions). The `id` of a shard is a pair: that of its
+    collection, and its own.
     """
 
     def __init__(self, session: Any, types: Any) -> None:
         self._session = session
         self._types = types
         self.ranged = hasattr(getattr(types, "File", None), "read_into")
+        self.paged_shards = hasattr(getattr(types, "ShardCollection", None), "shard_page")
         self.direct = bool(getattr(session, "direct_resources", False))
-        self._held: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def whoami(self) -> dict[str, Any]:
@@ -221,22 +225,20 @@ class Calls:
         """Put items into folders: resource_type, id, path and perhaps name each."""
         self._session.assign_paths(*assignments)
 
-    def get(self, kind: str, id: int) -> dict[str, Any]:
+    def get(self, kind: str, id: Any) -> dict[str, Any]:
         """Attributes of one resource, asked for anew."""
-        resource = self._session.get_resource(self._class(kind), id)
-        self._hold(kind, id, resource)
-        return _attributes(resource)
+        return _attributes(self._asked(kind, id))
 
     def find(self, kind: str, filters: dict[str, Any], count_max: int = _FOUND_MAX) -> list[dict[str, Any]]:
         """Attributes of the resources that a listing with these filters gives, `count_max` at most."""
         found = self._session.list_resources(self._class(kind), filters=filters)
         return [_attributes(each) for each in islice(found, count_max)]
 
-    def delete(self, kind: str, id: int) -> None:
+    def delete(self, kind: str, id: Any) -> None:
         """Delete one resource, the soft way."""
         is_deleted = self._session.delete_resource(self._resource(kind, id))
         with self._lock:
-            self._held.pop((kind, id), None)
+            self._held.pop((kind, str(id)), None)
         if is_deleted is False:
             raise CallFailed(_own_failure("BadResponse", f"{kind} {id} was not deleted"))
 
@@ -244,7 +246,7 @@ class Calls:
         """Upload a local file as a new item; its attributes."""
         return _attributes(self._types.File.upload(self._session, name, path))
 
-    def download(self, kind: str, id: int, path: str) -> None:
+    def download(self, kind: str, id: Any, path: str) -> None:
         """Download a resource to a local file, always a new one: an earlier call may be dying in the old."""
         if os.path.lexists(path):
             os.unlink(path)
@@ -263,24 +265,40 @@ class Calls:
         self._session.untag_resource(self._resource(kind, id), *tags)
 
     def read_into(
-        self,
-        kind: str,
-        id: int,
-        offset: int,
-        length: int,
-        fd: int,
-        fd_offset: int,
-        progress: Callable[[int], None] | None = None,
+        self, kind: str, id: Any, offset: int, length: int, fd: int, fd_offset: int, progress: Any = None
     ) -> int:
-        """Fetch a range into an open file at `fd_offset`; `length`, or an exception. Only if `ranged`.
-
-        `progress` hears, in the calling thread, of each piece that was written, in bytes.
-        """
+        """A range into an open file at `fd_offset`; `length`, or it raises; `progress` hears of each piece."""
         count: int = self._resource(kind, id).read_into(fd, fd_offset, offset, length, progress)
         if count != length:
-            detail = f"{count} of {length} bytes of {kind} {id}"
-            raise CallFailed(_own_failure("OrionServiceError", detail))
+            raise CallFailed(_own_failure("OrionServiceError", f"{count} of {length} bytes of {kind} {id}"))
         return count
+
+    def shards_page(self, collection: int, query: dict[str, Any]) -> dict[str, Any]:
+        """One page of a collection's shards, as received. Only if `paged_shards`."""
+        return dict(self._resource("collection", collection).shard_page(query))
+
+    def list_shards(self, collection: int, path: str) -> int:
+        """Write the attributes of all shards to a local file, a line of JSON each; how many there are."""
+        shards = self._resource("collection", collection).list_shards()
+        lines = (json.dumps({**_attributes(shard), "metadata": None}) for shard in shards)
+        with open(path, "w", encoding="ascii") as rows:
+            return sum(rows.write(line + "\n") > 0 for line in lines)
+
+    def create_shard(self, collection: int, name: str, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Make a shard without contents; its attributes."""
+        made = self._class("shard").create(self._resource("collection", collection), name, metadata=metadata)
+        return _attributes(made)
+
+    def fill_shard(self, id: Any, path: str) -> dict[str, Any]:
+        """Upload a local file as the contents of a shard, for good; its attributes."""
+        shard = self._resource("shard", id)
+        shard.upload_file(path)
+        shard.close()
+        return _attributes(shard)
+
+    def set_state(self, collection: int, state: str) -> None:
+        """Let shards be added to a collection ("open"), or no more ("close")."""
+        getattr(self._resource("collection", collection), {"open": "open", "close": "close"}[state])()
 
     def documented(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Any documented method by its name; `answer`, and the first resource's attributes as `resource`.
@@ -319,27 +337,36 @@ class Calls:
             raise CallFailed(_own_failure("ValidationError", detail))
         return found
 
-    def _resource(self, kind: str, id: int) -> Any:
-        cls = self._class(kind)
+    def _resource(self, kind: str, id: Any) -> Any:
+        """An object for calls that need one; of what it says of itself nothing is believed."""
         if self.direct:
-            return cls(id=id, session=self._session)
+            return self._made(kind, id)
         with self._lock:
-            held = self._held.get((kind, id))
+            held = self._held.get((kind, str(id)))
             if held is not None:
-                self._held.move_to_end((kind, id))
+                self._held.move_to_end((kind, str(id)))
                 return held
-        resource = self._session.get_resource(cls, id)
-        self._hold(kind, id, resource)
+        return self._asked(kind, id)
+
+    def _asked(self, kind: str, id: Any) -> Any:
+        """A resource as it is now."""
+        asked, number = self._class(kind), id
+        if kind == "shard":
+            asked, number = asked(collection=self._resource("collection", id[0])), id[1]
+        resource = self._session.get_resource(asked, number)
+        if not self.direct:
+            with self._lock:
+                self._held[(kind, str(id))] = resource
+                self._held.move_to_end((kind, str(id)))
+                while len(self._held) > _HELD_MAX:
+                    self._held.popitem(last=False)
         return resource
 
-    def _hold(self, kind: str, id: int, resource: Any) -> None:
-        if self.direct:
-            return
-        with self._lock:
-            self._held[(kind, id)] = resource
-            self._held.move_to_end((kind, id))
-            while len(self._held) > _HELD_MAX:
-                self._held.popitem(last=False)
+    def _made(self, kind: str, id: Any) -> Any:
+        """A resource of which only the id is known."""
+        if kind != "shard":
+            return self._class(kind)(id=id, session=self._session)
+        return self._class(kind)(collection=self._made("collection", id[0]), id=id[1])
 
 
 def _told(answer: Any) -> Any:

@@ -17,7 +17,7 @@ import click
 
 from orionfs.cli import background
 from orionfs.cli.mount import mount_behind
-from orionfs.cli.mounts import prepare_mount_point, resolve
+from orionfs.cli.mounts import make_folder, prepare_mount_point, resolve
 from orionfs.cli.terminal import own_command, printable, shell_word, waiting
 from orionfs.config import data_folder, load_mount_config, state_folder
 from orionfs.errors import ExitStatus, StartupError
@@ -54,7 +54,7 @@ def demo(mountpoint: str) -> int:
     3 wrong configuration, 6 wrong mount point, 7 FUSE does not work here.
     """
     point = resolve(mountpoint)
-    made = _make_folder(point)
+    made = make_folder(point)
     try:
         prepare_mount_point(point)
         what = _serve_and_mount(point)
@@ -88,19 +88,6 @@ def _mount(point: Path, server: Server) -> str:
         os.close(server.life)
         if server.child is not None:
             server.child.leave()
-
-
-def _make_folder(point: Path) -> list[Path]:
-    """Make the mount point if it is missing; returns the folders made, the deepest first."""
-    made: list[Path] = []
-    missing = [folder for folder in (point, *point.parents) if not os.path.lexists(folder)]
-    try:
-        for folder in reversed(missing):
-            folder.mkdir()
-            made.insert(0, folder)
-    except OSError as error:
-        raise StartupError(f"{folder} can't be made: {error.strerror}", ExitStatus.MOUNT_POINT) from error
-    return made
 
 
 # -- the server ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import click
 from orionfs import __version__
 from orionfs.cli.config import config
 from orionfs.cli.demo import demo
+from orionfs.cli.exec import exec_
 from orionfs.cli.mount import mount
 from orionfs.cli.probe import probe
 from orionfs.cli.refresh import refresh
@@ -71,7 +72,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, refresh, demo, serve, config, probe):
+for command in (mount, umount, exec_, refresh, demo, serve, config, probe):
     cli.add_command(command)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,23 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
 @click.argument("mountpoint")
 @click.option("-p", "--profile", help="Profile; see 'orionfs config --help'.")
 @click.option("--root", metavar="PATH", help="Show this Orion path alone, such as /project/1/team.")
-@click.option("--read-only", is_flag=True, help="Refuse every change.")
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Refuse every change, and ask Orion for none: unfinished uploads of earlier mounts wait as well.",
+)
 @click.option(
     "--protect",
     multiple=True,
     metavar="PATH",
     help="Refuse every change below this path of the mount; can be given several times. Without it:"
     " organization. 'none' lifts that.",
+)
+@click.option(
+    "--write-back",
+    is_flag=True,
+    help="Let close() return once bytes and intention are safe on this machine's disk; they are uploaded"
+    " behind it.",
 )
 @click.option("-f", "--foreground", is_flag=True, help="Stay in this terminal; the log goes to stderr.")
 @click.option("-o", "options", multiple=True, metavar="NAME[=VALUE],...", help=OPTIONS_HELP)
@@ -52,7 +63,15 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
 )
 @click.option("--ready-fd", type=int, hidden=True)
 @click.option("--keep-fd", type=int, hidden=True)
-def mount(mountpoint: str, foreground: bool, ready_fd: int | None, keep_fd: int | None, **how: Any) -> int:
+@click.option("--life-fd", type=int, hidden=True)
+def mount(
+    mountpoint: str,
+    foreground: bool,
+    ready_fd: int | None,
+    keep_fd: int | None,
+    life_fd: int | None,
+    **how: Any,
+) -> int:
     """Mount Orion on MOUNTPOINT, an empty directory of your own.
 
     Returns when the mount answers. Wrong credentials, a server that can't be reached, or a mount point
@@ -64,6 +83,7 @@ def mount(mountpoint: str, foreground: bool, ready_fd: int | None, keep_fd: int 
         orionfs mount ~/orion
         orionfs mount ~/orion --profile work --read-only
         orionfs mount ~/orion --protect organization --protect team-data/results
+        orionfs mount ~/orion --write-back
         orionfs mount ~/orion -o umask=077,metadata_ttl_s=5
 
     Which account it is says the profile: 'orionfs config profile NAME' makes one. The log of a mount
@@ -75,7 +95,7 @@ def mount(mountpoint: str, foreground: bool, ready_fd: int | None, keep_fd: int 
     """
     point = resolve(mountpoint)
     if foreground:
-        return _run_here(point, background.Report(ready_fd), keep_fd, how)
+        return _run_here(point, background.Report(ready_fd), (keep_fd, life_fd), how)
     what = mount_behind(point, arguments_of(how), load(point, how))
     click.echo(f"{_where(what, point)}; '{own_command()} umount {shell_word(point)}' ends it")
     return ExitStatus.OK
@@ -96,6 +116,7 @@ def load(point: Path, how: dict[str, Any]) -> MountConfig:
         protect=how["protect"],
         options=how["options"],
         log_level=how["log_level"].upper(),
+        write_back=how["write_back"],
     )
 
 
@@ -105,8 +126,9 @@ def arguments_of(how: dict[str, Any]) -> list[str]:
     for name in ("profile", "root"):
         if how[name] is not None:
             arguments += [f"--{name}", how[name]]
-    if how["read_only"]:
-        arguments.append("--read-only")
+    for flag in ("read_only", "write_back"):
+        if how[flag]:
+            arguments.append("--" + flag.replace("_", "-"))
     for path in how["protect"]:
         arguments.append(f"--protect={path}")
     for option in how["options"]:
@@ -121,24 +143,34 @@ def mount_behind(
 
     `keep_fd` is a descriptor that the daemon holds until it ends.
     """
+    keep = {} if keep_fd is None else {"keep-fd": keep_fd}
+    child = start_behind(point, arguments, background.log_path(config.state_dir, point), keep)
+    child.leave()
+    return str(child.answer["what"])
+
+
+def start_behind(
+    point: Path, arguments: Sequence[str], log: Path, keep: Mapping[str, int]
+) -> background.Child:
+    """The daemon of a mount that answers. StartupError, and nothing is left behind.
+
+    `keep` are descriptors that it inherits, by the option that tells it of each.
+    """
     prepare_mount_point(point)
-    keep = [] if keep_fd is None else [keep_fd]
-    kept = [f"--keep-fd={fd}" for fd in keep]
-    log = background.log_path(config.state_dir, point)
+    kept = [f"--{name}={fd}" for name, fd in keep.items()]
     with waiting("mounting"):
         try:
             # Options first, so that a mount point can have any name.
             command = ["--foreground", *kept, *arguments, "--", str(point)]
-            child = background.start("mount", command, log, keep=keep)
+            child = background.start("mount", command, log, keep=list(keep.values()))
         except BaseException:
-            _leave_nothing(point)
+            leave_nothing(point)
             raise
         if not _answers(point):
             child.end()
-            _leave_nothing(point)
+            leave_nothing(point)
             raise StartupError(f"the mount on {point} does not answer; its log is {log}", ExitStatus.FUSE)
-    child.leave()
-    return str(child.answer["what"])
+    return child
 
 
 def _answers(point: Path) -> bool:
@@ -150,8 +182,8 @@ def _is_ours(point: Path) -> bool:
     return entry is not None and entry.fs_type == ORIONFS_TYPE
 
 
-def _leave_nothing(point: Path) -> None:
-    """Take away what a daemon that did not come up has mounted."""
+def leave_nothing(point: Path) -> None:
+    """Take away what a daemon that did not come up, or that is gone, has mounted."""
     if not _is_ours(point):
         return
     try:
@@ -160,12 +192,18 @@ def _leave_nothing(point: Path) -> None:
         click.echo(f"orionfs: {printable(str(error))}", err=True)
 
 
-def _run_here(point: Path, report: background.Report, keep_fd: int | None, how: dict[str, Any]) -> int:
-    """Be the daemon of the mount."""
+def _run_here(
+    point: Path,
+    report: background.Report,
+    descriptors: tuple[int | None, int | None],
+    how: dict[str, Any],
+) -> int:
+    """Be the daemon of the mount; `descriptors` are those of --keep-fd and --life-fd."""
     try:
-        if keep_fd is not None:
-            background.hold(keep_fd)
-        config = load(point, how)
+        for descriptor in descriptors:
+            if descriptor is not None:
+                background.hold(descriptor)
+        config = replace(load(point, how), life_fd=descriptors[1])
         prepare_mount_point(point)
         _log_to_stderr(config.log_level)
         # A daemon must not keep the directory it was started in from being unmounted.

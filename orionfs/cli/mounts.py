@@ -70,6 +70,19 @@ def let_go(process: subprocess.Popen[bytes]) -> None:
     process.returncode = 0
 
 
+def make_folder(point: Path) -> list[Path]:
+    """Make the mount point if it is missing; returns the folders made, the deepest first."""
+    made: list[Path] = []
+    missing = [folder for folder in (point, *point.parents) if not os.path.lexists(folder)]
+    try:
+        for folder in reversed(missing):
+            folder.mkdir()
+            made.insert(0, folder)
+    except OSError as error:
+        raise StartupError(f"{folder} can't be made: {error.strerror}", ExitStatus.MOUNT_POINT) from error
+    return made
+
+
 def prepare_mount_point(point: Path) -> None:
     """See that one can mount on `point`, mending what a daemon that died has left there.
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from orionfs.cli.draining import Drained, deadline_in, drain, left_over, tell_failed
 from orionfs.cli.mounts import (
     Health,
     MountBusy,
@@ -21,28 +20,13 @@ from orionfs.cli.mounts import (
     wait_until_gone,
     wrong_mount_point,
 )
-from orionfs.cli.talking import answers, connect
-from orionfs.cli.terminal import counted, printable, waiting
+from orionfs.cli.talking import connect
+from orionfs.cli.terminal import printable, waiting
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.mountinfo import ORIONFS_TYPE, mount_at, read_mountinfo
 
 # What a daemon may take to end once nothing is mounted any more.
 END_TIMEOUT_S = 30.0
-FAILED_SHOWN = 5
-
-
-@dataclass(slots=True)
-class Drained:
-    """What the daemon said of the changes it had to bring to Orion."""
-
-    is_done: bool = False
-    pending: int | None = None  # None: it said nothing
-    failed: tuple[str, ...] = ()
-
-    @property
-    def is_all_uploaded(self) -> bool:
-        """Whether Orion has everything."""
-        return self.is_done and not self.pending and not self.failed
 
 
 @click.command(short_help="Upload what is left, then unmount.")
@@ -97,7 +81,7 @@ def _unmount_without_daemon(point: Path) -> int:
 
 def _unmount_with_daemon(point: Path, connection: socket.socket, timeout_s: float) -> int:
     with waiting(f"waiting for uploads of {point}") as show:
-        drained = _drain(connection, timeout_s, show)
+        drained = drain(connection, deadline_in(timeout_s), show)
     _unmount_or_name_users(point)
     with waiting("waiting for the daemon to end"):
         has_ended = wait_until_gone(point, END_TIMEOUT_S) and _is_closed_within(connection, END_TIMEOUT_S)
@@ -108,36 +92,12 @@ def _unmount_with_daemon(point: Path, connection: socket.socket, timeout_s: floa
 
 def _not_uploaded(point: Path, drained: Drained) -> int:
     """Say what is left, and that it is not lost."""
-    for name in drained.failed[:FAILED_SHOWN]:
-        click.echo(f"  not uploaded: {printable(name)}", err=True)
-    more = len(drained.failed) - FAILED_SHOWN
-    if more > 0:
-        click.echo(f"  and {more} more", err=True)
-    left = "an unknown number of changes" if drained.pending is None else counted(drained.pending, "change")
+    tell_failed(drained)
     raise StartupError(
-        f"{point} is unmounted, but {left} could not be uploaded; nothing is lost: the bytes are kept on"
-        " this machine, and the next mount of the same account finishes it",
+        f"{point} is unmounted, but {left_over(drained)} could not be uploaded; nothing is lost: the bytes"
+        " are kept on this machine, and the next mount of the same account finishes it",
         ExitStatus.NOT_UPLOADED,
     )
-
-
-def _drain(connection: socket.socket, timeout_s: float, show: Callable[[str], None]) -> Drained:
-    """Ask the daemon to bring everything to Orion; what it said last counts."""
-    drained = Drained()
-    try:
-        connection.settimeout(END_TIMEOUT_S)
-        connection.sendall(b'{"command": "drain"}\n')
-        for answer in answers(connection, timeout_s):
-            drained.pending = answer.get("pending", drained.pending)
-            drained.failed = tuple(str(name) for name in answer.get("failed", drained.failed))
-            drained.is_done = bool(answer.get("done"))
-            if drained.is_done:
-                break
-            show(f"{drained.pending} to upload")
-    except (OSError, ValueError):
-        # A daemon that hangs, dies or talks nonsense: what it has not said is not known to be done.
-        return drained
-    return drained
 
 
 def _is_closed_within(connection: socket.socket, timeout_s: float) -> bool:

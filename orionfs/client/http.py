@@ -42,6 +42,7 @@ DEFAULT_RETRIES: Mapping[int, int] = {CONNECTION_FAILED: 3, 429: 5, 502: 3, 503:
 DEFAULT_BACKOFF = (1, 30)
 # Connections are made when they are needed; one that finds no place afterwards would be closed.
 _POOL_SIZE = 1024
+_HOSTS_MAX = 8
 # A second time does the same as the first: may be sent again although an answer got lost.
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT"})
 _TELLING_HEADERS = ("X-Request-Id", "X-Amz-Request-Id", "X-Amz-Id-2", "X-Amz-Cf-Id", "X-Amzn-Trace-Id")
@@ -72,6 +73,7 @@ class Retryable(HTTPAdapter):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(pool_maxsize=_POOL_SIZE, pool_block=False)
+        self._connections: dict[Hashable, Any] = {}  # origin and TLS settings -> its pool of connections
         self.retry_dict = dict(retry_dict)
         self.backoff_dict = dict(backoff_dict or {})
         self.request_timeout = request_timeout
@@ -106,6 +108,28 @@ class Retryable(HTTPAdapter):
             return answer
         raise answer
 
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """The pool of connections to a host; found once, not for each request."""
+        if proxies:
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        scheme, _, rest = (request.url or "").partition("://")
+        key = (scheme, rest.partition("/")[0], verify, cert)
+        found = self._connections.get(key)
+        if found is None or found.pool is None:  # None: urllib3 has closed it to make room for others
+            found = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            self._connections = (
+                {**self._connections, key: found} if len(self._connections) < _HOSTS_MAX else {}
+            )
+        return found
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        """What stands in the request line; only a proxy is told more than the path."""
+        if proxies or request.path_url.startswith("//"):
+            return super().request_url(request, proxies)
+        return request.path_url
+
     def close(self) -> None:
         """Close all connections now; a later request opens new ones.
 
@@ -117,6 +141,7 @@ class Retryable(HTTPAdapter):
                 pool = manager.pools.get(key)
                 if pool is not None:
                     pool.close()
+        self._connections = {}
         super().close()
 
     def _attempt(

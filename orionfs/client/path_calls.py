@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import records
-from .errors import BadResponse, ValidationError
+from .errors import ValidationError
 from .resource import Resource, checked_filters, id_of
 from .transport import Transport
-from .wire import DIALECT
 
 if TYPE_CHECKING:
     import requests
@@ -85,11 +84,7 @@ class PathCalls:
         return {names.get(name, name): value for name, value in given.items()}
 
     def _answered(self, response: requests.Response) -> dict[str, Any]:
-        answer = records.decode(response)
-        if not isinstance(answer, dict):
-            raise BadResponse(response, "the answer is not an object")
-        wire = self.transport.wire
-        return answer if wire is DIALECT else records.documented(answer, wire)
+        return records.answered(response, self.transport.wire)
 
 
 def _text(path: object) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from .errors import BadResponse
-from .wire import Wire
+from .wire import DIALECT, Wire
 
 if TYPE_CHECKING:
     import requests
@@ -35,6 +35,7 @@ __all__ = [
     "UploadRecord",
     "UserRecord",
     "WorkFloeRecord",
+    "answered",
     "decode",
     "documented",
     "part_records",
@@ -292,6 +293,14 @@ def rows_of_any(value: object, wire: Wire, response: requests.Response) -> list[
 
 
 _PATH_NAMES = ("results", "next", "count", "resource_type", "id", "path", "name")
+
+
+def answered(response: requests.Response, wire: Wire) -> dict[str, Any]:
+    """An answer as the server sent it, under the documented names. Raises BadResponse for no object."""
+    answer = decode(response)
+    if not isinstance(answer, dict):
+        raise BadResponse(response, "the answer is not an object")
+    return answer if wire is DIALECT else documented(answer, wire)
 
 
 def documented(answer: dict[str, Any], wire: Wire) -> dict[str, Any]:

@@ -7,16 +7,17 @@ not know how bytes move (`upload`, `download`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from . import records, upload
-from .download import Signed, stream, to_file
+from .download import Signed, read_into, stream, to_file
 from .errors import ValidationError
 from .files import place_params
+from .offers import offered, routes_of
 from .people import Project
-from .resource import Resource, as_id, checked_name, id_of
+from .resource import Resource, as_id, checked_filters, checked_name, id_of
 from .transport import check_done
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ class ShardCollection(Resource):
         """The shards, asked for page by page as they are taken; they may be incomplete."""
         session, _ = self.bound()
         return session.list_resources(Shard(collection=self), filters=filters)
+
+    def shard_page(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        """One page of the shards, as the server sent it: `limit`, `offset`, `order_by` or filters.
+
+        An extension: several pages can be asked for at the same time.
+        """
+        session, own_id = self.bound()
+        wire = session.transport.wire
+        route = offered(routes_of(session.transport, Shard).list, Shard, "list")
+        params = checked_filters(query, wire.filters)
+        response = session.transport.request(route, fill={"collection": own_id}, params=params)
+        return records.answered(response, wire)
 
     def open(self) -> None:
         """Let shards be added again."""
@@ -170,6 +183,20 @@ class Shard(Resource):
     def download(self) -> Iterator[bytes]:
         """The contents in order, in chunks. What breaks off goes on where it was, a few times."""
         return stream(self._contents(), self._known_size())
+
+    def read_into(
+        self,
+        fd: int,
+        fd_offset: int,
+        offset: int,
+        length: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Fetch bytes [offset, offset + length) and write them at `fd_offset` of a descriptor.
+
+        As `File.read_into`. An extension.
+        """
+        return read_into(self._contents(), offset, length, fd, fd_offset, progress)
 
     def close(self) -> None:
         """Make the contents final: from now on they can be read, and not replaced."""

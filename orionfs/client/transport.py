@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +34,7 @@ _REFUSAL = (
 )
 _USER_INFO = re.compile(r"//[^/@]*@")
 # Answers that may come from something between us and an orionfs server.
+_TEMPLATES_MAX = 16
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -134,6 +135,7 @@ class Transport:
         self._lock = threading.Lock()
         self._server: records.ServerRecord | None = None
         self.addresses = Addresses(time.time)
+        self._templates: dict[Hashable, requests.PreparedRequest] = {}
 
     def close(self) -> None:
         """Close pooled connections; a later call opens new ones."""
@@ -224,22 +226,34 @@ class Transport:
             data, sent_headers["Content-Type"] = _encoded(json), "application/json"
         url = self.base_url + route.fill(**(fill or {}))
         with documented_errors(url):
-            response = self._authenticated.request(
-                route.method,
-                url,
-                params=params,
-                data=data,
-                headers=sent_headers,
-                timeout=timeout,
-                allow_redirects=False,
-                auth=self._auth,
-                stream=stream,
-            )
+            prepared = self._prepared(route.method, url, sent_headers, params, data)
+            settings = self._authenticated.merge_environment_settings(prepared.url, {}, stream, None, None)
+            response = self._authenticated.send(prepared, timeout=timeout, allow_redirects=False, **settings)
             if not response.ok:
                 _ = response.content
         if not (follows_by_hand and response.is_redirect):
             raise_for_status(response)
         return response
+
+    def _prepared(
+        self, method: str, url: str, headers: Mapping[str, str], params: Any, data: Any
+    ) -> requests.PreparedRequest:
+        """A request as the session would prepare it; those without a body differ in their address alone."""
+        session = self._authenticated
+        if data is not None:
+            return session.prepare_request(
+                requests.Request(method, url, headers, data=data, params=params, auth=self._auth)
+            )
+        standing = (method, tuple(headers.items()), tuple(session.headers.items()))
+        template = self._templates.get(standing)
+        if template is None:
+            bare = requests.Request(method, self.base_url, headers, auth=self._auth)
+            template = session.prepare_request(bare)
+            if len(self._templates) < _TEMPLATES_MAX:  # what asks for ranges is never the same
+                self._templates = {**self._templates, standing: template}
+        prepared = template.copy()
+        prepared.prepare_url(url, params)
+        return prepared
 
     def _standing_headers(self) -> dict[str, str]:
         """What every call says of where it comes from: the project, and the job it is made in."""

@@ -19,7 +19,8 @@ from typing import Any, ParamSpec, TypeVar
 import pyfuse3
 import trio
 
-from orionfs.errors import OrionFsError, disk_error
+from orionfs.errors import LocalDiskError, OrionFsError, TimedOut, disk_error
+from orionfs.fuse.reporting import arguments_of
 
 log = logging.getLogger(__name__)
 
@@ -48,30 +49,38 @@ def _handler(
     def decorate(handler: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
         name = handler.__name__
         folders = _folder_positions(handler)
+        subjects = arguments_of(handler)
 
         @functools.wraps(handler)
         async def bounded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             operations: Any = args[0]
             presentation: Presentation = operations.presentation
             presentation.calls[name] += 1
-            held = operations.locks.held(*[args[at] for at in folders])
+            limit_s = deadline(presentation)
             try:
-                with held, trio.fail_after(deadline(presentation)):
+                if not folders and limit_s == _NO_DEADLINE_S:  # writes come by the thousand
+                    return await handler(*args, **kwargs)
+                with operations.locks.held(*[args[at] for at in folders]), trio.fail_after(limit_s):
                     return await handler(*args, **kwargs)
             except pyfuse3.FUSEError:
                 raise
             except trio.TooSlowError:
-                log.warning("%s %s: no answer within its deadline", name, _described(args[1:]))
+                late = TimedOut("no answer within its deadline")
+                log.warning("%s %s: %s", name, _described(args[1:]), late)
+                operations.reporter.note(name, subjects, args, late)
                 raise pyfuse3.FUSEError(errno.ETIMEDOUT) from None
             except OrionFsError as error:
                 log.log(error.log_level, "%s %s: %s", name, _described(args[1:]), error)
+                operations.reporter.note(name, subjects, args, error)
                 raise pyfuse3.FUSEError(error.errno) from error
             except OSError as error:
                 failed = disk_error(error, name)
                 log.error("%s %s: %s", name, _described(args[1:]), failed, exc_info=True)
+                operations.reporter.note(name, subjects, args, failed)
                 raise pyfuse3.FUSEError(failed.errno) from error
             except Exception as error:
                 log.exception("%s %s: unexpected", name, _described(args[1:]))
+                operations.reporter.note(name, subjects, args, LocalDiskError(f"unexpected: {error!r}"))
                 raise pyfuse3.FUSEError(errno.EIO) from error
 
         return bounded

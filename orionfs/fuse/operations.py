@@ -26,13 +26,16 @@ from orionfs.errors import (
 )
 from orionfs.files import Files
 from orionfs.fuse.boundary import Presentation, changing, contents, reading, uploading
+from orionfs.fuse.reporting import Reporter
 from orionfs.holds import Holds
 from orionfs.inodes import Inode
 from orionfs.models import Attributes, HandleId
 from orionfs.moves import Moves
 from orionfs.names import from_kernel
-from orionfs.namespace import Namespace, Snapshot
+from orionfs.namespace import Namespace
 from orionfs.protection import Protection
+from orionfs.reports import Reports
+from orionfs.snapshots import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +71,12 @@ class Operations(pyfuse3.Operations):
         room: Callable[[], os.statvfs_result],
         protection: Protection,
         locks: Holds | None = None,
+        reports: Reports | None = None,
     ) -> None:
         """`room` tells the free room of the disk where written files are staged.
 
-        `locks` is told in which folders the kernel waits for an answer, as long as it does.
+        `locks` is told in which folders the kernel waits for an answer, as long as it does. `reports` keeps
+        what handlers failed with.
         """
         super().__init__()
         self._namespace = namespace
@@ -87,6 +92,9 @@ class Operations(pyfuse3.Operations):
         self.ended = trio.Event()
         self.presentation = presentation
         self.locks = locks if locks is not None else Holds()
+        self.reporter = Reporter(
+            reports if reports is not None else Reports(), self._inodes, files.inode_of, self._directory_of
+        )
 
     async def run(self) -> None:
         """Answer the kernel until the mount ends."""
@@ -188,7 +196,7 @@ class Operations(pyfuse3.Operations):
 
     # Directories
 
-    @reading
+    @contents
     async def opendir(self, inode: int, ctx: Any) -> int:
         folder = self._inodes.get(inode)
         snapshot = await self._namespace.snapshot(folder)
@@ -197,7 +205,7 @@ class Operations(pyfuse3.Operations):
         self._directories[handle] = _Directory(folder, snapshot)
         return handle
 
-    @reading
+    @contents
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
         directory = self._directories[fh]
         self._namespace.touch(directory.inode)
@@ -232,8 +240,10 @@ class Operations(pyfuse3.Operations):
 
     @contents
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        found = self._inodes.get(inode) if flags & os.O_ACCMODE == os.O_RDONLY else self._changeable(inode)
-        return _opened(await self._files.open(found, flags))
+        is_changing = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
+        found = self._changeable(inode) if is_changing else self._inodes.get(inode)
+        handle_id = await self._files.open(found, flags)
+        return _opened(handle_id, keeps_pages=self._files.keeps_pages(handle_id))
 
     @uploading
     async def create(
@@ -304,6 +314,10 @@ class Operations(pyfuse3.Operations):
     @reading
     async def readlink(self, inode: int, ctx: Any) -> bytes:
         raise NotSupported("there are no links")
+
+    def _directory_of(self, handle: int) -> Inode | None:
+        directory = self._directories.get(handle)
+        return directory.inode if directory is not None else None
 
     # Encoding
 
@@ -380,6 +394,9 @@ def _absent(valid_s: float) -> pyfuse3.EntryAttributes:
     return entry
 
 
-def _opened(handle_id: HandleId) -> pyfuse3.FileInfo:
-    """The kernel's pages of an inode stay valid: a number is one version, and we hear of all writes."""
-    return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle_id), keep_cache=True)
+def _opened(handle_id: HandleId, *, keeps_pages: bool = True) -> pyfuse3.FileInfo:
+    """The kernel's pages of an inode stay valid: a number is one version, and we hear of all writes.
+
+    Only a dataset may be another one than before, which its open finds out.
+    """
+    return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle_id), keep_cache=keeps_pages)

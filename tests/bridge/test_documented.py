@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,35 @@ def work_through(calls: Any, tmp_path: Path, name: str) -> None:
         calls.stat_path(f"{folder}/a")
     assert gone.value.info["error"] == "NotFoundResponse"
     calls.remove_paths([folder])
+    work_through_shards(calls, tmp_path, name, contents)
+
+
+def work_through_shards(calls: Any, tmp_path: Path, name: str, contents: bytes) -> None:
+    """Every verb about collections once."""
+    made = calls.documented("create_resource", [{"type": "collection"}, {"name": f"shards-{name}"}], {})
+    collection = made["answer"]["id"]
+    shard = calls.create_shard(collection, "a shard", {"orionfs": "mark"})
+    reference = [collection, shard["id"]]
+    assert shard["id"] > 2**53
+    told = calls.fill_shard(reference, str(tmp_path / "up"))
+    assert (told["id"], told["state"]) == (shard["id"], "ready")
+    assert calls.list_shards(collection, str(tmp_path / "rows")) == 1
+    row = json.loads((tmp_path / "rows").read_text())
+    assert (row["id"], row["name"], row["state"]) == (shard["id"], "a shard", "ready")
+    assert calls.get("shard", reference)["metadata"] == {"orionfs": "mark"}
+    calls.download("shard", reference, str(tmp_path / "down"))
+    assert (tmp_path / "down").read_bytes() == contents
+    calls.set_state(collection, "close")
+    with pytest.raises(CallFailed) as closed:
+        calls.create_shard(collection, "too late", {})
+    assert closed.value.info["status"] == 409
+    calls.set_state(collection, "open")
+    calls.delete("shard", reference)
+    assert calls.list_shards(collection, str(tmp_path / "rows")) == 0
+    with pytest.raises(CallFailed) as gone:
+        calls.get("shard", reference)
+    assert gone.value.info["error"] == "NotFoundResponse"
+    calls.delete("collection", collection)
 
 
 def test_all_verbs_work_on_documented_members_alone_in_another_process(

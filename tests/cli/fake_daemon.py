@@ -98,7 +98,7 @@ def _control(config: MountConfig) -> None:
             connection, _ = listener.accept()
             connections.append(connection)
             request = json.loads(connection.makefile().readline())
-            assert request == {"command": "drain"}, request
+            assert request["command"] == "drain", request
             for answer in MANNERS["drain"]:
                 connection.sendall(json.dumps(answer).encode() + b"\n")
 

@@ -8,6 +8,7 @@ word (`stall`), and turn the switches that nobody documents. All calls are in `l
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,8 @@ class Row:
     contents: bytes = b""
     tags: set[str] = field(default_factory=set)
     state: str = "ready"
+    metadata: dict[str, Any] = field(default_factory=dict)
+    count: int = 0
     is_deleted: bool = False
     ready_at: float = -inf
 
@@ -131,6 +134,8 @@ class FakeCalls:
     def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.clock = clock
         self.ranged = True
+        self.paged_shards = True
+        self.shards_tell_sizes = True
         self.metadata_at_once: int | None = None
         self.contents_at_once: int | None = None
         self.client_version: str | None = "1.2"
@@ -249,6 +254,32 @@ class FakeCalls:
             row.contents, row.tags, row.state = contents, set(tags), state
             row.created = created or row.created
             return row.id
+
+    def add_dataset(self, path: str, contents: bytes, *, count: int) -> int:
+        """Somebody else makes a dataset of so many records; its id."""
+        id = self.add_file(path, contents, kind="dataset")
+        self.row(id).count = count
+        return id
+
+    def add_collection(self, path: str, *, state: str = "open", **shards: bytes) -> int:
+        """Somebody else makes a collection with ready shards; its id."""
+        id = self.add_file(path, kind="collection", state=state)
+        for name, contents in shards.items():
+            self.add_shard(id, name, contents)
+        return id
+
+    def add_shard(self, collection: int, name: str, contents: bytes = b"", *, state: str = "ready") -> int:
+        """Somebody else makes a shard; its id."""
+        with self._lock:
+            row = self._make("shard", name, collection)
+            row.contents, row.state = contents, state
+            return row.id
+
+    def shards(self, collection: int) -> dict[str, bytes]:
+        """Name -> contents of the shards of a collection, which must have different names."""
+        rows = [placed.row for placed in self._placed(collection, inf)]
+        assert len({row.name for row in rows}) == len(rows), rows
+        return {row.name: row.contents for row in rows}
 
     def add_folder(self, path: str) -> int:
         """Somebody else makes a folder; its id."""
@@ -411,9 +442,14 @@ class FakeCalls:
                 row.folder, row.name = folder.id, name or row.name
                 self._place(row)
 
-    def get(self, kind: str, id: int) -> dict[str, Any]:
+    def get(self, kind: str, id: Any) -> dict[str, Any]:
         with self._called("get", kind, id):
-            return self._attributes(self._existing(kind, id))
+            row = self._existing(kind, id)
+            if kind != "shard":
+                return self._attributes(row)
+            if row.is_deleted:
+                raise failure("NotFoundResponse", 404, detail=f"there is no shard {id}")
+            return {**self._shard_row(row), "metadata": row.metadata}
 
     def find(self, kind: str, filters: Mapping[str, Any], count_max: int = 100) -> list[dict[str, Any]]:
         with self._called("find", kind, dict(filters)):
@@ -431,11 +467,13 @@ class FakeCalls:
         untold = () if self.objects_tell_all else ("tags", "deleted")
         return {key: value for key, value in attributes.items() if key not in untold}
 
-    def delete(self, kind: str, id: int) -> None:
+    def delete(self, kind: str, id: Any) -> None:
         with self._called("delete", kind, id):
             row = self._existing(kind, id)
             if row.is_deleted:
                 raise failure("NotFoundResponse", 404, detail=f"there is no {kind} {id}")
+            if kind == "shard":
+                self._open_collection(id[0])
             self._hide(row)
             row.is_deleted = True
 
@@ -451,7 +489,41 @@ class FakeCalls:
             row.contents, row.ready_at = contents, self.clock() + self.ready_after_s
             return self._attributes(row)
 
-    def download(self, kind: str, id: int, path: str, timeout_s: float | None = None) -> None:
+    def shards_page(self, collection: int, query: Mapping[str, Any]) -> dict[str, Any]:
+        with self._called("shards_page", collection, dict(query)):
+            rows = [placed.row for placed in self._placed(self._collection(collection).id, inf)]
+            offset, limit = int(query.get("offset", 0)), min(int(query.get("limit", 100)), self.page_max)
+            page = [self._shard_row(row) for row in rows[offset : offset + limit]]
+            return {"count": len(rows), "results": page}
+
+    def list_shards(self, collection: int, path: str, timeout_s: float | None = None) -> int:
+        with self._called("list_shards", collection, path):
+            rows = [placed.row for placed in self._placed(self._collection(collection).id, inf)]
+            with open(path, "w") as lines:
+                lines.writelines(json.dumps(self._shard_row(row)) + "\n" for row in rows)
+            return len(rows)
+
+    def create_shard(self, collection: int, name: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        with self._called("create_shard", collection, name):
+            row = self._make("shard", name, self._open_collection(collection).id)
+            row.state, row.metadata = "open", dict(metadata)
+            return self._shard_row(row)
+
+    def fill_shard(self, id: Any, path: str, timeout_s: float | None = None) -> dict[str, Any]:
+        with self._called("fill_shard", id, path):
+            row = self._readable("shard", id)
+            if row.state == "ready":
+                raise failure("BadResponse", 409, detail=f"shard {id} is closed", code="closed")
+            with open(path, "rb") as stream:
+                row.contents = stream.read()
+            row.state = "ready"
+            return self._shard_row(row)
+
+    def set_state(self, collection: int, state: str) -> None:
+        with self._called("set_state", collection, state):
+            self._collection(collection).state = state
+
+    def download(self, kind: str, id: Any, path: str, timeout_s: float | None = None) -> None:
         with self._called("download", kind, id, path):
             contents = self._downloaded(kind, id)
             with open(path, "xb") as stream:
@@ -472,7 +544,7 @@ class FakeCalls:
     def read_into(
         self,
         kind: str,
-        id: int,
+        id: Any,
         offset: int,
         length: int,
         fd: int,
@@ -480,7 +552,7 @@ class FakeCalls:
         progress: Callable[[int], None] | None = None,
     ) -> int:
         with self._called("read_into", kind, id, offset, length):
-            if kind != "file":
+            if kind not in ("file", "shard"):
                 raise failure("ValidationError", None, detail=f"this session has no type for {kind}")
             data = self._downloaded(kind, id)[offset : offset + length]
             if len(data) != length:
@@ -597,21 +669,36 @@ class FakeCalls:
     def _named(self, folder: int, name: str, at: float) -> list[Row]:
         return [p.row for p in self._below.get(folder, {}).get(name, ()) if p.is_shown(at)]
 
-    def _existing(self, kind: str, id: int) -> Row:
+    def _collection(self, id: int) -> Row:
+        return self._readable("collection", id)
+
+    def _open_collection(self, id: int) -> Row:
+        row = self._collection(id)
+        if row.state == "close":
+            raise failure("BadResponse", 409, detail=f"collection {id} is closed", code="closed")
+        return row
+
+    def _shard_row(self, row: Row) -> dict[str, Any]:
+        told = {"resource_type": "shard", "id": row.id, "name": row.name, "collection": row.folder}
+        told |= {"created": row.created, "owner": 1, "project": 1, "state": row.state}
+        return {**told, "size": len(row.contents)} if self.shards_tell_sizes else told
+
+    def _existing(self, kind: str, id: Any) -> Row:
+        collection, id = id if kind == "shard" else (None, id)
         row = self._rows.get(id)
-        if row is None or row.kind != kind:
+        if row is None or row.kind != kind or (kind == "shard" and row.folder != collection):
             raise failure("NotFoundResponse", 404, detail=f"there is no {kind} {id}")
         return row
 
-    def _readable(self, kind: str, id: int) -> Row:
+    def _readable(self, kind: str, id: Any) -> Row:
         row = self._existing(kind, id)
         if row.is_deleted:
             raise failure("NotFoundResponse", 404, detail=f"there is no {kind} {id}")
         return row
 
-    def _downloaded(self, kind: str, id: int) -> bytes:
+    def _downloaded(self, kind: str, id: Any) -> bytes:
         row = self._readable(kind, id)
-        if self.clock() < row.ready_at:
+        if self.clock() < row.ready_at or (kind in ("shard", "dataset") and row.state != "ready"):
             raise failure("BadResponse", 409, detail=f"{kind} {id} is not ready", code="not_ready")
         return row.contents
 
@@ -699,6 +786,8 @@ class FakeCalls:
                 del told["id"]
             return told
         told["state"], told["deleted"] = row.state, None
+        if row.kind == "dataset":
+            told["count"], told["dirty"] = row.count, row.state != "ready"
         if row.kind == "file":
             told["size"] = len(row.contents)
         return told

@@ -84,7 +84,8 @@ def old_key(fake: FakeCalls) -> Key:
 
 
 async def test_promised_versions_are_shown_before_they_are_on_orion(tmp_path, fake) -> None:
-    promised(tmp_path, (row("new", ".orionfs-1"), b"new"), (row("doc", ".orionfs-2"), b"newer"))
+    over = row("doc", ".orionfs-2", replaces=old_key(fake))
+    promised(tmp_path, (row("new", ".orionfs-1"), b"new"), (over, b"newer"))
     async with stalled(tmp_path, fake, "upload") as world:
         assert await world.ls("my-data") == ["doc", "new"]
         assert await world.read("my-data/new") == b"new"

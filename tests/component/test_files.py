@@ -15,6 +15,8 @@ from orionfs.content import Staged
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 
+MEBI = 2**20
+
 pytestmark = [
     pytest.mark.virtual_time,
     pytest.mark.expect_log("is not on Orion yet; it is kept and tried again"),
@@ -67,6 +69,100 @@ async def test_append_fetches_what_is_there_first(tmp_path, fake) -> None:
         await world.files.write(handle, 10, b"more")
         await world.close(handle)
         await finish(world, doc=b"0123456789more")
+
+
+def parts_fetched(fake: FakeCalls) -> list[tuple[int, int]]:
+    """Offset and length of all that was fetched, in order of the offset."""
+    return sorted((call.args[2], call.args[3]) for call in fake.log if call.verb == "read_into")
+
+
+async def test_overwriting_all_without_truncating_fetches_nothing(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/doc", os.O_WRONLY)
+        for at in (5, 0):
+            await world.files.write(handle, at, b"abcde")
+        assert (await world.inode("my-data/doc")).written_size == 10
+        await world.close(handle)
+        assert fake.count("read_into", "download") == 0
+        await finish(world, doc=b"abcdeabcde")
+
+
+async def test_writing_a_part_of_a_large_file_fetches_what_is_missing_when_it_is_closed(
+    tmp_path, fake
+) -> None:
+    data = os.urandom(20 * MEBI)
+    fake.add_file(f"{HOME}/large", data)
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/large", os.O_WRONLY)
+        await world.files.write(handle, 0, b"x" * 9 * MEBI)
+        await world.files.write(handle, 10 * MEBI, b"x" * 10 * MEBI)
+        assert fake.count("read_into") == 0
+        await world.close(handle)
+        assert parts_fetched(fake) == [(9 * MEBI, MEBI)]
+        expected = b"x" * 9 * MEBI + data[9 * MEBI : 10 * MEBI] + b"x" * 10 * MEBI
+        assert fake.contents(f"{HOME}/large") == expected
+        await world.drain()
+        world.check_nothing_left()
+
+
+async def test_reading_what_is_being_changed_fetches_only_what_is_read(tmp_path, fake) -> None:
+    data = os.urandom(4 * MEBI)
+    fake.add_file(f"{HOME}/large", data)
+    async with mount(tmp_path, fake) as world:
+        writer = await world.open("my-data/large", os.O_WRONLY)
+        await world.files.write(writer, 2 * MEBI - 2, b"abcd")
+        await world.files.truncate(await world.inode("my-data/large"), 3 * MEBI, writer)
+        await world.files.truncate(await world.inode("my-data/large"), 3 * MEBI + 4, writer)
+        reader = await world.open("my-data/large")
+        around = data[2 * MEBI - 4 : 2 * MEBI - 2] + b"abcd" + data[2 * MEBI + 2 : 2 * MEBI + 4]
+        assert await world.files.read(reader, 2 * MEBI - 4, 8) == around
+        assert sum(length for _, length in parts_fetched(fake)) < 2 * MEBI
+        assert await world.files.read(reader, 3 * MEBI - 1, 8) == data[3 * MEBI - 1 : 3 * MEBI] + bytes(4)
+        expected = data[: 2 * MEBI - 2] + b"abcd" + data[2 * MEBI + 2 : 3 * MEBI] + bytes(4)
+        assert await world.read_all(reader) == expected
+        await world.close(writer)
+        assert await world.read_all(reader) == fake.contents(f"{HOME}/large") == expected
+        await world.close(reader)
+        await world.drain()
+        world.check_nothing_left()
+
+
+async def test_byte_written_while_what_was_there_is_fetched_wins(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/doc", os.O_WRONLY)
+        await world.files.write(handle, 0, b"a")
+        stall = fake.stall("read_into")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.files.fsync, handle)
+            await stall.arrived.wait()
+            await world.files.write(handle, 9, b"z")
+            stall.release()
+        assert on_orion(world) == {"doc": b"a12345678z"}
+        await world.close(handle)
+        await finish(world, doc=b"a12345678z")
+
+
+async def test_appending_open_of_a_version_that_is_gone_is_stale(tmp_path, fake) -> None:
+    """The kernel then opens what the name means now, so that nothing is added to what nobody has."""
+    async with mount(tmp_path, fake) as world:
+        inode = await world.inode("my-data/doc")
+        fake.replace(f"{HOME}/doc", b"theirs ")
+        with pytest.raises(errors.Stale):
+            await world.files.open(inode, os.O_WRONLY | os.O_APPEND)
+        handle = await world.open("my-data/doc", os.O_WRONLY | os.O_APPEND)
+        await world.files.write(handle, 7, b"mine")
+        await world.close(handle)
+        await finish(world, doc=b"theirs mine")
+
+
+async def test_file_unlinked_while_a_part_was_written_is_read_to_the_end(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/doc", os.O_WRONLY)
+        await world.files.write(handle, 3, b"x")
+        await world.unlink("my-data/doc")
+        assert await world.files.read(handle, 0, 100) == b"012x456789"
+        await world.close(handle)
+        await finish(world)
 
 
 async def test_truncating_open_fetches_nothing(tmp_path, fake) -> None:
@@ -431,36 +527,83 @@ async def test_full_staging_disk_is_an_error_of_the_write_and_spares_the_rest(
         await finish(world, doc=b"ab23456789")
 
 
-async def test_write_to_a_version_that_can_not_be_fetched_changes_nothing(tmp_path, fake) -> None:
+@pytest.mark.expect_log("until the rest of it can be fetched")
+async def test_rest_of_a_version_that_can_not_be_fetched_is_close_s_error_and_made_good_later(
+    tmp_path, fake
+) -> None:
     async with mount(tmp_path, fake) as world:
         handle = await world.open("my-data/doc", os.O_WRONLY)
-        fake.fail("read_into", "OrionServiceError", 500, times=10**6)
+        down = fake.fail("read_into", "OrionServiceError", 500, times=10**6)
+        await world.files.write(handle, 3, b"x")
+        for _ in range(2):
+            with pytest.raises(errors.RemoteFailure):
+                await world.files.flush(handle)
         with pytest.raises(errors.RemoteFailure):
-            await world.files.write(handle, 3, b"x")
-        fake.heal()
-        await world.close(handle)
-        await finish(world, doc=b"0123456789")
+            await world.close(handle)
+        assert (fake.count("upload"), world.sync.pending_count) == (0, 1)
+        down.times = 0
+        assert await world.read("my-data/doc") == b"012x456789"
+        await finish(world, doc=b"012x456789")
+        inode = await world.inode("my-data/doc")
+        assert (inode.opens, inode.pins) == (0, 0)
 
 
-async def test_staged_files_of_writes_that_could_not_begin_are_not_left(tmp_path, fake) -> None:
+@pytest.mark.expect_log("not uploaded, kept in|only what was written is in")
+async def test_rest_of_a_version_that_is_gone_leaves_what_was_written_on_this_machine(
+    tmp_path, fake, caplog
+) -> None:
     async with mount(tmp_path, fake) as world:
         handle = await world.open("my-data/doc", os.O_WRONLY)
-        fake.fail("read_into", "BadResponse", 422, times=10**6)
-        with pytest.raises(errors.InvalidCall):
-            await world.files.truncate(await world.inode("my-data/doc"), 5, handle)
+        await world.files.write(handle, 3, b"x")
+        fake.remove(f"{HOME}/doc")
+        with pytest.raises(errors.Stale):
+            await world.close(handle)
+        (name,) = world.staged_files()
+        assert (world.claimed.staging / name).read_bytes() == b"\0\0\0x\0\0\0\0\0\0"
+        assert f"kept in {world.claimed.staging / name}" in caplog.text
+        assert (fake.count("upload"), world.sync.pending_count) == (0, 0)
+    async with mount(tmp_path, fake) as world:
         assert world.staged_files() == []
-        await outcomes(partial(world.close, handle))
+        assert f"only what was written is in {world.claimed.path}/kept/{name}" in caplog.text
 
 
-async def test_writer_cancelled_while_it_fetches_leaves_the_file_as_it_was(tmp_path, fake) -> None:
+@pytest.mark.expect_log("until the rest of it can be fetched")
+async def test_file_whose_rest_is_awaited_can_be_written_on(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        fake.fail("read_into", "OrionServiceError", 500, times=10**6)
+        handle = await world.open("my-data/doc", os.O_WRONLY)
+        await world.files.write(handle, 3, b"x")
+        with pytest.raises(errors.RemoteFailure):
+            await world.close(handle)
+        handle = await world.open("my-data/doc", os.O_WRONLY)
+        await world.files.write(handle, 0, b"ABCDEFGHIJ")
+        await world.close(handle)
+        assert on_orion(world) == {"doc": b"ABCDEFGHIJ"}
+        fake.heal()
+        await finish(world, doc=b"ABCDEFGHIJ")
+
+
+@pytest.mark.expect_log("until the rest of it can be fetched|can't be uploaded yet")
+async def test_mount_that_ends_before_the_rest_could_be_fetched_says_so(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         handle = await world.open("my-data/doc", os.O_WRONLY)
+        await world.files.write(handle, 3, b"x")
+        fake.fail("read_into", "OrionServiceError", 500, times=10**6)
+        await world.files.seal_all()
+        await outcomes(partial(world.close, handle))
+        assert not await world.sync.drain(100.0)
+
+
+async def test_writer_whose_close_gives_up_while_it_fetches_is_uploaded_all_the_same(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/doc", os.O_WRONLY)
+        await world.files.write(handle, 3, b"x")
         fake.latency_s = 10.0
         with trio.move_on_after(1):
-            await world.files.write(handle, 3, b"x")
+            await world.files.flush(handle)
         fake.latency_s = 0
-        await world.close(handle)
-        await finish(world, doc=b"0123456789")
+        await world.files.release(handle)
+        await finish(world, doc=b"012x456789")
 
 
 async def test_close_whose_caller_gives_up_is_finished_in_the_background(tmp_path, fake) -> None:
@@ -591,22 +734,6 @@ async def test_new_file_renamed_before_its_first_flush_lands_at_its_new_name(tmp
         assert await world.read("my-data/doc") == b"new"
         await world.close(handle)
         await finish(world, doc=b"new")
-
-
-async def test_file_replaced_elsewhere_while_it_is_written_keeps_both(tmp_path, fake) -> None:
-    """Two writers: nobody's bytes are lost."""
-    async with mount(tmp_path, fake) as world:
-        handle = await world.open("my-data/doc", os.O_RDWR)
-        await world.files.write(handle, 0, b"mine")
-        fake.replace(f"{HOME}/doc", b"theirs")
-        await trio.sleep(60)
-        await world.ls("my-data")
-        assert await world.files.read(handle, 0, 4) == b"mine"
-        await world.close(handle)
-        await world.drain()
-        contents = [fake.row(id).contents for id in fake.ids_at(f"{HOME}/doc")]
-        assert b"mine456789" in contents
-        world.check_nothing_left() if len(contents) == 1 else None
 
 
 # -- opening -------------------------------------------------------------------------------------

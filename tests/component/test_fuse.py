@@ -666,6 +666,7 @@ async def test_directory_read_on_after_changes_here_shows_what_holds_now(tmp_pat
 
 
 @pytest.mark.usefixtures("replies")
+@pytest.mark.expect_log("changed elsewhere meanwhile")
 @pytest.mark.parametrize("wait_s", [0, 31, 1000])
 async def test_file_that_is_being_written_survives_any_reading_of_its_directory(
     tmp_path, fake, wait_s
@@ -683,10 +684,11 @@ async def test_file_that_is_being_written_survives_any_reading_of_its_directory(
             await listed(world, handle)
             await listed(world, handle)
         assert await ops.read(info.fh, 0, 4) == b"mine"
-        await ops.flush(info.fh)
+        assert await errno_of(partial(ops.flush, info.fh)) == errno.ESTALE
         await ops.release(info.fh)
         contents = [fake.row(id).contents[:4] for id in fake.ids_at(f"{HOME}/f/a")]
-        assert b"mine" in contents
+        assert contents == [b"thei"]
+        assert len([data for data in fake.tree(f"{HOME}/f").values() if data and data[:4] == b"mine"]) == 1
 
 
 @pytest.mark.usefixtures("replies")

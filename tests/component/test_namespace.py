@@ -379,18 +379,6 @@ async def test_rmdir_of_a_file_and_unlink_of_a_folder_are_errors(tmp_path, fake)
         assert await world.ls("my-data/f") == ["a", "b", "sub"]
 
 
-async def test_collections_are_shown_and_can_not_be_opened_yet(tmp_path, fake) -> None:
-    fake.add_file(f"{HOME}/f/shards", kind="collection")
-    async with mount(tmp_path, fake) as world:
-        inode = await world.inode("my-data/f/shards")
-        assert world.namespace.attributes(inode, 1.0).is_directory
-        with pytest.raises(errors.NotSupported):
-            await world.ls("my-data/f/shards")
-        for change in (partial(world.rmdir, "my-data/f/shards"), partial(world.mkdir, "my-data/f/shards/x")):
-            with pytest.raises(errors.OrionFsError):
-                await change()
-
-
 # -- removing ------------------------------------------------------------------------------------
 
 

@@ -289,20 +289,6 @@ async def test_upload_refused_with_409_is_not_taken_for_a_success(tmp_path, fake
         await check_end(world, doc=b"new")
 
 
-async def test_name_taken_by_something_else_is_busy_and_nothing_is_lost(tmp_path) -> None:
-    fake = FakeCalls()
-    fake.duplicate_names = False
-    async with mount(tmp_path, fake) as world:
-        await world.ls("my-data")
-        id = fake.add_file(f"{HOME}/new", b"somebody else's")
-        with pytest.raises(errors.Busy):
-            await world.save("my-data/new", b"mine")
-        assert fake.contents(f"{HOME}/new") == b"somebody else's"
-        assert not fake.row(id).is_deleted
-        fake.remove(f"{HOME}/new")
-        await check_end(world, new=b"mine")
-
-
 # -- an upload whose answer was lost -------------------------------------------------------------
 
 

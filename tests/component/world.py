@@ -22,6 +22,7 @@ from orionfs.ahead import Ahead
 from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
+from orionfs.collecting import Collecting
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
@@ -35,9 +36,13 @@ from orionfs.metadata import Permissions
 from orionfs.models import MARK_PREFIX, Account, HandleId, Item, KernelView
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.opening import Opening
+from orionfs.progress import Progress
 from orionfs.protection import Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
+from orionfs.reports import Reports
+from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, plant
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
@@ -198,11 +203,13 @@ async def mount(
     threads: Callable[[], AbstractContextManager[None]] = held_clock,
     kernel: KernelView | None = None,
     refresh_folders: int = 0,
+    write_back: bool = False,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
     `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
-    `refresh_folders` are looked at again in the background.
+    `refresh_folders` are looked at again in the background; `write_back`: who changes something waits
+    until it is promised only.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -214,6 +221,7 @@ async def mount(
             async with trio.open_nursery() as nursery:
                 remote = Remote(fake, limits)
                 remote.knowledge.begin(facts)
+                remote.details.keep_in(SizeStore(tmp_path / "cache", ACCOUNT.stack, ACCOUNT.username))
                 world = _build(
                     fake,
                     remote,
@@ -230,6 +238,7 @@ async def mount(
                     views_items_max,
                     kernel,
                     refresh_folders,
+                    write_back,
                 )
                 services = (
                     remote.run,
@@ -268,9 +277,19 @@ def _build(
     views_items_max: int,
     kernel: KernelView | None,
     refresh_folders: int,
+    write_back: bool,
 ) -> World:
     local = claimed.journal.local_attributes()
-    sync = Sync(remote, claimed.journal, content, claimed.staging, ACCOUNT.home)
+    reports = Reports()
+    sync = Sync(
+        remote,
+        claimed.journal,
+        content,
+        claimed.staging,
+        ACCOUNT.home,
+        reports,
+        is_write_back=write_back,
+    )
     namespace = Namespace(
         remote,
         sync.assigner,
@@ -286,12 +305,12 @@ def _build(
     namespace.show_relocations(sync.relocator)
     plant(namespace.inodes, [Top(name, orion_path) for name, orion_path in tops.items()], WORKSPACES)
     fetcher = Fetcher(remote, content)
-    files = Files(namespace, sync, fetcher)
+    files = Files(namespace, sync, fetcher, Opening(namespace, remote, fetcher, content))
     ahead = Ahead(namespace, remote, cache_items_max, (limits or Limits()).metadata_in_flight)
     bytes_ahead = min(BYTES_MAX, cache_bytes // 8)
     contents_ahead = ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead)
     moves = Moves(namespace, files, sync, remote)
-    attributes = ExtendedAttributes(namespace)
+    attributes = ExtendedAttributes(namespace, Collecting(namespace, remote), Progress(files, sync), reports)
     operations = Operations(
         namespace,
         files,
@@ -300,6 +319,7 @@ def _build(
         Presentation(1000, 1000, 35.0, 80.0, 240.0),
         lambda: os.statvfs(claimed.staging),
         protection,
+        reports=reports,
     )
     return World(
         fake,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from orionfs.client import types as own
@@ -11,6 +12,8 @@ _MAKING = object()
 _FILE_UPLOAD = signature("session, name, path")
 _FILE_DOWNLOAD = signature("path")
 _DATASET_DOWNLOAD = signature("filename")
+_SHARD_CREATE = signature("collection, name, metadata=None")
+_SHARD_UPLOAD = signature("path")
 
 
 class _Strict(type):
@@ -82,6 +85,52 @@ class ShardCollection(_Resource):
 
     shown = ("id", "name", "state", "metadata")
 
+    def list_shards(self) -> Iterator[Shard]:
+        return (make(Shard, each) for each in self._inner.list_shards())
+
+    def open(self) -> None:
+        self._inner.open()
+        self._show()
+
+    def close(self) -> None:
+        self._inner.close()
+        self._show()
+
+
+class _StrictShard(_Strict):
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if args[:1] == (_MAKING,):
+            return super().__call__(*args, **kwargs)
+        assert not args, "a shard is made with keywords"
+        assert set(kwargs) <= {"collection", "id"}, f"Shard({kwargs}) is not documented"
+        inner = own.Shard(collection=kwargs["collection"]._inner, id=kwargs.get("id"))
+        return super().__call__(_MAKING, inner)
+
+
+class Shard(_Resource, metaclass=_StrictShard):
+    """A shard; no length of it is documented."""
+
+    shown = ("id", "name", "state", "metadata")
+
+    @classmethod
+    def create(cls, *args: Any, **kwargs: Any) -> Shard:
+        check_call("Shard.create", _SHARD_CREATE, args, kwargs)
+        collection, *more = args
+        return make(cls, own.Shard.create(collection._inner, *more, **kwargs))
+
+    def upload_file(self, *args: Any, **kwargs: Any) -> None:
+        check_call("Shard.upload_file", _SHARD_UPLOAD, args, kwargs)
+        self._inner.upload_file(*args, **kwargs)
+        self._show()
+
+    def download_to_file(self, *args: Any, **kwargs: Any) -> None:
+        check_call("Shard.download_to_file", _FILE_DOWNLOAD, args, kwargs)
+        self._inner.download_to_file(*args, **kwargs)
+
+    def close(self) -> None:
+        self._inner.close()
+        self._show()
+
 
 class WorkFloeSpec(_Resource):
     """A workflow's description."""
@@ -118,6 +167,7 @@ OWN: dict[type, type[own.Resource]] = {
     Dataset: own.Dataset,
     File: own.File,
     OrionUser: own.OrionUser,
+    Shard: own.Shard,
     ShardCollection: own.ShardCollection,
     WorkFloeSpec: own.WorkFloeSpec,
     Project: own.Project,
@@ -125,12 +175,10 @@ OWN: dict[type, type[own.Resource]] = {
 }
 
 
-def make(kind: type, inner: Any) -> Any:
-    """What only the session may do."""
-    return kind(_MAKING, inner)
+def make(kind: type | Shard, inner: Any) -> Any:
+    """What only the session may do; a shard may be asked for by one that stands for its collection."""
+    return (kind if isinstance(kind, type) else type(kind))(_MAKING, inner)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Shard":
-        raise AttributeError(f"{name} is documented; nothing reaches shards over the bridge yet")
     refuse("types", name)

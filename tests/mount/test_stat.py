@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
@@ -199,20 +198,3 @@ def test_options_set_owner_and_mode(make_stand, mounted, request) -> None:
     told = (stand.mine / "many" / "item-0000.txt").stat()
     assert (told.st_uid, told.st_gid, stat.S_IMODE(told.st_mode)) == (12345, 23456, 0o600)
     assert stat.S_IMODE(stand.mine.stat().st_mode) == 0o700
-
-
-def test_read_only_mount_refuses_every_change(make_stand, mounted) -> None:
-    stand = make_stand(server=mounted.server, options=["ro"])
-    path = stand.mine / "many" / "item-0000.txt"
-    assert path.read_text() == "item-0000.txt"
-    for attempt in (
-        lambda: path.write_text("x"),
-        lambda: path.unlink(),
-        lambda: path.rename(stand.mine / "other"),
-        lambda: (stand.mine / "new").mkdir(),
-        lambda: os.setxattr(path, "user.orion.tag.x", b""),
-        lambda: path.chmod(0o600),
-        lambda: os.truncate(path, 0),
-    ):
-        with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
-            attempt()

@@ -11,6 +11,7 @@ import pytest
 from orionfs import config
 from orionfs.config import MountConfig
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.localnames import LITTER, LocalNames
 from orionfs.mountinfo import MountEntry
 from orionfs.profiles import write_profile
 
@@ -68,10 +69,18 @@ def test_options_are_read_from_several_comma_lists(load) -> None:
         ("metadata_ttl_s=", "a number from 0"),
         ("read_deadline_s=0", "a number from 0.1"),
         ("in_flight_max=1.5", "a whole number from 1"),
+        ("litter=", "a list with colons is needed, such as litter=default:*.tmp, or none"),
+        ("temporary=default:*", "'*' is no pattern of names"),
     ],
 )
 def test_wrong_option_is_named(load, option, word) -> None:
     assert word in message_of(lambda: load(options=[option]))
+
+
+def test_patterns_of_local_only_names_are_ours_unless_others_are_given(load) -> None:
+    assert load().local_names == LocalNames()
+    found = load(options=["litter=default:*.tmp,temporary=none"]).local_names
+    assert (found.litter, found.temporary) == ((*LITTER, "*.tmp"), ())
 
 
 def test_root_is_normalised(load) -> None:

@@ -17,7 +17,7 @@ import pytest
 from orionfs.content import EXACT_SUFFIX
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.models import Account, Key, Kind, LocalAttributes
-from orionfs.state import StateFolder, claim
+from orionfs.state import StateFolder, claim, claim_nothing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT = Account("stack", "demo", 1, 1, "Demo")
@@ -243,3 +243,29 @@ def test_file_among_the_folders_is_left_alone(tmp_path: Path) -> None:
     with claimed(tmp_path) as state:
         assert state.path == folder
     assert (folder.parent / "note").exists()
+
+
+def test_mount_that_changes_nothing_leaves_everything_to_others(tmp_path) -> None:
+    path = leave(tmp_path, a=b"aaa")
+    earlier = claim(tmp_path, ACCOUNT)
+    key = Key(Kind.FILE, 1)
+    earlier.journal.set_local(key, LocalAttributes(5, 0o600))
+    for _ in ("while it lives", "once it is dead"):
+        now = claim_nothing(tmp_path, ACCOUNT)
+        assert now.journal.local_attributes() == {key: LocalAttributes(5, 0o600)}
+        assert now.journal.uploads() == []
+        now.close()
+        assert not now.path.exists()
+        earlier.close()
+        earlier = claim(tmp_path, ACCOUNT)
+        assert earlier.path == path
+        assert [row.name for row in earlier.journal.uploads()] == ["a"]
+    earlier.close()
+
+
+def test_journal_that_cannot_be_read_hides_nothing_else(tmp_path) -> None:
+    path = leave(tmp_path, a=b"aaa")
+    (path / "journal.db").write_bytes(b"no database" * 100)
+    now = claim_nothing(tmp_path, ACCOUNT)
+    assert now.journal.local_attributes() == {}
+    now.close()

@@ -1,0 +1,98 @@
+"""Waiting until a mount has brought everything to Orion, and saying what it has not.
+
+Used by the commands that end a mount. What the daemon has not said is not known to be done: one that
+hangs, dies or talks nonsense leaves changes behind, whose bytes are kept on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from orionfs.cli.terminal import counted, printable
+
+FAILED_SHOWN = 5
+# The limit may come down while we wait, so it is looked at so often.
+_LOOK_EVERY_S = 0.5
+
+
+@dataclass(slots=True)
+class Drained:
+    """What the daemon said of the changes it had to bring to Orion."""
+
+    is_done: bool = False
+    pending: int | None = None  # None: it said nothing
+    failed: tuple[str, ...] = ()
+    kept_in: str | None = None  # the folder on this machine that holds what is left
+
+    @property
+    def is_all_uploaded(self) -> bool:
+        """Whether Orion has everything."""
+        return self.is_done and not self.pending and not self.failed
+
+
+def drain(connection: socket.socket, left_s: Callable[[], float], show: Callable[[str], None]) -> Drained:
+    """Ask the daemon to bring everything to Orion; what it said last counts.
+
+    `left_s` tells how long that may still take, in seconds; it is asked again and again.
+    """
+    drained = Drained()
+    try:
+        request = {"command": "drain", "timeout_s": max(0.0, left_s())}
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        for answer in _answers_while(connection, left_s):
+            drained.pending = answer.get("pending", drained.pending)
+            drained.failed = tuple(str(name) for name in answer.get("failed", drained.failed))
+            drained.kept_in = answer.get("kept_in", drained.kept_in)
+            drained.is_done = bool(answer.get("done"))
+            if drained.is_done:
+                break
+            show(f"{drained.pending} to upload")
+    except (OSError, ValueError):
+        return drained
+    return drained
+
+
+def _answers_while(connection: socket.socket, left_s: Callable[[], float]) -> Iterator[dict[str, Any]]:
+    """The JSON objects that come in, one a line, while there is time left. Raises OSError and ValueError."""
+    received = b""
+    connection.settimeout(_LOOK_EVERY_S)
+    while left_s() > 0:
+        try:
+            piece = connection.recv(65536)
+        except TimeoutError:
+            continue
+        if not piece:
+            return
+        *lines, received = (received + piece).split(b"\n")
+        for line in lines:
+            answer = json.loads(line)
+            if not isinstance(answer, dict):
+                raise ValueError("the daemon's answer is not an object")
+            yield answer
+
+
+def tell_failed(drained: Drained) -> None:
+    """Name what could not be uploaded."""
+    for name in drained.failed[:FAILED_SHOWN]:
+        click.echo(f"  not uploaded: {printable(name)}", err=True)
+    more = len(drained.failed) - FAILED_SHOWN
+    if more > 0:
+        click.echo(f"  and {more} more", err=True)
+
+
+def left_over(drained: Drained) -> str:
+    """What is left, in words: "2 changes"."""
+    return "an unknown number of changes" if drained.pending is None else counted(drained.pending, "change")
+
+
+def deadline_in(limit_s: float) -> Callable[[], float]:
+    """How many seconds are left of so many from now."""
+    ends_at = time.monotonic() + limit_s
+    return lambda: ends_at - time.monotonic()

@@ -1,0 +1,62 @@
+"""Which inode a handler of the kernel's requests was about, so that its error can be asked for there.
+
+What a program expects to hear now and then, such as that a name is not there, is no error to be kept;
+nor is the ESTALE that the kernel answers itself by looking the name up again. Must not know errno.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from orionfs.errors import OrionFsError, Stale
+from orionfs.inodes import Inode, InodeTable
+from orionfs.reports import Reports
+
+_SUBJECTS = {"fh", "inode", "parent_inode", "name", "parent_inode_old", "name_old"}
+_DIRECTORY_CALLS = frozenset({"readdir", "releasedir", "fsyncdir"})
+
+
+def arguments_of(handler: Callable[..., Any]) -> Mapping[str, int]:
+    """Where the arguments of a handler are that tell what it is about, by name."""
+    return {name: at for at, name in enumerate(inspect.signature(handler).parameters) if name in _SUBJECTS}
+
+
+class Reporter:
+    """Notes the errors of handlers where their subjects are asked for them."""
+
+    def __init__(
+        self,
+        reports: Reports,
+        inodes: InodeTable,
+        inode_of_file: Callable[[int], Inode | None],
+        inode_of_directory: Callable[[int], Inode | None],
+    ) -> None:
+        """The last two tell what an open handle is for: files and directories have numbers of their own."""
+        self._reports = reports
+        self._inodes = inodes
+        self._inode_of_file = inode_of_file
+        self._inode_of_directory = inode_of_directory
+
+    def note(self, call: str, arguments: Mapping[str, int], args: Sequence[Any], error: OrionFsError) -> None:
+        """The handler `call` failed; `arguments` says where among `args` its subject is."""
+        given = {name: args[at] for name, at in arguments.items()}
+        is_told_nobody = isinstance(error, Stale) and given.get("fh") is None
+        subject = self._subject(call, given) if error.log_level > logging.DEBUG else None
+        if subject is not None and not is_told_nobody:
+            self._reports.note(subject.number, call, error)
+
+    def _subject(self, call: str, given: Mapping[str, Any]) -> Inode | None:
+        """What a handler was about: for a name that means nothing, the folder."""
+        handle = given.get("fh")
+        if handle is not None:
+            of_handle = self._inode_of_directory if call in _DIRECTORY_CALLS else self._inode_of_file
+            return of_handle(handle)
+        if "inode" in given:
+            return self._inodes.find(given["inode"])
+        folder = self._inodes.find(given.get("parent_inode", given.get("parent_inode_old", 0)))
+        name: bytes = given.get("name", given.get("name_old", b""))
+        children = folder.children if folder is not None else None
+        return children.get(name.decode("utf-8", "replace"), folder) if children else folder

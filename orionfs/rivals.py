@@ -1,0 +1,59 @@
+"""Names that somebody else has taken while a version was written here; part of `namespace`.
+
+What was heard of such a name from Orion, whatever this mount shows there meanwhile, and how the tree changes
+when the version written here goes beside it. Must not know sessions or contents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orionfs.beliefs import Beliefs, touch
+from orionfs.conflicts import Heard
+from orionfs.inodes import Inode, InodeTable
+from orionfs.models import Item, KernelView
+from orionfs.names import encode_name
+
+
+class Rivals:
+    """The other writers of one mount's names."""
+
+    def __init__(self, inodes: InodeTable, beliefs: Beliefs, kernel: KernelView) -> None:
+        self._inodes = inodes
+        self._beliefs = beliefs
+        self._kernel = kernel
+
+    def heard(self, inode: Inode) -> Heard | None:
+        """The last that Orion told of the name of an inode, and when; None: nothing."""
+        if inode.parent is None or not inode.is_attached:
+            return None
+        answer = self._beliefs.heard(inode.parent, inode.name)
+        if answer is None:
+            return None
+        item, at_s = answer
+        return Heard(item.key if item is not None else None, at_s)
+
+    def spare(self, inode: Inode) -> None:
+        """What a version written here began from is not replaced by it: wherever it is now, it is shown."""
+        if inode.parent is None or not inode.is_attached:
+            return
+        self._beliefs.changes.withdraw(inode.parent.number, inode.name)
+        if inode.item.key is not None:
+            self._beliefs.doubt(inode.parent)
+            inode.item = replace(inode.item, id=None)
+
+    def give_way(self, inode: Inode, true_name: str, theirs: Item | None) -> None:
+        """A version written here gets another name; who has it open stays in it.
+
+        `theirs` is what its name means now, as far as it was told.
+        """
+        parent, name = inode.parent, inode.name
+        if parent is None or not inode.is_attached:
+            return
+        self.spare(inode)
+        self._beliefs.doubt(parent)
+        if theirs is not None:
+            self._beliefs.learn(parent, name, theirs)
+        self._inodes.attach(inode, parent, encode_name(true_name))
+        touch(parent)
+        self._kernel.entry_changed(parent.number, name)
