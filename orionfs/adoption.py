@@ -61,7 +61,7 @@ async def _park(namespace: Namespace, files: Files, row: ParkedRow) -> None:
         return
     files.parking.register(Parked(row.item, home, shown_in, row.shown_name, -inf))
     item = row.item.renamed(true_name(row.item.kind, row.shown_name))
-    namespace.show_here(shown_in, row.shown_name, item)
+    namespace.commit_own(namespace.bind(shown_in, row.shown_name, item), item)
 
 
 async def _keep_here(namespace: Namespace, files: Files, sync: Sync, row: UploadRow) -> None:

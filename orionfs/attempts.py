@@ -1,255 +1,259 @@
-"""Calls of a session, attempt after attempt: limiters, deadlines, retries, the offline state.
+"""When versions go to Orion and how often they are tried: in the background, whoever waits for the end.
 
-One attempt runs in a worker thread; waiting and retrying happen here, in trio. Every failure of a session
-becomes one of our errors (`failures`). Base of `Remote`, which alone knows what the verbs mean.
+Through = `now`: have it carried out and wait for how the attempt ends. Back = `soon`: have it carried out.
+Either way an upload has one task, and none before there is a place for it (`order`), which lives until the
+upload is over. Used by `sync` alone, which owns what is pending. Must not know inodes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import Any, cast
 
 import trio
 
-from orionfs.bridge import CallFailed, CallHandle, SessionCalls
-from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
-from orionfs.errors import Conflict, OrionFsError, Throttled, TimedOut, Unreachable
-from orionfs.failures import busy, failure_of, pause_before_retry_s, subject_of
-from orionfs.limiter import AdaptiveLimiter, Priority, Slot, current_urgency
-from orionfs.listings import as_page
-from orionfs.models import Key
-from orionfs.parts import Line, Part
-from orionfs.shapes import read_page, read_shards
+from orionfs.carry import Upload, UploadState
+from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable
+from orionfs.lanes import Lanes
+from orionfs.limiter import Priority, Urgency, working_at
+from orionfs.order import Order
+from orionfs.remote import Health, Remote
+from orionfs.reports import Reports
+from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
 
-SMALL_BYTES = 2**20
-"""Contents up to this size have places of their own: they take round trips, larger ones take the line."""
-
-_SILENT_CALLS_MAX = 2
-_CHECK_EVERY_S = 2.0
-_IN_FLIGHT_AT_FIRST = 8
-_THROTTLING = frozenset({429, 503})
-_CONTENTS = frozenset({"read_into", "download"})
-_NO_LIMIT_S = 1e9  # somebody else ends the call
+_PAUSE_S = 0.25
+_PAUSE_MAX_S = 60.0
+_REFUSED_PAUSE_S = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Deadlines in seconds, and how many calls are in flight at most."""
+@dataclass(eq=False, slots=True)
+class _Outcome:
+    """How the next attempt ends, for one who waits for it."""
 
-    read_deadline_s: float = 30.0
-    change_deadline_s: float = 75.0
-    inactivity_s: float = 60.0
-    metadata_in_flight: int = 16
-    contents_in_flight: int = 8
-    small_contents_in_flight: int = 18  # two of them are for the foreground alone
+    known: trio.Event = field(default_factory=trio.Event)
+    error: OrionFsError | None = None
+
+    def tell(self, error: OrionFsError | None) -> None:
+        self.error = error
+        self.known.set()
 
 
-class Health(Enum):
-    ONLINE = "online"
-    OFFLINE = "offline"
+@dataclass(eq=False, slots=True)
+class _Work:
+    """What is done for one upload."""
+
+    has_place: bool = False
+    outcomes: list[_Outcome] = field(default_factory=list)
+    urgency: Urgency = field(default_factory=lambda: Urgency(Priority.BACKGROUND))
 
 
 class Attempts:
-    """Makes the calls of one session, for one account on one stack."""
+    """The attempts of all uploads of one mount."""
 
-    def __init__(self, calls: SessionCalls, limits: Limits) -> None:
-        self._calls = calls
-        self._limits = limits
-        at_once = min(limits.metadata_in_flight, calls.metadata_at_once or inf)
-        self._metadata = AdaptiveLimiter(int(at_once), _IN_FLIGHT_AT_FIRST)
-        contents_at_once = calls.contents_at_once or limits.contents_in_flight
-        self._contents = AdaptiveLimiter(min(limits.contents_in_flight, contents_at_once))
-        self._small_contents = AdaptiveLimiter(limits.small_contents_in_flight)
-        if calls.contents_at_once is not None:
-            self._small_contents = self._contents
-        self.line = Line(limits.inactivity_s)
-        self._silent_calls = 0
-        self.health = Health.ONLINE
-        self._went_offline = trio.Event()
-        self._came_back = trio.Event()
-
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""
-        task_status.started()
-        while True:
-            await self._went_offline.wait()
-            while self.health is Health.OFFLINE:
-                await trio.sleep(_CHECK_EVERY_S)
-                await self._check()
-            self._went_offline = trio.Event()
-        self._came_back = trio.Event()
-
-    async def wait_until_back(self) -> None:
-        """Wait for the end of the next time offline."""
-        await self._came_back.wait()
-
-    async def _read(self, verb: str, *args: Any) -> Any:
-        return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
-
-    async def _bring(self, key: Key, part: Part, fd: int, patience: int) -> None:
-        """One attempt at the rest of a part; it returns as well when the attempt has stalled.
-
-        Raises TimedOut once no byte came for as long as may be.
-        """
-        attempt = part.begin_attempt()
-        subject = (key.kind.value, key.reference)
-        rest = (part.arrived, part.end - part.arrived, Borrowed(fd), part.arrived - part.base, attempt)
-        limiter = self._limiter_for(part.end - part.start)
-        failed: OrionFsError | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(part.watch, attempt, patience, nursery.cancel_scope)
-            try:
-                await self._attempt(
-                    limiter, _NO_LIMIT_S, "read_into", *subject, *rest, on_taken=attempt.begin
-                )
-                part.arrived = part.end
-            except OrionFsError as error:
-                failed = error
-            nursery.cancel_scope.cancel()
-        if failed is not None:
-            raise failed
-        if part.arrived < part.end and trio.current_time() >= part.expires_at_s:
-            raise self._no_answer("read_into", subject, self._limits.inactivity_s)
-
-    def _limiter_for(self, size: int) -> AdaptiveLimiter:
-        return self._small_contents if 0 < size <= SMALL_BYTES else self._contents
-
-    async def _retrying(
+    def __init__(
         self,
-        limiter: AdaptiveLimiter,
-        deadline_s: float,
-        verb: str,
-        *args: Any,
-        is_conflict_busy: bool = False,
-    ) -> Any:
-        """Attempts until one succeeds. `is_conflict_busy`: no name can be taken here, so a 409 is "busy".
+        remote: Remote,
+        order: Order,
+        lanes: Lanes,
+        background: Background,
+        reports: Reports,
+        uploads: Mapping[str, Upload],
+        carry: Callable[[Upload], Awaitable[None]],
+    ) -> None:
+        """`uploads` is a live view of what is pending, by mark; `carry` makes one attempt."""
+        self._remote = remote
+        self._order = order
+        self._lanes = lanes
+        self._background = background
+        self._reports = reports
+        self._uploads = uploads
+        self._carry = carry
+        self._work: dict[str, _Work] = {}
 
-        What is fetched ahead is tried once: who needs it asks again.
-        """
-        ends_at_s = trio.current_time() + deadline_s
-
-        async def attempt() -> Any:
-            return await self._attempt(limiter, ends_at_s - trio.current_time(), verb, *args)
-
-        return await self._repeated(attempt, lambda: ends_at_s, verb, args, is_conflict_busy=is_conflict_busy)
-
-    async def _repeated(
-        self,
-        call: Callable[[], Awaitable[Any]],
-        ends_at_s: Callable[[], float],
-        verb: str,
-        args: Sequence[Any],
-        *,
-        is_conflict_busy: bool,
-    ) -> Any:
-        attempt, is_unclear = 0, False
-        while True:
-            try:
-                return await call()
-            except OrionFsError as failed:
-                error = busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
-                attempt += 1
-                is_unclear = error.is_unclear = is_unclear or error.is_unclear
-                error.is_repeated = attempt > 1
-                pause_s = pause_before_retry_s(error, attempt)
-                if (
-                    pause_s is None
-                    or trio.current_time() + pause_s >= ends_at_s()
-                    or self.health is Health.OFFLINE
-                    or current_urgency().priority is Priority.PREFETCH
-                ):
-                    raise error from failed.__cause__
-                log.debug("%s: %s; attempt %d follows in %.1f s", verb, error, attempt + 1, pause_s)
-            await trio.sleep(pause_s)
-            if is_unclear and await self._is_to_be_left(verb, args):
-                return None
-
-    async def _is_to_be_left(self, verb: str, args: Sequence[Any]) -> bool:  # noqa: ARG002
-        """Whether an unclear call must not be made again; for who knows what the verbs mean."""
-        return False
-
-    async def _attempt(
-        self,
-        limiter: AdaptiveLimiter,
-        deadline_s: float,
-        verb: str,
-        *args: Any,
-        on_taken: Callable[[], None] = lambda: None,
-    ) -> Any:
-        if self.health is Health.OFFLINE:
-            raise Unreachable(
-                f"{verb}: Orion is not reachable; it is asked again every {_CHECK_EVERY_S:.0f} s"
-            )
-        return await self._call(limiter.slot(on_taken), deadline_s, verb, *args)
-
-    async def _call(self, slot: Slot, deadline_s: float, verb: str, *args: Any) -> Any:
-        sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
-        handle = CallHandle()
-        call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
-        if verb in ("ls_path", "shards_page"):
-            read = read_page if verb == "ls_path" else partial(read_shards, collection=args[0])
-            call = partial(as_page, call, read)  # in the thread, or many pages' rows would lie about at once
-        with trio.move_on_after(deadline_s):
-            try:
-                answer = await trio.to_thread.run_sync(
-                    call,
-                    limiter=cast("trio.CapacityLimiter", slot),
-                    abandon_on_cancel=deadline_s != inf,
-                )
-            except CallFailed as failed:
-                error = failure_of(verb, args, failed.info)
-                if isinstance(error, Throttled) or error.status in _THROTTLING:
-                    slot.note_throttled()
-                self._note(error, is_refused=bool(failed.info.get("refused")))
-                raise error from failed
-            finally:
-                handle.give_up()  # one that nobody waits for ends with its worker
-                if verb in _CONTENTS:
-                    slot.give_back()  # or its thread, which hangs, would keep others from reading
-                for arg in sent:
-                    if isinstance(arg, OwnDescriptor):
-                        arg.give_up()
-            self._silent_calls = 0
-            slot.note_success()
-            return answer
-        raise self._no_answer(verb, args, deadline_s)
-
-    def _no_answer(self, verb: str, args: Sequence[Any], limit_s: float) -> TimedOut:
-        timed_out = TimedOut(f"{verb} {subject_of(args)}: no answer within {limit_s:.0f} s")
-        timed_out.is_unclear = True
-        self._note(timed_out, is_refused=False)
-        return timed_out
-
-    def _note(self, error: OrionFsError, *, is_refused: bool) -> None:
-        """Offline begins with a refused connection, or with two calls without an answer."""
-        if not isinstance(error, TimedOut) or isinstance(error, Throttled):
-            self._silent_calls = 0
+    def soon(self, upload: Upload, delay_s: float = 0.0) -> None:
+        """Carry an upload out in the background, again and again until it is over."""
+        if upload.is_in_background or upload.is_over:
             return
-        self._silent_calls += 1
-        if self.health is Health.ONLINE and (is_refused or self._silent_calls >= _SILENT_CALLS_MAX):
-            self.health = Health.OFFLINE
-            self._went_offline.set()
-            log.warning("offline: %s; what is cached goes on being served", error)
+        mark = upload.row.mark
+        work = self._work.setdefault(mark, _Work())
+        if mark in self._order and delay_s <= 0 and not work.has_place:
+            self._order.wait(mark)
+            self.start_waiting()
+        else:
+            self._begin(upload, delay_s)
 
-    async def _check(self) -> None:
+    async def now(self, upload: Upload) -> None:
+        """Have an upload carried out, and wait for how the attempt ends; its error is raised."""
+        if upload.is_over:
+            return
+        outcome = _Outcome()
+        work = self._work.setdefault(upload.row.mark, _Work())
+        work.outcomes.append(outcome)
+        self.soon(upload)
+        for each in (*self._before(upload), upload):
+            self.hurry(each)
+        await outcome.known.wait()
+        if outcome.error is not None:
+            raise outcome.error
+
+    def hurry(self, upload: Upload) -> None:
+        """Somebody waits for an upload: what waits for its time does so no longer."""
+        work = self._work.get(upload.row.mark)
+        if work is not None:
+            work.urgency.raise_to(Priority.FOREGROUND)
+        if upload.state is not UploadState.RUNNING:
+            upload.hurry.set()
+
+    def retry(self, upload: Upload) -> None:
+        """What was refused gets one more attempt, and what waits for its time makes it now."""
+        upload.error = upload.told = None
+        upload.hurry.set()
+
+    def start_waiting(self) -> None:
+        """Start what there is a place for; while offline nothing is."""
+        if self._remote.health is Health.OFFLINE:
+            return
+        for mark in self._order.start():
+            upload = self._uploads[mark]
+            self._work[mark].has_place = True
+            if upload.is_in_background:
+                upload.hurry.set()
+            else:
+                self._begin(upload, 0.0)
+
+    def sent(self, upload: Upload) -> None:
+        """The bytes of a version are on Orion: its place is free, and it waits for its turn."""
+        self._order.sent(upload.row.mark)
+        self._lanes.tell(upload.row.folder)
+        self.start_waiting()
+
+    def ended(self, upload: Upload) -> None:
+        """An upload is over: nobody waits for it, in its folder or for its end."""
+        mark = upload.row.mark
+        self._order.leave(mark)
+        self._lanes.forget(mark, upload.row.folder)
+        work = self._work.pop(mark, None)
+        for outcome in work.outcomes if work is not None else ():
+            outcome.tell(None)
+        upload.hurry.set()
+        self.start_waiting()
+
+    @property
+    def is_stuck(self) -> bool:
+        """True if nothing can be expected of any upload soon: each, or one before it, was refused."""
+        refused = {
+            mark
+            for mark, upload in self._uploads.items()
+            if upload.error is not None and not upload.error.is_retryable
+        }
+        unfinished = {mark for mark, upload in self._uploads.items() if upload.is_unfinished}
+        return self._order.held_up_by(refused) >= unfinished
+
+    # One upload
+
+    def _begin(self, upload: Upload, delay_s: float) -> None:
+        upload.is_in_background = True
+        self._background.start(f"upload of {upload.row.path}", partial(self._go_on, upload, delay_s))
+
+    async def _go_on(self, upload: Upload, pause_s: float) -> None:
+        """Attempt after attempt until the upload is over."""
+        work = self._work.setdefault(upload.row.mark, _Work())
+        priority = Priority.BACKGROUND if upload.row.mark in self._order else Priority.FOREGROUND
+        with working_at(min(priority, work.urgency.priority)) as work.urgency:
+            while not upload.is_over and not upload.rests:
+                if not work.has_place:
+                    await self._until_due(upload, pause_s)
+                    await self._until_place(upload, work)
+                if not upload.is_over:
+                    pause_s = await self._attempt(upload, work, pause_s)
+        upload.is_in_background = False
+
+    async def _until_due(self, upload: Upload, pause_s: float) -> None:
+        with trio.move_on_after(pause_s):
+            await upload.hurry.wait()
+
+    async def _until_place(self, upload: Upload, work: _Work) -> None:
+        """Versions that go up in their order wait for a place."""
+        mark = upload.row.mark
+        if mark not in self._order:
+            return
+        upload.hurry = trio.Event()
+        self._order.wait(mark)
+        self.start_waiting()
+        while not work.has_place and not upload.is_over:
+            await upload.hurry.wait()
+            upload.hurry = trio.Event()
+
+    async def _attempt(self, upload: Upload, work: _Work, pause_s: float) -> float:
+        """One attempt; how long to wait before the next one, in seconds, if there is one."""
+        upload.hurry = trio.Event()
         try:
-            await self._call(self._metadata.slot(), self._limits.read_deadline_s, "whoami")
-        except Throttled as error:
-            log.debug("answers again: %s", error)
-        except TimedOut as error:
-            log.debug("still offline: %s", error)
+            async with upload.carrying:
+                await self._carry(upload)
+            error: OrionFsError | None = None
+        except OrionFsError as failed:
+            error = failed
+        except Exception as unexpected:
+            log.exception("%s: unexpected", upload.row.path)
+            error = LocalDiskError(str(unexpected))
+        work.has_place = False
+        if error is not None:
+            pause_s = self._failed(upload, work, error, pause_s)
+        for outcome in work.outcomes:
+            outcome.tell(error)
+        work.outcomes.clear()
+        return pause_s
+
+    def _failed(self, upload: Upload, work: _Work, error: OrionFsError, pause_s: float) -> float:
+        upload.state = UploadState.FAILED
+        is_heard = bool(work.outcomes)  # who is in the call hears of it; the log, if it stays so
+        if not is_heard or isinstance(error, InvalidCall):
+            self._log_failure(upload, error)
+        upload.error = error
+        if upload.about is not None:
+            self._reports.note(upload.about, "upload", error)
+        self._order.rest(upload.row.mark)
+        self._tell_those_behind(upload, error)
+        if isinstance(error, InvalidCall):
+            self._order.leave(upload.row.mark)  # nobody is to wait for what goes up when it is asked for
+        self._lanes.tell(upload.row.folder)
+        self.start_waiting()
+        if isinstance(error, Unreachable):
+            return 1.0
+        usual_s = _PAUSE_S if is_heard else min(_PAUSE_MAX_S, max(1.0, 2 * pause_s))
+        return _pause_after(error, usual_s)
+
+    def _log_failure(self, upload: Upload, error: OrionFsError) -> None:
+        if upload.told is not None and upload.told.errno == error.errno:
             return
-        except OrionFsError as error:
-            log.debug("answers again, with an error: %s", error)
-        self.health = Health.ONLINE
-        self._silent_calls = 0
-        self._came_back.set()
-        self._came_back = trio.Event()
-        log.info("online again")
+        is_given_up = _pause_after(error, 0.0) == inf
+        what_next = "kept until it is asked for" if is_given_up else "kept and tried again"
+        log.warning("%s is not on Orion yet; it is %s: %s", upload.row.path, what_next, error)
+        upload.told = error
+
+    def _tell_those_behind(self, failed: Upload, error: OrionFsError) -> None:
+        """Who waits for a version that comes after this one hears why it does not."""
+        if failed.row.mark not in self._order:
+            return
+        for mark, work in self._work.items():
+            if work.outcomes and mark != failed.row.mark and failed.row.mark in self._order.before(mark):
+                for outcome in work.outcomes:
+                    outcome.tell(error)
+                work.outcomes.clear()
+
+    def _before(self, upload: Upload) -> list[Upload]:
+        marks = self._order.before(upload.row.mark)
+        return [self._uploads[mark] for mark in marks if mark in self._uploads]
+
+
+def _pause_after(error: BaseException, usual_s: float) -> float:
+    """Before the next attempt: a refusal may be mended by others, what makes no sense to Orion stays so."""
+    if isinstance(error, InvalidCall):
+        return inf
+    is_refused = isinstance(error, OrionFsError) and not error.is_retryable
+    return _REFUSED_PAUSE_S if is_refused else usual_s

@@ -36,6 +36,7 @@ from orionfs.errors import (
 )
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.journal_thread import JournalThread
+from orionfs.lanes import Lanes, NotItsTurn
 from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
 from orionfs.shard_carry import ShardCarrier
@@ -112,6 +113,16 @@ class Upload:
         return not (is_there or self.state is UploadState.LOCAL)
 
     @property
+    def is_shown(self) -> bool:
+        """True for what Orion is to see under its name as soon as it can be."""
+        return self.state is not UploadState.LOCAL and not self.is_held
+
+    @property
+    def rests(self) -> bool:
+        """True for what is not to be attempted again: its name is not for Orion."""
+        return self.state is UploadState.LOCAL or (self.state is UploadState.HELD and self.is_held)
+
+    @property
     def is_held(self) -> bool:
         """True while it is not to be shown on Orion."""
         return trio.current_time() < self.held_until_s
@@ -124,26 +135,31 @@ class Carrier:
         self,
         remote: Remote,
         assigner: Assigner,
+        lanes: Lanes,
         journal: JournalThread,
         content: ContentCache,
         staging: Path,
         home: str,
         until_still: Callable[[Upload], Awaitable[None]],
         is_moving: Callable[[Upload], bool],
+        on_sent: Callable[[Upload], None],
         unseen: set[Key],
     ) -> None:
         """`until_still` waits while the folder that an upload goes to is being renamed: `is_moving`.
 
-        `unseen` gets the items that are on their way to their name.
+        It also waits for the turn of an upload among others, once `on_sent` has heard that its bytes are on
+        Orion. `unseen` gets the items that are on their way to their name.
         """
         self._remote = remote
         self._assigner = assigner
+        self._lanes = lanes
         self._journal = journal
         self._content = content
         self._staging = staging
         self._home = home
         self._until_still = until_still
         self._is_moving = is_moving
+        self._on_sent = on_sent
         self._unseen = unseen
         self._shards = ShardCarrier(remote)
         self._copies: set[str] = set()  # paths of all versions that went beside their names
@@ -176,6 +192,7 @@ class Carrier:
             await upload.before_placing()
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
+        self._on_sent(upload)
         while True:
             await self._until_still(upload)
             async with upload.placing:
@@ -187,7 +204,10 @@ class Carrier:
                     upload.state = UploadState.HELD
                     return None
                 await self._check_unchanged(upload, item)
-                await self._place(upload, item)
+                try:
+                    await self._place(upload, item)
+                except NotItsTurn:
+                    continue
                 return await self._finish(upload, item, path)
 
     async def _carry_shard(self, upload: Upload, path: Path) -> Removal | None:
@@ -327,7 +347,7 @@ class Carrier:
 
     async def _assign(self, row: UploadRow, item: Item) -> None:
         old = _replaced_item(row) if row.replaces is not None else None
-        await self._assigner.place(Assignment(item, row.folder, row.name), old)
+        await self._lanes.place(row.mark, Assignment(item, row.folder, row.name), old)
 
     async def _make_folders(self, folder: str) -> None:
         parent = folder.rsplit("/", 1)[0]

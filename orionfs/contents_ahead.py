@@ -70,7 +70,6 @@ class ContentsAhead:
         remote: Remote,
         on_open: list[Callable[[Inode, bool], None]],
         bytes_max: int = BYTES_MAX,
-        in_flight_max: int = 16,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         """`on_open` is told of every file that is opened for reading, and whether all of it is here.
@@ -82,7 +81,6 @@ class ContentsAhead:
         self._fetcher = fetcher
         self._remote = remote
         self._bytes_max = bytes_max
-        self._in_flight_max = in_flight_max
         self._clock = clock
         self._readers: dict[InodeNumber, _Reader] = {}  # by folder; the one seen last is the last
         self._in_flight = 0
@@ -167,7 +165,7 @@ class ContentsAhead:
         if self._remote.health is Health.OFFLINE or self._clock() < self._stopped_until_s:
             return
         for reader in reversed(list(self._readers.values())):
-            while self._in_flight < self._in_flight_max and self._begin_next(reader):
+            while self._in_flight < self._remote.small_at_once and self._begin_next(reader):
                 pass
 
     def _begin_next(self, reader: _Reader) -> bool:

@@ -202,7 +202,7 @@ def _build(
     bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
-        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead, config.in_flight_max),
+        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
     )
     operations = fuse.Operations(
         namespace,
@@ -378,7 +378,8 @@ def _limits(config: MountConfig) -> Limits:
         config.change_deadline_s,
         config.inactivity_s,
         metadata_in_flight=config.in_flight_max,
-        small_contents_in_flight=config.in_flight_max + 2,
+        # One of the two requests of a small file is about metadata, and small.
+        small_contents_in_flight=config.in_flight_max * 3 // 2 + 2,
     )
 
 

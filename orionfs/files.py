@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import logging
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -24,7 +23,7 @@ from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
-from orionfs.journal import Removal, UploadRow, UploadStep
+from orionfs.journal import Removal, UploadRow
 from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening
@@ -32,6 +31,7 @@ from orionfs.parking import Parking
 from orionfs.shard_rules import check_open, check_size, mark_for
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
+from orionfs.versions import kept_version, new_version
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Files:
         self._namespace.note_written(handle.file.inode, size)
 
     async def flush(self, handle_id: HandleId) -> None:
-        """close(2): what was written through this handle is on Orion when this returns.
+        """close(2): what was written through this handle is on Orion when this returns, or promised.
 
         After an open that truncated, nothing is sealed before something is written, or the last close:
         a shell closes a copy of the descriptor first, and must not leave an empty version if it dies.
@@ -154,11 +154,15 @@ class Files:
             await self._publish(handle)
 
     async def fsync(self, handle_id: HandleId) -> None:
-        """fsync(2): all that was written to the file, through whichever handle."""
-        await self._publish(self._handles[handle_id])
+        """fsync(2): all that was written to the file, through whichever handle, is on Orion then."""
+        handle = self._handles[handle_id]
+        await self._publish(handle)
+        upload = self._uploads.get(handle.file.inode.number)
+        if upload is not None and self._sync.is_write_back:
+            await self._sync.carry(upload)
 
     async def _publish(self, handle: Handle) -> None:
-        """Seal what is staged and carry it to Orion.
+        """Seal what is staged and carry it to Orion, or with write-back have it carried there.
 
         While a handle stays open its second and later versions go up behind it, at most one in 10 s: every
         exit of a child that inherited the descriptor is a flush too, and can't be told apart.
@@ -173,6 +177,10 @@ class Files:
                 if handle.turn_s <= now_s:
                     handle.turn_s = max(handle.turn_s + _UPLOAD_EVERY_S, now_s)
                 self._sync.carry_soon(upload, handle.turn_s - now_s)
+                return
+            if self._sync.is_write_back:
+                self._sync.carry_soon(upload)
+                handle.turn_s = trio.current_time()
                 return
             try:
                 await self._sync.carry(upload)
@@ -296,7 +304,7 @@ class Files:
         """A file that Orion has not heard of yet (mknod, or open and never flushed) goes there now."""
         handle_id = self.create(inode)
         try:
-            await self.fsync(handle_id)
+            await self._publish(self._handles[handle_id])
         finally:
             await self.release(handle_id)
 
@@ -304,14 +312,12 @@ class Files:
         """The version under way of an inode stays on this machine, under another name."""
         before = self._uploads[inode.number]
 
-        def kept_row() -> UploadRow:
-            here = replace(before.row, mark=new_mark(), step=UploadStep.LOCAL, replaces=None, new_id=None)
-            return replace(here, folder=folder, name=name)
-
         staged = self._sync.staged.open(before.row.staged, before.row.size_bytes)
         try:
             on_placed = partial(self._commit_placed, inode)
-            upload = await self._sync.seal(kept_row, staged, on_placed, before)
+            upload = await self._sync.seal(
+                lambda: kept_version(before.row, folder, name), staged, on_placed, before
+            )
             upload.staged = before.staged  # the one that its writer goes on with
             self._attach_upload(inode, upload)
         finally:
@@ -357,22 +363,8 @@ class Files:
     def _row(self, inode: Inode, staged: Staged) -> UploadRow:
         parent, _ = self._namespace.place_of(inode)
         under_way = self._uploads.get(inode.number)
-        replaces = inode.item.key
-        if replaces is None and under_way is not None and not under_way.is_over:
-            replaces = under_way.row.replaces
-        step, replaces = self.parking.fate(inode, replaces)
-        return UploadRow(
-            mark=mark_for(parent.item, new_mark()),
-            folder=parent.orion_path(),
-            name=inode.item.name,
-            staged=staged.path.name,
-            size_bytes=staged.size,
-            mtime_ns=inode.local.mtime_ns or 0,
-            permissions=inode.local.permissions,
-            tags=inode.item.tags,
-            replaces=replaces,
-            step=step,
-            sealed_ns=time.time_ns(),
+        return new_version(
+            inode, parent.orion_path(), mark_for(parent.item, new_mark()), staged, under_way, self.parking
         )
 
     def _commit_placed(self, inode: Inode, upload: Upload, item: Item) -> None:

@@ -56,7 +56,7 @@ class Litter:
         self._names = sync.holding.names
         self._parking = files.parking
         files.before_placing = self._keep_hidden
-        namespace.making_way.append(self.make_way)
+        namespace.make_way = self.make_way
         namespace.beliefs.on_listed.append(self._on_listed)
 
     def is_local_only(self, inode: Inode) -> bool:
@@ -178,7 +178,7 @@ class Litter:
                 if upload.is_over:  # its time was over just now, and it is an item like any other
                     return False
                 before = upload.row
-                replaced = self._replaced(own, target, parent, true_name(Kind.FILE, name), tags)
+                replaced = self._replaced(target, parent, true_name(Kind.FILE, name), tags)
                 await self._sync.rewrite(upload, _named(before, source, replaced, parent, name))
                 await self._end_parking_of(own, replaced)
                 self._commit_named(source, replaced, parent, name, upload.row)
@@ -193,13 +193,11 @@ class Litter:
             raise
         return True
 
-    def _replaced(
-        self, own: Parked | None, target: Inode | None, parent: Inode, name: str, tags: tuple[str, ...]
-    ) -> Item | None:
+    def _replaced(self, target: Inode | None, parent: Inode, name: str, tags: tuple[str, ...]) -> Item | None:
         """The item that goes from Orion when a version gets a name: what is seen there, or hidden."""
         if target is not None and target.item.key is not None:
             return replace(target.item, tags=tags)
-        parked = self._parking.at(parent, name) or own
+        parked = self._parking.at(parent, name)
         return parked.item if parked is not None else None
 
     async def _end_parking_of(self, own: Parked | None, replaced: Item | None) -> None:
@@ -221,8 +219,9 @@ class Litter:
         self._namespace.commit_own(source, replace(source.item, tags=row.tags))
 
     async def _carry(self, upload: Upload) -> None:
-        """rename(2) returns when Orion shows it."""
-        await self._sync.carry(upload)
+        """rename(2) returns when Orion shows it, or with write-back when it is promised."""
+        while not (self._sync.is_write_back or upload.is_over or upload.rests):
+            await self._sync.carry(upload)
 
     async def _take_name_back(
         self,
@@ -242,7 +241,8 @@ class Litter:
                 await self._sync.rewrite(upload, row)
         self._namespace.commit_rename(source, *place, None, is_settled=False)
         if replaced is not None and self._parking.get(replaced.key) is None:
-            self._namespace.show_here(parent, name, replaced)
+            shown = self._namespace.bind(parent, name, replaced)
+            self._namespace.commit_own(shown, replaced)
             self._namespace.settle(parent, name)
 
     # Items of Orion that were renamed to litter

@@ -37,6 +37,7 @@ from orionfs.metacache import Entries, MetaCache
 from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
+from orionfs.parking import nothing_hidden
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
 from orionfs.rivals import Rivals
@@ -80,8 +81,8 @@ class Namespace:
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call
         self._until_free: UntilFree = at_once
-        # Before something is made at a name (None: before a folder goes), what is hidden there makes way.
-        self.making_way: list[Callable[[Inode, str | None], Awaitable[None]]] = []
+        # Of what is hidden at a name before something is made there (None: before its folder goes).
+        self.make_way: Callable[[Inode, str | None], Awaitable[None]] = nothing_hidden
         self._tagging = Tagging(remote, self.folder_with_id)
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
@@ -203,7 +204,7 @@ class Namespace:
         path = f"{parent.orion_path().rstrip('/')}/{new_name}"
         await self._until_free(path)
         with self.changing(parent):
-            await self._make_way(parent, new_name)
+            await self.make_way(parent, new_name)
             with self.doubting(parent):
                 await self._folders.create(parent, name, path)
             item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
@@ -232,10 +233,6 @@ class Namespace:
         self._changes.withdraw(parent.number, name)
         self.inodes.detach(inode)
 
-    def show_here(self, parent: Inode, name: str, item: Item) -> Inode:
-        """An item of Orion, for as long as it is not settled, under a name that Orion does not know."""
-        return self._commit_new(parent, name, item, inf)
-
     async def remove_folder(self, parent: Inode, name: str) -> None:
         """rmdir of a folder that Orion shows empty at this moment."""
         inode = await self.child(parent, name)
@@ -245,7 +242,7 @@ class Namespace:
         await self._until_free(inode.orion_path(), is_deep=True)
         with self.changing(parent):
             await self.check_empty(inode)
-            await self._make_way(inode, None)
+            await self.make_way(inode, None)
             with self.doubting(parent):
                 await self._folders.remove(inode)
             self._commit_gone(inode, self._clock())
@@ -264,10 +261,6 @@ class Namespace:
                 await remove(inode.item.key)
             self._local.pop(inode.item.key, None)
         self._commit_gone(inode, inf if is_removed_later else self._clock())
-
-    async def _make_way(self, folder: Inode, name: str | None) -> None:
-        for make_way in self.making_way:
-            await make_way(folder, name)
 
     def settle(self, parent: Inode, name: str) -> None:
         """What was promised for a name is on Orion now."""

@@ -138,3 +138,7 @@ class Parking:
 def _drop(table: dict[tuple[InodeNumber, str], Key], place: tuple[InodeNumber, str], key: Key) -> None:
     if table.get(place) == key:
         del table[place]
+
+
+async def nothing_hidden(folder: Inode, name: str | None) -> None:
+    """What `Namespace.make_way` does where nobody parks anything."""

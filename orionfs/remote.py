@@ -1,4 +1,4 @@
-"""The session as async verbs, each carried out by `attempts`.
+"""The session as async verbs, each carried out by `calling`.
 
 All changes but an upload are repeated after an unclear answer, since repeating them leaves the same
 result; what is unclear even then is `unclear`'s, and an upload is looked for by its mark first, which is
@@ -18,8 +18,8 @@ from typing import Any
 
 import trio
 
-from orionfs.attempts import SMALL_BYTES, Attempts, Health, Limits
 from orionfs.bridge import SessionCalls
+from orionfs.calling import SMALL_BYTES, Caller, Health, Limits
 from orionfs.details import Details
 from orionfs.errors import Conflict, InvalidCall, NoSuchName, ReadOnly, RemoteFailure
 from orionfs.facts import StackFacts
@@ -63,7 +63,7 @@ class Assignment:
         return f"{self.folder.rstrip('/')}/{self.name}"
 
 
-class Remote(Attempts):
+class Remote(Caller):
     """One account on one stack, through one session."""
 
     def __init__(self, calls: SessionCalls, limits: Limits | None = None) -> None:
@@ -92,6 +92,11 @@ class Remote(Attempts):
         """True if this session can read a part of such an item: Files and shards, with our extension."""
         has_ranges = key.kind in (Kind.FILE, Kind.SHARD)
         return self._calls.ranged and has_ranges and self.facts.ranged_reads is not False
+
+    @property
+    def small_at_once(self) -> int:
+        """How many small contents may be on their way for nobody who waits."""
+        return self._small_contents.places - self._small_contents.reserved
 
     async def close(self) -> None:
         """End the session; a worker that hangs in a call is ended with it."""
@@ -250,7 +255,7 @@ class Remote(Attempts):
             raise empty_refused(mark)
         limit_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
         try:
-            answer = await self._attempt(self._contents, inf, "upload", mark, str(path), limit_s)
+            answer = await self._attempt(self._uploads, inf, "upload", mark, str(path), limit_s)
         except InvalidCall as refused:
             if size:
                 raise

@@ -13,20 +13,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from math import inf
 from pathlib import Path
 
 import trio
 
 from orionfs.assigning import Assigner
+from orionfs.attempts import Attempts
 from orionfs.carry import Carrier, Upload, UploadState
 from orionfs.content import ContentCache, Staged
-from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable
+from orionfs.errors import OrionFsError
 from orionfs.holding import Holding
 from orionfs.journal import Journal, Removal, UploadRow
 from orionfs.journal_thread import JournalThread
+from orionfs.lanes import Lanes
 from orionfs.localnames import LocalNames
 from orionfs.models import Item, Key, LocalAttributes
+from orionfs.order import Order
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
@@ -36,10 +38,8 @@ from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
 
-_PAUSE_S = 0.25
 _PROGRESS_EVERY_S = 0.5
 _BACKGROUND_PAUSE_MAX_S = 60.0
-_REFUSED_PAUSE_S = 300.0
 
 
 class Sync:
@@ -74,22 +74,29 @@ class Sync:
         # shows them), or promised to be removed.
         self.unseen: set[Key] = set()
         self.assigner = Assigner(remote, self._journal, staging, home)
+        self._order = Order()
+        self._lanes = Lanes(remote, self.assigner, self._order)
+        self._background = Background()
+        self.holding = Holding(names or LocalNames(), self._background, self.carry_soon)
+        self._attempts = Attempts(
+            remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
+        )
         self._carrier = Carrier(
             remote,
             self.assigner,
+            self._lanes,
             self._journal,
             content,
             staging,
             home,
             self._until_still,
             self._is_moving,
+            self._attempts.sent,
             self.unseen,
         )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self.staged = StagedFiles(staging)
         self._unsealed = 0  # versions that can't be sealed yet
-        self._background = Background()
-        self.holding = Holding(names or LocalNames(), self._background, self.carry_soon)
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self._note_progress
         self._progress = trio.Condition()
@@ -126,7 +133,7 @@ class Sync:
         """
         async with supersedes.placing if supersedes is not None else nullcontext():
             old = supersedes if supersedes is not None and not supersedes.is_over else None
-            upload = self._enter(Upload(make_row(), staged, on_placed))
+            upload = self._enter(Upload(make_row(), staged, on_placed), is_ordered=self.is_write_back)
             await self._write_seal(upload, staged, [old.row] if old else [])
             if old is not None:
                 self._set_cancelled(old)
@@ -146,7 +153,7 @@ class Sync:
 
     def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
         """A version that an earlier daemon sealed."""
-        upload = self._enter(Upload(row, None, on_placed))
+        upload = self._enter(Upload(row, None, on_placed), is_ordered=True)
         upload.is_unclear = upload.state is not UploadState.LOCAL
         return upload
 
@@ -157,46 +164,42 @@ class Sync:
 
         Raises ChangedElsewhere for a version that is on Orion, but beside its name.
         """
-        try:
-            async with upload.carrying:
-                await self._carry(upload)
-        except BaseException as error:
-            if not upload.is_over:
-                upload.state = UploadState.FAILED
-                if isinstance(error, InvalidCall):
-                    self._note_failure(upload, error, 0.0)
-                elif isinstance(error, OrionFsError):
-                    self._note_error(upload, error)  # who is in the call hears of it; the log, if it stays
-                self.carry_soon(upload, _pause_after(error, _PAUSE_S))
-            raise
+        if upload.state is not UploadState.LOCAL:
+            await self._attempts.now(upload)
         if upload.conflict is not None:
             raise upload.conflict
 
     def carry_soon(self, upload: Upload, delay_s: float = 0.0) -> None:
         """Carry an upload out in the background, again and again until it is over."""
-        if not upload.is_in_background and upload.state is not UploadState.LOCAL:
-            upload.is_in_background = True
-            self._background.start(
-                f"upload of {upload.row.path}", partial(self._carry_in_background, upload, delay_s)
-            )
+        if upload.state is not UploadState.LOCAL:
+            self._attempts.soon(upload, delay_s)
 
     def retry(self, upload: Upload) -> None:
         """What was refused gets one more attempt, and what waits for its time makes it now."""
-        upload.error = upload.told = None
-        upload.hurry.set()
+        self._attempts.retry(upload)
 
     async def retarget(self, upload: Upload, folder: str, name: str, replaces: Key | None) -> None:
         """A version under way gets another name. The caller holds `placing`."""
         row = replace(upload.row, folder=folder, name=name, replaces=replaces)
         await self._journal.run(lambda journal: journal.retarget(row.mark, folder, name, replaces))
-        upload.row = row
-        self.holding.classify(upload)
+        self._rename(upload, row)
 
     async def rewrite(self, upload: Upload, row: UploadRow) -> None:
         """All of a version under way but its bytes is another. The caller holds `placing`."""
         await self._journal.run(lambda journal: journal.rewrite(row))
-        upload.row = row
+        self._rename(upload, row)
+
+    def _rename(self, upload: Upload, row: UploadRow) -> None:
+        """A version has another name, which may be its first that Orion is to see, or none that it is to."""
+        was_shown = upload.is_shown
+        self._change_row(upload, row)
         self.holding.classify(upload)
+        if not upload.is_shown:
+            self._order.leave(row.mark)
+        elif not was_shown:
+            if self.is_write_back:
+                self._order.enter(row.mark, row.folder, row.size_bytes)
+            self.carry_soon(upload)
 
     def is_replacing(self, key: Key) -> bool:
         """True if a version is under way to the place of an item."""
@@ -220,15 +223,23 @@ class Sync:
         """What is under way to a folder or below it goes along with its rename."""
         for upload in self._uploads.values():
             if is_below(upload.row.folder, old):
-                upload.row = replace(upload.row, folder=new + upload.row.folder[len(old) :])
+                self._change_row(upload, replace(upload.row, folder=new + upload.row.folder[len(old) :]))
         for key, removal in self._removals.items():
             if is_below(removal.path, old):
                 self._removals[key] = replace(removal, path=new + removal.path[len(old) :])
         await self._journal.run(lambda journal: journal.move_folder(old, new))
 
+    def _change_row(self, upload: Upload, row: UploadRow) -> None:
+        """A version goes elsewhere."""
+        before, upload.row = upload.row.folder, row
+        self._order.move(row.mark, row.folder)
+        for folder in (before, row.folder):
+            self._lanes.tell(folder)
+
     async def _until_still(self, upload: Upload) -> None:
-        """Wait while the folder of an upload is moving. Raises Busy where that takes long."""
-        while not upload.is_over and self._is_moving(upload):
+        """Wait for an upload's turn, and while its folder is moving. Raises Busy where that takes long."""
+        while not upload.is_over and (self._is_moving(upload) or not self._lanes.has_turn(upload.row.mark)):
+            await self._lanes.until_turn(upload.row.mark, upload.row.folder)
             for path, moved in list(self._moving.items()):
                 if is_below(upload.row.folder, path):
                     await moved.wait()
@@ -299,7 +310,7 @@ class Sync:
         Ends early when nothing more can be expected: offline, or all that is left was refused.
         """
         for upload in self._uploads.values():
-            upload.error = upload.told = None  # what was refused gets one more attempt
+            self.retry(upload)
         self.holding.end(is_last=False)
         self._wake_all()
         with trio.move_on_after(limit_s):
@@ -312,9 +323,8 @@ class Sync:
         """True if nothing that is pending can be expected to end soon."""
         if self._remote.health is Health.OFFLINE:
             return True
-        errors = [upload.error for upload in self.pending]
         is_going_on = self._removals or self.relocator.pending or self._unsealed
-        return not is_going_on and all(error is not None and not error.is_retryable for error in errors)
+        return not is_going_on and self._attempts.is_stuck
 
     async def wait_progress(self, limit_s: float) -> None:
         """Wait until one upload or removal more is over, or for so many seconds."""
@@ -340,42 +350,9 @@ class Sync:
             if self._content.is_over_limit():
                 self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
 
-    async def _carry_in_background(self, upload: Upload, delay_s: float) -> None:
-        pause_s = delay_s
-        while not upload.is_over and (upload.state is not UploadState.HELD or not upload.is_held):
-            with trio.move_on_after(pause_s):
-                await upload.hurry.wait()
-            upload.hurry = trio.Event()
-            try:
-                async with upload.carrying:
-                    await self._carry(upload)
-            except OrionFsError as error:
-                pause_s = self._note_failure(upload, error, pause_s)
-            except Exception as error:
-                log.exception("%s: unexpected", upload.row.path)
-                pause_s = self._note_failure(upload, LocalDiskError(str(error)), pause_s)
-        upload.is_in_background = False
-
-    def _note_failure(self, upload: Upload, error: OrionFsError, pause_s: float) -> float:
-        upload.state = UploadState.FAILED
-        if upload.told is None or upload.told.errno != error.errno:
-            is_given_up = _pause_after(error, 0.0) == inf
-            what_next = "kept until it is asked for" if is_given_up else "kept and tried again"
-            log.warning("%s is not on Orion yet; it is %s: %s", upload.row.path, what_next, error)
-        upload.told = error
-        self._note_error(upload, error)
-        if isinstance(error, Unreachable):
-            return 1.0
-        return _pause_after(error, min(_BACKGROUND_PAUSE_MAX_S, max(1.0, 2 * pause_s)))
-
-    def _note_error(self, upload: Upload, error: OrionFsError) -> None:
-        upload.error = error
-        if upload.about is not None:
-            self._reports.note(upload.about, "upload", error)
-
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
-        upload.hurry.set()  # whoever waits for its next attempt ends
+        self._attempts.ended(upload)  # whoever waits for its next attempt ends
         self._background.start(f"clean-up of {upload.row.path}", partial(self._clean_cancelled, upload))
 
     async def _clean_cancelled(self, upload: Upload) -> None:
@@ -432,6 +409,7 @@ class Sync:
         """Whatever waits for its next attempt makes it now."""
         for upload in self._uploads.values():
             upload.hurry.set()
+        self._attempts.start_waiting()
         self._wake.set()
         self._wake = trio.Event()
         self.relocator.wake()
@@ -441,26 +419,20 @@ class Sync:
             await self._remote.wait_until_back()
             self._wake_all()
 
-    def _enter(self, upload: Upload) -> Upload:
+    def _enter(self, upload: Upload, *, is_ordered: bool) -> Upload:
         self._uploads[upload.row.mark] = upload
         self.staged.use(upload.row.staged)
         self.holding.classify(upload)
+        if is_ordered and upload.is_shown:
+            self._order.enter(upload.row.mark, upload.row.folder, upload.row.size_bytes)
         return upload
 
     async def _over(self, upload: Upload) -> None:
         self._uploads.pop(upload.row.mark, None)
-        upload.hurry.set()  # whoever watches over it ends
+        self._attempts.ended(upload)
         self.staged.release(upload.row.staged)
         await self._note_progress()
 
     async def _note_progress(self) -> None:
         async with self._progress:
             self._progress.notify_all()
-
-
-def _pause_after(error: BaseException, usual_s: float) -> float:
-    """Before the next attempt: a refusal may be mended by others, what makes no sense to Orion stays so."""
-    if isinstance(error, InvalidCall):
-        return inf
-    is_refused = isinstance(error, OrionFsError) and not error.is_retryable
-    return _REFUSED_PAUSE_S if is_refused else usual_s

@@ -35,6 +35,7 @@ class Pages:
     ranged = False
     metadata_at_once: int | None = None
     contents_at_once: int | None = None
+    paged_shards = False
 
     def __init__(self, entries: int) -> None:
         self.entries = entries

@@ -3,6 +3,7 @@
 * A log record of level WARNING or above fails the test, unless `expect_log("regex")` declares it.
 * An `async def` test runs under trio; with `virtual_time` its clock jumps when nothing else is to do.
   There are no async fixtures: a test opens what it needs with `async with`.
+* Processes of `orionfs` are forked from a loaded one (`tests.forked`), except in a test marked `started`.
 * Every process that a test starts finds the modules compiled, whatever the environment says of that.
 * Nothing of the user is touched: HOME and the XDG folders lie in the session's temporary folder.
 * Mounts that an aborted run left below pytest's temporary folders are taken away.
@@ -28,6 +29,7 @@ import trio
 import trio.testing
 
 from orionfs.mountinfo import ORIONFS_TYPE, read_mountinfo
+from tests import forked
 from tests.documented.shapes import SEED_VARIABLE
 from tests.standin.python import NoVendorPython, VendorPython, vendor_python
 
@@ -45,8 +47,9 @@ hypothesis.settings.load_profile("orionfs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --long."""
+    """Add --long and --started."""
     parser.addoption("--long", action="store_true", help="run the tests that take minutes as well")
+    parser.addoption("--started", action="store_true", help="start all processes, as tests marked so do")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -191,6 +194,24 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("NO_PROXY", "127.0.0.1,localhost")
         patch.setenv("no_proxy", "127.0.0.1,localhost")
         yield home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forking(own_home: Path, pytestconfig: pytest.Config) -> Iterator[None]:
+    """Processes of ours are forked from one that has everything loaded."""
+    if pytestconfig.getoption("--started"):
+        yield
+        return
+    with forked.forking():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _is_started(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Really start what a test of the start is about."""
+    forked.Server.is_off = request.node.get_closest_marker("started") is not None
+    yield
+    forked.Server.is_off = False
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def daemons_of(point: Path) -> list[int]:
 
 def _last_word(process: Path) -> bytes:
     try:
-        words = (process / "cmdline").read_bytes().split(b"\0")
+        words = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     except OSError:
         return b""
-    return words[-2] if b"--foreground" in words else b""
+    return words[-1] if b"--foreground" in words else b""

@@ -71,6 +71,7 @@ def test_server_ends_with_the_mount_even_when_that_is_killed(demo, point, data) 
     assert daemons_of(point) == []
 
 
+@pytest.mark.started
 def test_second_demo_shares_the_server_which_lives_as_long_as_either(faked, demo, point, home, data) -> None:
     url = profiles.load_profile("demo").url
     other = home / "new" / "folder"

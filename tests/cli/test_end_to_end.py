@@ -30,6 +30,7 @@ def secret() -> bytes:
     return token.value.encode()
 
 
+@pytest.mark.started
 def test_commands_that_the_demo_prints_work_as_printed(orionfs, demo, point, is_mounted, tmp_path) -> None:
     script = tmp_path / "try.sh"
     commands = [line for line in demo.stdout.splitlines() if line.startswith("  ")]
@@ -64,6 +65,7 @@ def test_mount_whose_daemon_was_killed_is_mended_by_the_next(orionfs, demo, poin
     assert (point / "my-data" / "kept.txt").read_text() == "kept"
 
 
+@pytest.mark.started
 def test_token_is_in_no_process_log_or_file_but_the_private_ones(orionfs, demo, point, home) -> None:
     (point / "my-data" / "x").write_text("x")
     token = secret()

@@ -19,6 +19,7 @@ def log_of(point: Path) -> str:
     return log_path(config.state_folder(), point).read_text()
 
 
+@pytest.mark.started
 def test_mount_returns_when_it_answers_and_says_how_to_end_it(faked, point, is_mounted) -> None:
     done = faked("mount", point)
     assert (done.returncode, done.stderr) == (0, "")
@@ -29,6 +30,7 @@ def test_mount_returns_when_it_answers_and_says_how_to_end_it(faked, point, is_m
     assert os.listdir(point) == []
 
 
+@pytest.mark.started
 def test_daemon_has_left_the_shell_and_shows_no_token(faked, point) -> None:
     faked("mount", point, "-o", "umask=077", "--read-only", "--log-level", "debug")
     (pid,) = daemons_of(point)
@@ -118,6 +120,7 @@ def test_mount_that_does_not_answer_is_taken_away(faked, point, is_mounted, monk
     wait_for(lambda: daemons_of(point) == [])
 
 
+@pytest.mark.started
 def test_interrupt_while_waiting_ends_the_daemon(faked, point, is_mounted) -> None:
     faked.behave(start="hang")
     with faked.start("mount", point) as process:
@@ -153,6 +156,7 @@ def test_wrong_mount_point_or_configuration_starts_nothing(orionfs, home, foregr
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
 
 
+@pytest.mark.started
 def test_child_keeps_what_it_was_given_and_nothing_else(faked, point) -> None:
     reader, writer = os.pipe()
     others = os.open(point.parent, os.O_RDONLY)

@@ -168,6 +168,7 @@ def _all_rows(api: Api, path: str) -> list[dict[str, Any]]:
     return rows + [row for each in below for row in each]
 
 
+@pytest.mark.started
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_probe_takes_its_folder_away(orionfs, tmp_path, number) -> None:
     with running_server(tmp_path, "--latency", "0.02") as slow:

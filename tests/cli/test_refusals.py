@@ -26,7 +26,7 @@ def refused(orionfs, point, is_mounted) -> Callable[..., tuple[int, str]]:
         done = orionfs("mount", point, "-o", "read_deadline_s=2", *arguments)
         assert done.returncode != 0
         assert done.stdout == ""
-        assert done.stderr.startswith("orionfs: ")
+        assert done.stderr.startswith("orionfs: "), done.stderr
         assert done.stderr.count("\n") == 1, done.stderr
         log = log_path(config.state_folder(), point)
         assert TOKEN not in done.stderr + (log.read_text() if log.exists() else "")
@@ -127,6 +127,7 @@ def with_a_wire_file_that_is_none(path: Path) -> None:
         file.write('wire = "routes.toml"\n')
 
 
+@pytest.mark.started
 @pytest.mark.parametrize(
     ("damage", "word"),
     [

@@ -10,6 +10,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from orionfs import server
@@ -84,6 +85,7 @@ def test_server_without_its_libraries_says_what_to_install(orionfs, tmp_path) ->
     assert done.stderr.endswith("pip install 'orionfs[server]' (starlette is missing)\n")
 
 
+@pytest.mark.started
 def test_server_says_where_it_is_and_ends_at_sigterm(orionfs, tmp_path) -> None:
     data = tmp_path / "data"
     with orionfs.start("serve", "--data", data) as process:

@@ -56,6 +56,7 @@ def test_uploads_that_take_too_long_are_left_to_the_next_mount(
     assert not is_mounted()
 
 
+@pytest.mark.started
 def test_mount_in_use_stays_and_the_user_is_named(faked, point, is_mounted) -> None:
     faked("mount", point)
     program = "import os, sys; os.chdir(sys.argv[1]); print('there', flush=True); sys.stdin.read()"

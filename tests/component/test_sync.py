@@ -725,7 +725,7 @@ async def test_bug_in_an_upload_is_logged_and_tried_again(tmp_path, fake, monkey
             raise KeyError("a bug")
 
         monkeypatch.setattr(fake, "upload", broken)
-        with pytest.raises(KeyError):
+        with pytest.raises(errors.LocalDiskError):
             await world.save("my-data/doc", b"new")
         await trio.sleep(10)
         assert len(calls) > 1

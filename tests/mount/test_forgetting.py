@@ -66,6 +66,7 @@ def test_find_over_more_than_the_limit_leaves_no_more_than_the_limit(
         assert (many / name).read_text() == name
 
 
+@pytest.mark.started
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_find_over_200_000_entries_stays_small(make_stand, tmp_path_factory) -> None:

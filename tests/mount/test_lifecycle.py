@@ -120,6 +120,7 @@ def test_root_that_is_not_there_is_refused(own) -> None:
     assert "absent" in words
 
 
+@pytest.mark.started
 def test_foreground_stays_until_it_is_told_to_end(own) -> None:
     command = [sys.executable, "-m", "orionfs", "mount", "--foreground", own.point]
     with subprocess.Popen(command, env=own.environment, stderr=subprocess.PIPE, text=True) as daemon:
@@ -287,6 +288,7 @@ def test_killed_daemon_is_mended_by_the_next_mount(mounted, folder) -> None:
     assert [name for name in names if name.startswith(".orionfs")] == []
 
 
+@pytest.mark.started
 def test_dead_mount_is_taken_away_by_umount(own) -> None:
     own.mount()
     own.kill()
@@ -295,6 +297,7 @@ def test_dead_mount_is_taken_away_by_umount(own) -> None:
     assert not own.is_mounted
 
 
+@pytest.mark.started
 @pytest.mark.expect_log(OFFLINE)
 @pytest.mark.expect_log("is not on Orion yet")
 @pytest.mark.expect_log("no answer|not reachable|refused")
@@ -318,6 +321,7 @@ def test_what_could_not_go_up_is_finished_by_the_next_mount(make_stand, client) 
     assert stand.direct.names(stand.direct.home) == ["x"]
 
 
+@pytest.mark.started
 @pytest.mark.expect_log(OFFLINE)
 @pytest.mark.expect_log("no answer|not reachable|refused|reset|closed")
 def test_server_that_goes_and_comes_back_is_met_again(make_stand, client) -> None:

@@ -26,19 +26,7 @@ DATASETS = "/api/v1/storage/datasets"
 WORKFLOES = "/api/v1/workfloes"
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_RUN = """
-import json, sys
-from pathlib import Path
-from orionfs.server import ServeError, ServeOptions, serve
-options = json.loads(sys.argv[1])
-for name in ("data", "token_file", "access_log", "faults", "import_dir", "users"):
-    if options.get(name) is not None:
-        options[name] = Path(options[name])
-try:
-    serve(ServeOptions(ready=lambda url: print(url, flush=True), **options))
-except ServeError as error:
-    sys.exit(f"ServeError: {error}")
-"""
+_PROGRAM = Path(__file__).with_name("serving.py")
 
 
 class Api:
@@ -184,7 +172,7 @@ def spawn(folder: Path, **options: Any) -> subprocess.Popen[str]:
     settings |= {"faults": folder / "faults.json", **options}
     with (folder / "stderr.txt").open("a") as errors:
         return subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", _RUN, json.dumps(settings, default=str)],
+            [sys.executable, "-W", "error", str(_PROGRAM), json.dumps(settings, default=str)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -135,6 +135,7 @@ def test_start_removes_what_no_file_refers_to(start):
         assert api.content(row["id"]) == b"content"
 
 
+@pytest.mark.started
 def test_data_folder_belongs_to_one_server_at_a_time(start):
     server = start()
     said = failure_to_start(server.folder)
@@ -173,6 +174,7 @@ def test_fault_plan_that_makes_no_sense_is_refused_at_start(tmp_path):
     assert "unknown action 'explode'" in failure_to_start(tmp_path)
 
 
+@pytest.mark.started
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_server_quickly_in_spite_of_open_connections(start, number):
     server = start()
@@ -183,6 +185,7 @@ def test_signal_ends_the_server_quickly_in_spite_of_open_connections(start, numb
     assert (server.folder / "stderr.txt").read_text() == ""
 
 
+@pytest.mark.started
 def test_end_of_stdin_ends_the_server(start):
     server = start()
     with server.api() as api:

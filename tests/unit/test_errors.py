@@ -41,6 +41,7 @@ TABLE = {
     "Throttled": (errno.ETIMEDOUT, logging.WARNING, True),
     "Unreachable": (errno.ETIMEDOUT, logging.INFO, True),
     "Conflict": (errno.EEXIST, logging.INFO, False),
+    "ChangedElsewhere": (errno.ESTALE, logging.WARNING, False),
 }
 
 
