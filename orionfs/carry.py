@@ -41,6 +41,7 @@ from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
 from orionfs.shard_carry import ShardCarrier
 from orionfs.shard_rules import collection_of
+from orionfs.shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +88,7 @@ class Upload:
         self.held_until_s = -inf  # its name is a temporary one until then, or until it gets another
         self.is_kept_back = False  # while it is held it is not even uploaded
         self.is_in_use: Callable[[], bool] = lambda: False  # somebody has the file open
-        self.before_placing: Callable[[], Awaitable[None]] | None = (
-            None  # what must be done before it is shown
-        )
+        self.before_placing: Callable[[], Awaitable[None]] | None = None  # to be done before it is shown
         self.heard: Callable[[], Heard | None] = lambda: None  # the last that was heard of its name
         self.conflict: ChangedElsewhere | None = None  # why it went beside its name
         self.theirs: Item | None = None  # what somebody else has put there, if that was told
@@ -136,6 +135,7 @@ class Carrier:
         remote: Remote,
         assigner: Assigner,
         lanes: Lanes,
+        shares: Shares,
         journal: JournalThread,
         content: ContentCache,
         staging: Path,
@@ -153,6 +153,7 @@ class Carrier:
         self._remote = remote
         self._assigner = assigner
         self._lanes = lanes
+        self._shares = shares
         self._journal = journal
         self._content = content
         self._staging = staging
@@ -192,6 +193,7 @@ class Carrier:
             await upload.before_placing()
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
+        await self._shares.carry(upload.row.replaces, _key(item), upload.row.path)
         self._on_sent(upload)
         while True:
             await self._until_still(upload)
@@ -296,8 +298,9 @@ class Carrier:
     async def _check_unchanged(self, upload: Upload, item: Item) -> None:
         """Replace nothing but what was there when writing began: somebody else may have been faster."""
         row = upload.row
-        if row.replaces is None or row.replaces == item.key:
+        if row.replaces in (None, item.key):
             return
+        assert row.replaces is not None
         found = await look(self._remote, row.path, row.replaces, item.key, upload.heard())
         if found.finding is Finding.GONE:
             log.info("%s was removed or moved elsewhere; what was written here takes the name", row.path)
@@ -379,6 +382,7 @@ class Carrier:
         row = upload.row
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
         upload.state, upload.error, upload.told = UploadState.DONE, None, None
+        self._shares.placed(_key(item), row.replaces)
         self._content.adopt(_key(item), path, row.size_bytes)
         self._unseen.discard(_key(item))
         upload.on_placed(upload, item.renamed(row.name))

@@ -232,7 +232,7 @@ class Remote(Caller):
         found = (self.knowledge.resource(row, Kind.FILE) for row in rows)
         return next((item for item in found if item.name == mark), None)
 
-    # Tags
+    # Tags and shares
 
     async def tags(self, key: Key) -> tuple[str, ...]:
         return read_tags(await self._read("list_tags", key.kind.value, key.id))
@@ -242,6 +242,13 @@ class Remote(Caller):
 
     async def untag(self, key: Key, tags: Sequence[str]) -> None:
         await self._change("untag", key.kind.value, key.id, list(tags), is_conflict_busy=True)
+
+    async def share(self, key: Key, partner: str, id: int, permissions: Sequence[str]) -> None:
+        """Share an item with a "user" or "project"; what it was allowed before is replaced."""
+        pairs = ((key.kind.value, key.id), (partner, id))
+        resources = [{"resource": {"kind": kind, "id": each}} for kind, each in pairs]
+        call = ("documented", "share_resource", resources, {"permissions": list(permissions)})
+        await self._retrying(self._metadata, self._limits.change_deadline_s, *call, is_conflict_busy=True)
 
     # Contents
 

@@ -33,6 +33,7 @@ from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
 from orionfs.reports import Reports
+from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background
 
@@ -81,10 +82,12 @@ class Sync:
         self._attempts = Attempts(
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
+        self.shares = Shares(remote, self._journal)
         self._carrier = Carrier(
             remote,
             self.assigner,
             self._lanes,
+            self.shares,
             self._journal,
             content,
             staging,
@@ -280,6 +283,7 @@ class Sync:
     def item_removed(self, key: Key) -> None:
         """An item is gone from Orion: forget its bytes, and what only this machine knew of it."""
         self._content.forget(key)
+        self.shares.gone(key)
         self.write_down_soon(key, None)
 
     def tag_soon(self, key: Key, tags: Sequence[str]) -> None:

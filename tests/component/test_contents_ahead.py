@@ -77,6 +77,7 @@ async def test_files_read_in_order_are_fetched_ahead_once_each(tmp_path, is_rang
         assert len(fetched(world)) == len(set(fetched(world))) == 200
         at_once = 24 if is_ranged else 3
         assert (trio.current_time() - started_at_s) / ROUND_TRIP_S <= 200 / at_once + 4
+        await settle()
         assert held(world) == 0
 
 
