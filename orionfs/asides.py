@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,8 +30,8 @@ class _Piece:
     part: Part
     fd: int
     users: int = 0
-    error: Exception | None = None
-    is_over: bool = False
+    error: OrionFsError | None = None
+    is_kept: bool = True
 
 
 class Asides:
@@ -53,11 +52,11 @@ class Asides:
         pieces = [self._piece(key, size, number, Priority.FOREGROUND) for number in wanted]
         try:
             for number in soon:
-                self._piece(key, size, number, Priority.PREFETCH).users -= 1
+                self._let_go(self._piece(key, size, number, Priority.PREFETCH))
             return b"".join([await self._read(piece, offset, end) for piece in pieces])
         finally:
             for piece in pieces:
-                piece.users -= 1
+                self._let_go(piece)
             self._forget()
 
     def close(self) -> None:
@@ -78,14 +77,13 @@ class Asides:
                 start, min(start + PIECE_BYTES, size), self._remote.line, base=start, priority=priority
             )
             piece = self._pieces[key, number] = _Piece(part, os.memfd_create("orionfs", os.MFD_CLOEXEC))
-            fetch: Callable[[], object] = partial(self._fetch, key, number, piece)
-            self._background.start(f"fetch of {key.id}", fetch)  # type: ignore[arg-type]
+            piece.users += 1  # its fetch
+            self._background.start(f"fetch of {key.id}", partial(self._fetch, key, number, piece))
         self._pieces.move_to_end((key, number))
         piece.users += 1
         return piece
 
     async def _fetch(self, key: Key, number: int, piece: _Piece) -> None:
-        piece.users += 1
         try:
             await self._remote.read_into(key, piece.part, piece.fd)
         except NoSuchName as error:
@@ -96,12 +94,11 @@ class Asides:
             piece.error = RemoteFailure(f"{key.kind.value} {key.id}: {type(error).__name__}")
             raise
         finally:
-            piece.users -= 1
             piece.part.finish()
             if piece.error is not None and self._pieces.get((key, number)) is piece:
                 del self._pieces[key, number]  # who wants it asks again
-                if not piece.users:
-                    os.close(piece.fd)
+                piece.is_kept = False
+            self._let_go(piece)
 
     async def _read(self, piece: _Piece, offset: int, end: int) -> bytes:
         start, end = max(offset, piece.part.start), min(end, piece.part.end)
@@ -109,6 +106,11 @@ class Asides:
         if piece.error is not None:
             raise piece.error
         return os.pread(piece.fd, end - start, start - piece.part.base)
+
+    def _let_go(self, piece: _Piece) -> None:
+        piece.users -= 1
+        if not piece.users and not piece.is_kept:
+            os.close(piece.fd)
 
     def _forget(self) -> None:
         """Keep what was used last, and what somebody waits for."""

@@ -17,6 +17,7 @@ RANDOM_BYTES = 384 * 2**10
 AHEAD_MAX_BYTES = 16 * PART_BYTES
 _JITTER_BYTES = 2**20  # the kernel's read-ahead asks a little out of order
 _RUNS_MAX = 8
+_READS_MIN = 2  # one read is no run, however large
 # A run so long, in bytes, has so much fetched ahead of it.
 _SOME_BYTES, _SOME_AHEAD_BYTES = 256 * 2**10, PART_BYTES
 _MUCH_BYTES, _AHEAD_FACTOR = 2 * 2**20, 32
@@ -29,9 +30,11 @@ class Run:
     start: int
     next_offset: int
     ahead_to: int
+    reads: int = 0
 
     def advance(self, end: int, most_bytes: int) -> int:
         """The run goes on to `end`; up to which offset to have bytes on their way then."""
+        self.reads += 1
         self.next_offset = max(self.next_offset, end)
         goal = self._goal(most_bytes)
         self.ahead_to = max(self.ahead_to, goal, end)
@@ -39,7 +42,7 @@ class Run:
 
     def _goal(self, most_bytes: int) -> int:
         length = self.next_offset - self.start
-        if length <= _SOME_BYTES:
+        if length <= _SOME_BYTES or self.reads < _READS_MIN:
             return 0
         ahead = _SOME_AHEAD_BYTES if length <= _MUCH_BYTES else length * _AHEAD_FACTOR
         goal = self.next_offset + min(ahead, most_bytes)
@@ -60,6 +63,6 @@ class Window:
                 self.runs.remove(run)
                 self.runs.append(run)
                 return run.advance(end, most_bytes)
-        run = Run(offset, end, max(end, offset + RANDOM_BYTES))
+        run = Run(offset, end, max(end, offset + RANDOM_BYTES), 1)
         self.runs = [*self.runs[1 - _RUNS_MAX :], run]
         return run.ahead_to
