@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Any, cast
 
 import trio
@@ -23,7 +24,7 @@ from orionfs.failures import busy, failure_of, pause_before_retry_s, subject_of
 from orionfs.limiter import AdaptiveLimiter, Priority, Slot, current_urgency
 from orionfs.listings import as_page
 from orionfs.models import Key
-from orionfs.parts import Line, Part
+from orionfs.parts import Growth, Line, Part
 from orionfs.shapes import read_page, read_shards
 
 log = logging.getLogger(__name__)
@@ -105,21 +106,25 @@ class Caller:
         subject = (key.kind.value, key.reference)
         rest = (part.arrived, part.end - part.arrived, Borrowed(fd), part.arrived - part.base, attempt)
         limiter = self._limiter_for(part.end - part.start)
-        failed: OrionFsError | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(part.watch, attempt, patience, nursery.cancel_scope)
-            try:
-                await self._attempt(
-                    limiter, _NO_LIMIT_S, "read_into", *subject, *rest, on_taken=attempt.begin
-                )
-                part.arrived = part.end
-            except OrionFsError as error:
-                failed = error
-            nursery.cancel_scope.cancel()
-        if failed is not None:
-            raise failed
+
+        async def bring() -> None:
+            await self._attempt(limiter, _NO_LIMIT_S, "read_into", *subject, *rest, on_taken=attempt.begin)
+            part.arrived = part.end
+
+        await _watched(bring, partial(part.watch, attempt, patience))
         if part.arrived < part.end and trio.current_time() >= part.expires_at_s:
             raise self._no_answer("read_into", subject, self._limits.inactivity_s)
+
+    async def _download(self, subject: tuple[Any, ...], path: Path, size: int, growth: Growth) -> None:
+        """One attempt at a whole item. Raises TimedOut once it has not gone on for too long."""
+        limiter = self._limiter_for(size)
+
+        async def download() -> None:
+            args = (*subject, str(path), _NO_LIMIT_S)  # its worker ends with the attempt
+            await self._attempt(limiter, _NO_LIMIT_S, "download", *args, on_taken=growth.begin)
+
+        if not await _watched(download, growth.watch):
+            raise self._no_answer("download", subject, self._limits.inactivity_s)
 
     def _limiter_for(self, size: int) -> AdaptiveLimiter:
         return self._small_contents if 0 < size <= SMALL_BYTES else self._contents
@@ -256,3 +261,22 @@ class Caller:
         self._came_back.set()
         self._came_back = trio.Event()
         log.info("online again")
+
+
+async def _watched(
+    call: Callable[[], Awaitable[None]], watch: Callable[[trio.CancelScope], Awaitable[None]]
+) -> bool:
+    """Make a call that `watch` may end by its scope; False if it did. Raises what the call does."""
+    failed: OrionFsError | None = None
+    is_done = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, nursery.cancel_scope)
+        try:
+            await call()
+            is_done = True
+        except OrionFsError as error:
+            failed = error
+        nursery.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+    return is_done

@@ -7,8 +7,10 @@ sessions, caches or what the file is.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 
 import trio
 
@@ -135,3 +137,40 @@ class Part:
             if silent_s >= (others_s if is_only_here else alone_s):
                 attempt_scope.cancel()
                 return
+
+
+class Growth:
+    """Whether a download that reports nothing goes on: the folder that it alone writes to grows.
+
+    A client that keeps the bytes elsewhere until it has all of them has `unseen_s` seconds for that.
+    """
+
+    def __init__(self, folder: Path, inactivity_s: float, unseen_s: float) -> None:
+        self._folder = folder
+        self._inactivity_s, self._unseen_s = inactivity_s, unseen_s
+        self._is_begun = False
+
+    def begin(self) -> None:
+        """It has a place to run in; until then nothing is expected of it."""
+        self._is_begun = True
+
+    async def watch(self, attempt_scope: trio.CancelScope) -> None:
+        """End a download whose folder has not grown for too long."""
+        step_s = self._inactivity_s / 4
+        seen, silent_s = 0, 0.0
+        while True:
+            await trio.sleep(step_s)
+            size = self._size()
+            if size != seen or not self._is_begun:
+                seen, silent_s = size, 0.0
+                continue
+            silent_s += step_s
+            if silent_s >= (self._inactivity_s if seen else self._unseen_s):
+                attempt_scope.cancel()
+                return
+
+    def _size(self) -> int:
+        try:
+            return sum(entry.stat().st_size for entry in os.scandir(self._folder))
+        except FileNotFoundError:  # a name that was just given to its file
+            return 0

@@ -28,7 +28,7 @@ from orionfs.knowledge import Knowledge
 from orionfs.limiter import working_with
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
-from orionfs.parts import Part
+from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
 from orionfs.shapes import (
     DatasetState,
@@ -48,6 +48,8 @@ __all__ = ["SMALL_BYTES", "Assignment", "Health", "Limits", "Remote"]
 log = logging.getLogger(__name__)
 
 _SLOWEST_UPLOAD_BYTES_PER_S = 64 * 1024  # a guess: slower lines than this can't be told from a hang
+_SLOWEST_DOWNLOAD_BYTES_PER_S = _SLOWEST_UPLOAD_BYTES_PER_S
+_UNKNOWN_DOWNLOAD_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,11 +294,19 @@ class Remote(Caller):
                 )
 
     async def download(self, key: Key, path: Path, size: int) -> None:
-        """Fetch a whole item to a local file that does not exist yet."""
-        deadline_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
-        args = (key.kind.value, key.reference, str(path), deadline_s)
-        limiter = self._limiter_for(size)
-        await self._retrying(limiter, deadline_s, "download", *args, is_conflict_busy=True)
+        """Fetch a whole item to a local file that does not exist yet, in a folder that nothing else is in.
+
+        It may last as long as that folder grows; `size` 0: nobody knows it.
+        """
+        inactivity_s = self._limits.inactivity_s
+        unseen_s = inactivity_s + size / _SLOWEST_DOWNLOAD_BYTES_PER_S if size else _UNKNOWN_DOWNLOAD_S
+        ends_at_s = trio.current_time() + unseen_s
+        subject = (key.kind.value, key.reference)
+
+        async def attempt() -> None:
+            await self._download(subject, path, size, Growth(path.parent, inactivity_s, unseen_s))
+
+        await self._repeated(attempt, lambda: ends_at_s, "download", subject, is_conflict_busy=True)
 
     async def _read_page(self, path: str, query: dict[str, Any]) -> Page:
         return whole(await self._read("ls_path", path, query))
