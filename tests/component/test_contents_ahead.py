@@ -150,6 +150,7 @@ async def test_reader_that_goes_elsewhere_is_not_run_ahead_of(tmp_path, elsewher
     async with folder(tmp_path, *names) as world:
         world.fake.add_file(f"{HOME}/other", b"x")
         await cat(world, names[:50])
+        await settle()
         before = len(fetched(world))
         in_flight = world.fake.in_flight["read_into"]
         await world.read(elsewhere)
