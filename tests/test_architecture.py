@@ -32,6 +32,7 @@ RANKS: list[set[str]] = [
     {"staging", "versions"},
     {"basis"},
     {"fetch"},
+    {"asides"},
     {"namespace"},
     {"folders", "views", "differences", "snapshots", "rivals"},
     {"sync", "beliefs"},
@@ -44,10 +45,12 @@ RANKS: list[set[str]] = [
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks", "shard_rules"},
     {"inodes"},
-    {"names", "ranges", "numbers", "finding", "runs", "parked_rows", "share_rows", "order"},
+    {"presence"},
+    {"names", "ranges", "numbers", "finding", "windows", "runs", "parked_rows", "share_rows", "order"},
     {"remote", "whole_calls"},
-    {"details", "shard_calls"},
-    {"listings", "knowledge", "descriptors", "unclear", "limiter", "recent"},
+    {"details", "calling", "shard_calls"},
+    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent"},
+    {"limiter"},
     {"shapes", "bridge", "failures", "tasks", "sizes"},
 ]
 # They may be imported from everywhere, and from each other downwards.

@@ -150,7 +150,8 @@ class _Getter:
 
         async def fetch(start: int, fd: int) -> None:
             nonlocal done
-            await self._remote.read_into(key, start, min(PART_BYTES, size - start), fd)
+            end = min(start + PART_BYTES, size)
+            await self._remote.read_into(key, Part(start, end, self._remote.line), fd)
             done += 1
             self._listener.goes_on(words, done, len(starts))
 

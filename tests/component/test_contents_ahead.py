@@ -77,6 +77,7 @@ async def test_files_read_in_order_are_fetched_ahead_once_each(tmp_path, is_rang
         assert len(fetched(world)) == len(set(fetched(world))) == 200
         at_once = 24 if is_ranged else 3
         assert (trio.current_time() - started_at_s) / ROUND_TRIP_S <= 200 / at_once + 4
+        await settle()
         assert held(world) == 0
 
 
@@ -149,6 +150,7 @@ async def test_reader_that_goes_elsewhere_is_not_run_ahead_of(tmp_path, elsewher
     async with folder(tmp_path, *names) as world:
         world.fake.add_file(f"{HOME}/other", b"x")
         await cat(world, names[:50])
+        await settle()
         before = len(fetched(world))
         in_flight = world.fake.in_flight["read_into"]
         await world.read(elsewhere)
