@@ -22,7 +22,7 @@ from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.parked_rows import ParkedRow
 from orionfs.parking import Parked
-from orionfs.shard_rules import new_item
+from orionfs.shard_rules import collection_of, new_item
 from orionfs.sync import Sync
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
     for parked in journal.parked.all():
         await _park(namespace, files, parked)
     for row in journal.uploads():
+        await sync.hide_half_made(row)
         if row.step is UploadStep.CANCELLED:
             sync.resume_cancelled(row)
             continue
@@ -105,7 +106,8 @@ async def _show(namespace: Namespace, row: UploadRow) -> Inode:
         namespace.note_written(inode, row.size_bytes)
         inode.local = LocalAttributes(row.mtime_ns, row.permissions)
         return inode
-    if inode is not None and (row.replaces is not None or inode.children is not None):
+    is_alone = collection_of(row.mark) is None  # shards may share a name: ours is shown, the other beside it
+    if inode is not None and is_alone and (row.replaces is not None or inode.children is not None):
         raise NameExists(f"{inode.local_path()} has been changed elsewhere")
     return _show_new(namespace, folder, row)
 

@@ -14,7 +14,6 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -41,6 +40,7 @@ from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
 from orionfs.shard_carry import ShardCarrier
 from orionfs.shard_rules import collection_of
+from orionfs.shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +87,7 @@ class Upload:
         self.held_until_s = -inf  # its name is a temporary one until then, or until it gets another
         self.is_kept_back = False  # while it is held it is not even uploaded
         self.is_in_use: Callable[[], bool] = lambda: False  # somebody has the file open
-        self.before_placing: Callable[[], Awaitable[None]] | None = (
-            None  # what must be done before it is shown
-        )
+        self.before_placing: Callable[[], Awaitable[None]] | None = None  # to be done before it is shown
         self.heard: Callable[[], Heard | None] = lambda: None  # the last that was heard of its name
         self.conflict: ChangedElsewhere | None = None  # why it went beside its name
         self.theirs: Item | None = None  # what somebody else has put there, if that was told
@@ -104,7 +102,8 @@ class Upload:
     @property
     def is_untouched(self) -> bool:
         """True if nothing of it can be on Orion yet."""
-        return self.state is UploadState.WAITING and not self.is_unclear and self.row.new_id is None
+        is_waiting = self.state in (UploadState.LOCAL, UploadState.HELD, UploadState.WAITING)
+        return is_waiting and not self.is_unclear and self.row.new_id is None
 
     @property
     def is_unfinished(self) -> bool:
@@ -136,6 +135,7 @@ class Carrier:
         remote: Remote,
         assigner: Assigner,
         lanes: Lanes,
+        shares: Shares,
         journal: JournalThread,
         content: ContentCache,
         staging: Path,
@@ -153,6 +153,7 @@ class Carrier:
         self._remote = remote
         self._assigner = assigner
         self._lanes = lanes
+        self._shares = shares
         self._journal = journal
         self._content = content
         self._staging = staging
@@ -161,7 +162,7 @@ class Carrier:
         self._is_moving = is_moving
         self._on_sent = on_sent
         self._unseen = unseen
-        self._shards = ShardCarrier(remote)
+        self.shards = ShardCarrier(remote, journal, unseen)
         self._copies: set[str] = set()  # paths of all versions that went beside their names
 
     async def carry(self, upload: Upload) -> Removal | None:
@@ -192,6 +193,7 @@ class Carrier:
             await upload.before_placing()
         if upload.row.tags:
             await self._remote.tag(_key(item), upload.row.tags)
+        await self._shares.carry(upload.row.replaces, _key(item), upload.row.path)
         self._on_sent(upload)
         while True:
             await self._until_still(upload)
@@ -215,22 +217,7 @@ class Carrier:
         async with upload.placing:
             if upload.is_over:
                 return None
-            try:
-                note = partial(self._note_shard, upload)
-                item = await self._shards.put(upload.row, path, note, is_unclear=upload.is_unclear)
-            except OrionFsError:
-                upload.is_unclear = True
-                raise
-            return await self._finish(upload, item, path)
-
-    async def _note_shard(self, upload: Upload, key: Key | None) -> None:
-        """The shard is there, or (None) is not there any more."""
-        if key is None:
-            await self._restart(upload)
-            return
-        self._unseen.add(key)
-        await self._journal.run(lambda journal: journal.uploaded(upload.row.mark, key.id))
-        upload.row = replace(upload.row, step=UploadStep.UPLOADED, new_id=key.id)
+            return await self._finish(upload, await self.shards.put(upload, path), path)
 
     async def _exact_file(self, upload: Upload) -> Path:
         """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
@@ -296,8 +283,9 @@ class Carrier:
     async def _check_unchanged(self, upload: Upload, item: Item) -> None:
         """Replace nothing but what was there when writing began: somebody else may have been faster."""
         row = upload.row
-        if row.replaces is None or row.replaces == item.key:
+        if row.replaces in (None, item.key):
             return
+        assert row.replaces is not None
         found = await look(self._remote, row.path, row.replaces, item.key, upload.heard())
         if found.finding is Finding.GONE:
             log.info("%s was removed or moved elsewhere; what was written here takes the name", row.path)
@@ -379,6 +367,7 @@ class Carrier:
         row = upload.row
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
         upload.state, upload.error, upload.told = UploadState.DONE, None, None
+        self._shares.placed(_key(item), row.replaces)
         self._content.adopt(_key(item), path, row.size_bytes)
         self._unseen.discard(_key(item))
         upload.on_placed(upload, item.renamed(row.name))
@@ -397,7 +386,7 @@ class Carrier:
             log.info("%s: the replaced item is removed later: %s", old.path, error)
             return old
         self._content.forget(old.key)
-        if not was_there:
+        if not was_there and item.kind is Kind.FILE:  # shards may share a name
             await self._look_again(upload, item, old.key)
         return None
 
@@ -410,6 +399,8 @@ class Carrier:
 
     async def _give_back_name(self, row: UploadRow) -> None:
         """Where both items were renamed in one call, the one that stays gets its name again."""
+        if collection_of(row.mark) is not None:
+            return
         await self._assigner.assign(Assignment(_replaced_item(row), row.folder, row.name))
 
     async def _restart(self, upload: Upload) -> None:
@@ -420,7 +411,7 @@ class Carrier:
     async def remove_marked(self, upload: Upload) -> None:
         """Remove what a cancelled upload left on Orion."""
         if collection_of(upload.row.mark) is not None:
-            await self._shards.remove(upload.row, is_unclear=upload.is_unclear)
+            await self.shards.remove(upload)
         elif upload.row.new_id is not None:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
         elif upload.is_unclear:

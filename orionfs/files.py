@@ -76,6 +76,7 @@ class Files:
         handle_id = self._new_handle(inode)
         if inode.given is not None:
             return handle_id
+        self._handles[handle_id].is_appending = bool(flags & os.O_APPEND)
         try:
             is_emptied = bool(flags & os.O_TRUNC and may_write)
             if self._opening.is_due(inode) and not is_emptied:
@@ -98,6 +99,7 @@ class Files:
         """Open a file that was just made here; its first flush puts it on Orion."""
         handle_id = self._new_handle(inode)
         handle = self._handles[handle_id]
+        handle.is_appending = bool(flags & os.O_APPEND)
         if handle.file.staged is None:
             try:
                 handle.file.staged = self._sync.staged.new()

@@ -26,6 +26,8 @@ from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, St
 from orionfs.models import Key, Kind, LocalAttributes
 from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.parked_rows import ParkedRows
+from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
+from orionfs.share_rows import ShareRows
 
 log = logging.getLogger(__name__)
 
@@ -162,10 +164,11 @@ class Journal:
         self._is_lazy_allowed = not on_network_disk
         self._check_version(path)
         with self._transaction(durable=True):
-            for statement in (_SCHEMA + PARKED_SCHEMA).split(";"):
+            for statement in (_SCHEMA + PARKED_SCHEMA + SHARES_SCHEMA).split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self.parked = ParkedRows(self._db, self._transaction)
+        self.shares = ShareRows(self._db, self._transaction)
 
     def _check_version(self, path: Path) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -209,6 +212,7 @@ class Journal:
         with self._transaction():
             self._db.execute("DELETE FROM uploads WHERE mark = ?", (row.mark,))
             self._put_local(key, LocalAttributes(row.mtime_ns, row.permissions))
+            self.shares.placed_within(key, row.replaces)
             if left_over is not None:
                 self._put_removal(left_over)
             if row.replaces is not None and row.replaces != key:
@@ -347,6 +351,8 @@ class Journal:
                 self._put_local(key, attributes)
             for parked in other.parked.all():
                 self.parked.put_within(parked)
+            for key, shares in other.shares.all().items():
+                self.shares.put_within(key, shares)
 
     def _set_step(self, mark: str, step: UploadStep) -> None:
         self._db.execute("UPDATE uploads SET step = ? WHERE mark = ?", (step.value, mark))
@@ -377,7 +383,7 @@ class Journal:
         )
 
     def _drop_local(self, key: Key) -> None:
-        for table in ("local", "parked"):
+        for table in ("local", "parked", "shares"):
             self._db.execute(f"DELETE FROM {table} WHERE kind = ? AND id = ?", _columns(key))
 
     @contextmanager

@@ -283,7 +283,7 @@ class Moves:
         await self._sync.promise_removal(removal)
         try:
             await self._place(replaced, place)
-            await self._carry_tags(source, replaced.inode)
+            await self._carry_tags(source, replaced.inode, place.path)
             old_place = Assignment(replaced.inode.item, place.folder, place.name)
             await self._remove_replaced(replaced, removal, (old_place, back))
         except (TimedOut, RemoteFailure):
@@ -302,8 +302,13 @@ class Moves:
         except InvalidCall as refused:
             raise NotPermitted(f"{place.folder}/{place.name}: {refused}") from refused
 
-    async def _carry_tags(self, source: Inode, target: Inode) -> None:
-        """Tags of the replaced item stay with the name, if the new one has none."""
+    async def _carry_tags(self, source: Inode, target: Inode, path: str) -> None:
+        """Tags and known shares of the replaced item stay with the name, if the new one has none."""
+        old, new = target.item.key, source.item.key
+        if old is not None and new is not None and not self._sync.shares.known(new):
+            await self._sync.shares.carry(old, new, path)
+            for share in self._sync.shares.known(old) or ():
+                await self._sync.shares.note(new, share)
         if target.item.tags and not await self._namespace.tags(source):
             await self._namespace.change_tags(source, target.item.tags, ())
 

@@ -92,7 +92,7 @@ class Namespace:
         self._kernel = kernel
         self._absences = Absences(clock, kernel)
         self.rivals = Rivals(self.inodes, self._beliefs, kernel)
-        self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
+        self.differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
     @property
     def own_valid_s(self) -> float:
@@ -169,7 +169,7 @@ class Namespace:
         return self._bind(parent, name, item)
 
     def _bind(self, parent: Inode, name: str, item: Item) -> Inode:
-        inode = (self.views if parent.is_view else self.inodes).bind(parent, name, item)
+        inode = (self.views if self.views.shows(parent) else self.inodes).bind(parent, name, item)
         self.uses.count(len(self.inodes))
         if self._local and item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
@@ -247,7 +247,7 @@ class Namespace:
             await self.make_way(inode, None)
             with self.doubting(parent):
                 await self._folders.remove(inode)
-            self._commit_gone(inode, self._clock())
+            self.commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
 
     async def remove_item(
@@ -262,7 +262,7 @@ class Namespace:
             with self.doubting(parent):
                 await remove(inode.item.key)
             self._local.pop(inode.item.key, None)
-        self._commit_gone(inode, inf if is_removed_later else self._clock())
+        self.commit_gone(inode, inf if is_removed_later else self._clock())
 
     def settle(self, parent: Inode, name: str) -> None:
         """What had a name, and was promised to go, is gone from Orion."""
@@ -285,7 +285,7 @@ class Namespace:
 
     def hide_folder(self, folder: Inode) -> None:
         """A folder that was promised to go is seen no more."""
-        self._commit_gone(folder, inf)
+        self.commit_gone(folder, inf)
         self._beliefs.drop(folder)
 
     def _is_removed(self, parent: Inode, name: str) -> bool:
@@ -399,10 +399,7 @@ class Namespace:
 
     def commit_size(self, inode: Inode, size: int) -> None:
         """The size of a version was found out."""
-        is_changed = inode.item.size not in (None, size)
         inode.item = replace(inode.item, size=size)
-        if is_changed:  # of a dataset
-            self._differences.attributes_changed(inode)
 
     def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> LocalAttributes:
         """utimens and chmod: kept by this machine."""
@@ -479,14 +476,8 @@ class Namespace:
         touch(parent)
         return self.bind(parent, name, item)
 
-    def commit_gone(self, inode: Inode) -> None:
-        """A name that was removed otherwise than by the kernel, which hears of it."""
-        parent, name = self.place_of(inode)
-        self._commit_gone(inode, self._clock())
-        self._beliefs.drop(inode)
-        self._differences.entry_removed(parent, name)
-
-    def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
+    def commit_gone(self, inode: Inode, settled_at_s: float) -> None:
+        """A name means nothing any more."""
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
         self.views.doubt()

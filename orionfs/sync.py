@@ -34,6 +34,7 @@ from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
 from orionfs.removals import OnEnd, Removals
 from orionfs.reports import Reports
+from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background
 
@@ -81,10 +82,12 @@ class Sync:
         self._attempts = Attempts(
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
+        self.shares = Shares(remote, self._journal)
         self._carrier = Carrier(
             remote,
             self.assigner,
             self._lanes,
+            self.shares,
             self._journal,
             content,
             staging,
@@ -168,6 +171,12 @@ class Sync:
         upload = self._enter(Upload(row, None, on_placed), is_ordered=True)
         upload.is_unclear = upload.state is not UploadState.LOCAL
         return upload
+
+    async def hide_half_made(self, row: UploadRow) -> None:
+        """Nobody is shown what an earlier daemon has made in a collection, and not finished."""
+        key = await self._carrier.shards.made_for(row)
+        if key is not None:
+            self.unseen.add(key)
 
     # Carrying out
 
@@ -312,6 +321,7 @@ class Sync:
     def item_removed(self, key: Key) -> None:
         """An item is gone from Orion: forget its bytes, and what only this machine knew of it."""
         self._content.forget(key)
+        self.shares.gone(key)
         self.write_down_soon(key, None)
 
     def tag_soon(self, key: Key, add: Sequence[str], remove: Sequence[str] = ()) -> None:
