@@ -26,12 +26,13 @@ from orionfs.inodes import Inode
 from orionfs.journal import Removal, UploadRow
 from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
-from orionfs.opening import Opening
+from orionfs.opening import Opening, needs_what_is_there
 from orionfs.parking import Parking
 from orionfs.removals import OnEnd
 from orionfs.shard_rules import check_open, check_size, mark_for
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
+from orionfs.unsealed import Unsealed
 from orionfs.versions import kept_version, new_version
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Files:
         self._fetcher = fetcher
         self._opening = opening
         self._staging = Staging(sync, fetcher)
+        self._unsealed = Unsealed(sync, self._staging, namespace.rivals, self._seal_behind, self._let_go)
         self.parking = Parking(namespace.inodes, sync.journal, sync.unseen, sync.holding.names)
         self.before_placing: Callable[[Upload], Awaitable[None]] = _nothing  # whoever must see to it first
         self._numbers = itertools.count(1)
@@ -81,7 +83,7 @@ class Files:
             is_emptied = bool(flags & os.O_TRUNC and may_write)
             if self._opening.is_due(inode) and not is_emptied:
                 await self._opening.find_out(self._handles[handle_id])
-            elif _needs_what_is_there(flags):
+            elif needs_what_is_there(flags):
                 await self._begin_to_read(self._handles[handle_id].file)
             if is_emptied:
                 await self._truncate(self._handles[handle_id], 0)
@@ -156,11 +158,13 @@ class Files:
         handle = self._handles[handle_id]
         if handle.has_written and not handle.expects_data:
             await self._publish(handle)
+        handle.check_behind()
 
     async def fsync(self, handle_id: HandleId) -> None:
         """fsync(2): all that was written to the file, through whichever handle, is on Orion then."""
         handle = self._handles[handle_id]
         await self._publish(handle)
+        handle.check_behind()
         upload = self._uploads.get(handle.file.inode.number)
         if upload is not None and self._sync.is_write_back:
             await self._sync.carry(upload)
@@ -181,9 +185,11 @@ class Files:
                 if handle.turn_s <= now_s:
                     handle.turn_s = max(handle.turn_s + _UPLOAD_EVERY_S, now_s)
                 self._sync.carry_soon(upload, handle.turn_s - now_s)
+                handle.goes_behind(upload)
                 return
             if self._sync.is_write_back:
                 self._sync.carry_soon(upload)
+                handle.goes_behind(upload)
                 handle.turn_s = trio.current_time()
                 return
             try:
@@ -221,42 +227,9 @@ class Files:
                     if file.handles == 1:
                         await self._seal_behind(file)
                 except OrionFsError as error:
-                    if file.basis is not None and error.is_retryable:
-                        self._complete_later(file, error)
-                    else:
-                        self._keep_unsealed(file, error)
+                    self._unsealed.take(file, error)
                 finally:
                     self._let_go(file)
-
-    def _complete_later(self, file: OpenFile, error: OrionFsError) -> None:
-        """What a file lacks of its version can't be had now: it stays open until it can."""
-        path = file.inode.local_path()
-        log.warning("%s is kept here until the rest of it can be fetched: %s", path, error)
-        file.handles += 1
-        file.inode.opens += 1
-        self._sync.seal_when_possible(path, partial(self._complete, file))
-
-    async def _complete(self, file: OpenFile) -> None:
-        async with file.flushing:
-            try:
-                await self._seal_behind(file)
-            except OrionFsError as error:
-                if error.is_retryable:
-                    raise
-                self._keep_unsealed(file, error)
-            self._let_go(file)
-
-    def _keep_unsealed(self, file: OpenFile, error: OrionFsError) -> None:
-        """Nobody hears of an error here, so the bytes stay where the next mount finds them.
-
-        Bytes of which some are missing, as a writer was told, only keep a full disk full.
-        """
-        assert file.staged is not None
-        if file.is_incomplete:
-            log.warning("%s: what was written of it is dropped: %s", file.inode.local_path(), error)
-            return
-        log.error("%s: not uploaded, kept in %s: %s", file.inode.local_path(), file.staged.path, error)
-        self._staging.keep_staged(file)
 
     async def seal_all(self) -> None:
         """The mount ends: everything that was written is promised to Orion, as far as that can be."""
@@ -402,13 +375,8 @@ class Files:
     def _leave_uploaded(self, file: OpenFile, upload: Upload) -> None:
         """The staged file has become a cache file, unless it was written to since; reads go there."""
         staged = file.staged
-        is_uploaded = staged is not None and staged.path.name == upload.row.staged
-        if (
-            staged is not None
-            and is_uploaded
-            and not staged.is_dirty
-            and staged.size == upload.row.size_bytes
-        ):
+        is_now = (staged.path.name, staged.size, staged.is_dirty) if staged is not None else None
+        if is_now == (upload.row.staged, upload.row.size_bytes, False):
             self._staging.leave_staged(file)
         if file.source is not None:
             self._fetcher.close(file.source)
@@ -488,9 +456,3 @@ class Files:
 
 async def _nothing(upload: Upload) -> None:
     """Most uploads need no more than themselves."""
-
-
-def _needs_what_is_there(flags: int) -> bool:
-    """True for an open that will read, or add to what is there: a version that is gone is told by open."""
-    will_read = flags & os.O_ACCMODE != os.O_WRONLY or bool(flags & os.O_APPEND)
-    return will_read and not flags & os.O_TRUNC

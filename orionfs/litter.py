@@ -190,6 +190,7 @@ class Litter:
                     return False
                 before = upload.row
                 replaced = self._replaced(target, parent, true_name(Kind.FILE, name), tags)
+                upload.is_renamed = True
                 await self._sync.rewrite(upload, _named(before, source, replaced, parent, name))
                 await self._end_parking_of(own, replaced)
                 self._commit_named(source, replaced, parent, name, upload.row)

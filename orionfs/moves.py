@@ -236,6 +236,7 @@ class Moves:
         if upload is not None:
             await self._remove_replaced_before(source, replaced_key)
             replaces = upload.row.replaces if is_on_orion else replaced_key
+            upload.is_renamed = True
             await self._sync.retarget(upload, place.folder, place.name, replaces)
         old_path = source.orion_path()
         self._namespace.commit_rename(source, parent, name, replaced_key, is_settled=is_on_orion)

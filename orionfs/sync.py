@@ -75,6 +75,7 @@ class Sync:
         # shows them), or promised to be removed.
         self.unseen: set[Key] = set()
         self.assigner = Assigner(remote, self._journal, staging, home)
+        self.shares = Shares(remote, self._journal)
         self._order = Order()
         self._lanes = Lanes(remote, self.assigner, self._order)
         self._background = Background()
@@ -82,7 +83,6 @@ class Sync:
         self._attempts = Attempts(
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
-        self.shares = Shares(remote, self._journal)
         self._carrier = Carrier(
             remote,
             self.assigner,
@@ -414,9 +414,17 @@ class Sync:
             self.holding.watch(upload)
             await self._note_progress()
         if upload.state is UploadState.DONE:
+            self._tell_conflict(upload)
             await self._over(upload)
             if self._content.is_over_limit():
                 self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
+
+    def _tell_conflict(self, upload: Upload) -> None:
+        """Whoever asks either version what went wrong hears of the other."""
+        theirs = upload.theirs.key if upload.theirs is not None else None
+        for about in (theirs, upload.about):
+            if upload.conflict is not None and about is not None:
+                self._reports.note(about, "close", upload.conflict)
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
