@@ -13,7 +13,6 @@ places in the tree; must not know FUSE or handles.
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +28,7 @@ from orionfs.limiter import Priority, working_at
 from orionfs.metacache import Entries
 from orionfs.models import InodeNumber, Item, Kind
 from orionfs.namespace import Namespace
+from orionfs.preorder import Order, Preorder, place_of
 from orionfs.remote import SMALL_BYTES, Health, Remote
 from orionfs.runs import File, Run, Visit, recognise
 from orionfs.tasks import Background
@@ -39,8 +39,6 @@ BYTES_MAX = 32 * 2**20
 _PATIENCE_S = 10.0  # a reader may think about each file for a while
 _READERS_MAX = 32
 _STEPS_TELLING = 2  # folders of a tree, each read to its end
-_FOLDERS_MAX = 8  # that are looked at for the next one with files
-_ENTRIES_MAX = 1000  # of each: larger folders are read ahead by themselves
 _NONE_YET = File("", 0)  # is before all others, in every order
 _NO_ROOM_S = 60.0  # after the cache had no room
 
@@ -60,7 +58,7 @@ class _Reader:
     """Whoever reads the files of a folder, which one it opened last and when.
 
     `next` is the one who is foretold to go on in the next folder; `steps` counts the folders, one after the
-    other in a tree, that it has come through.
+    other in a tree and in this `order`, that it has come through.
     """
 
     folder: Inode
@@ -69,6 +67,7 @@ class _Reader:
     run: Run | None = None
     ahead: dict[str, _Fetch] = field(default_factory=dict)
     steps: int = 0
+    order: Order = Order.LISTING
     next: _Reader | None = None
 
 
@@ -90,6 +89,7 @@ class ContentsAhead:
         """
         self._namespace = namespace
         self._beliefs = namespace.beliefs
+        self._tree = Preorder(namespace)
         self._fetcher = fetcher
         self._remote = remote
         self._bytes_max = bytes_max
@@ -153,17 +153,22 @@ class ContentsAhead:
 
     def _new_reader(self, folder: Inode, opened: File, now_s: float) -> _Reader:
         """Who has read another folder in order begins here with the first file, if it goes on so."""
+        reader = _Reader(folder, opened, now_s)
         before = next(reversed(self._readers.values()), None)
-        steps = self._steps_to(folder, before) if before is not None else 0
-        is_trusted = now_s - self._in_order_at_s <= _PATIENCE_S or steps >= _STEPS_TELLING
+        if before is not None and not self._is_gone(before):
+            reader.order, reader.steps = self._steps_to(folder, before)
+        if now_s - self._in_order_at_s <= _PATIENCE_S or reader.steps >= _STEPS_TELLING:
+            reader.last = _NONE_YET
         self._in_order_at_s = -inf  # it is trusted again when it has kept to the order here
-        return _Reader(folder, _NONE_YET if is_trusted else opened, now_s, steps=steps)
+        return reader
 
-    def _steps_to(self, folder: Inode, before: _Reader) -> int:
-        """How far in a tree somebody is who was seen there before, and has read that folder to its end."""
-        names = self._files_of(before.folder)
-        is_read = names[-1:] == [before.last.name] and not self._is_gone(before)
-        return before.steps + 1 if is_read and self._next_folder(before.folder) is folder else 0
+    def _steps_to(self, folder: Inode, before: _Reader) -> tuple[Order, int]:
+        """In which order, and how far, somebody has come who was seen elsewhere before."""
+        for order in [before.order] if before.steps >= _STEPS_TELLING else Order:
+            is_read = self._tree.files(before.folder, order)[-1:] == [before.last.name]
+            if is_read and self._tree.next_folder(before.folder, order) is folder:
+                return order, before.steps + 1 if order is before.order else 1
+        return Order.LISTING, 0
 
     def _is_gone(self, reader: _Reader) -> bool:
         return self._clock() - reader.seen_at_s > _PATIENCE_S
@@ -208,49 +213,16 @@ class ContentsAhead:
             return
         chain = _following(reader)
         while len(chain) < _READERS_MAX // 2 and _is_used_up(chain, reader.run.lead):
-            folder = self._next_folder(chain[-1].folder)
+            folder = self._tree.next_folder(chain[-1].folder, reader.order)
             if folder is None or folder.number in self._readers:
                 break
-            run = Run(self._files_of(folder))
+            run = Run(self._tree.files(folder, reader.order))
             run.lead = reader.run.lead
-            foretold = _Reader(folder, _NONE_YET, self._clock(), run, steps=chain[-1].steps + 1)
+            foretold = _Reader(folder, _NONE_YET, self._clock(), run)
+            foretold.steps, foretold.order = chain[-1].steps + 1, reader.order
             chain[-1].next = self._readers[folder.number] = foretold
             chain.append(foretold)
         self._readers[reader.folder.number] = self._readers.pop(reader.folder.number)
-
-    def _files_of(self, folder: Inode) -> list[str]:
-        """Names of the files in a folder; none where that is unknown, or too large to be looked at."""
-        listed = self._beliefs.entries(folder)
-        if listed is None or len(listed) > _ENTRIES_MAX:
-            return []
-        return [name for name, item in Entries(listed) if item.kind is Kind.FILE]
-
-    def _next_folder(self, folder: Inode) -> Inode | None:
-        """The next folder with files in a tree, as far as its listings are known."""
-        after = ""
-        for _ in range(_FOLDERS_MAX):
-            found = None if folder.is_virtual else self._subfolder_after(folder, after)
-            if found is not None:
-                folder, after = found, ""
-                if self._files_of(folder):
-                    return folder
-            elif folder.parent is None or folder.is_virtual:
-                return None
-            else:
-                folder, after = folder.parent, folder.name
-        return None
-
-    def _subfolder_after(self, folder: Inode, after: str) -> Inode | None:
-        listed = self._beliefs.entries(folder)
-        if listed is None:
-            return None
-        entries = Entries(listed)
-        start = _place(entries, after)
-        for place in range(start, min(len(entries), start + _ENTRIES_MAX)):
-            name, item = entries[place]
-            if item.kind is Kind.FOLDER and name != after:
-                return self._namespace.bind(folder, name, item)
-        return None
 
     def _begin_next(self, reader: _Reader) -> bool:
         """False if this reader must wait, or has nothing left."""
@@ -339,16 +311,12 @@ class ContentsAhead:
 
 def _files(entries: Entries, known: Mapping[str, Inode], first: str) -> Iterator[File]:
     """The files of a listing from `first` on, then those before it."""
-    start = _place(entries, first)
+    start = place_of(entries, first)
     for place in chain(range(start, len(entries)), range(start)):
         name, item = entries[place]
         if item.kind is Kind.FILE:
             inode = known.get(name)
             yield File(name, inode.number if inode is not None else 0)
-
-
-def _place(entries: Entries, name: str) -> int:
-    return bisect_left(entries, name, key=lambda entry: entry[0])
 
 
 def _following(reader: _Reader) -> list[_Reader]:

@@ -30,7 +30,7 @@ RANKS: list[set[str]] = [
     {"opening", "collecting", "unsealed"},
     {"staging", "versions"},
     {"basis"},
-    {"fetch"},
+    {"fetch", "preorder"},
     {"namespace"},
     {"folders", "views", "differences", "snapshots", "rivals"},
     {"sync", "beliefs"},

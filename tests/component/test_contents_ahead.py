@@ -390,6 +390,29 @@ async def read_tree(world: World, folders: Iterable[int], files: list[str]) -> N
             assert await world.read(path) == contents(file)
 
 
+async def by_number(world: World, path: str) -> list[str]:
+    """The paths of the files in a tree, as cp -r goes through it."""
+    folder = await world.inode(path)
+    snapshot = await world.namespace.snapshot(folder)
+    found = [await world.namespace.child(folder, name) for name, _ in snapshot.entries]
+    paths: list[str] = []
+    for inode in sorted(found, key=lambda each: each.number):
+        below = f"{path}/{inode.name}"
+        paths += await by_number(world, below) if inode.children is not None else [below]
+    return paths
+
+
+@pytest.mark.parametrize("files", [1, 2, 3, 10])
+async def test_tree_is_read_ahead_in_the_order_of_inode_numbers(tmp_path, files) -> None:
+    async with tree(tmp_path, 60, files) as world:
+        paths = await by_number(world, "my-data/tree")
+        started_at_s = trio.current_time()
+        for path in paths:
+            assert await world.read(path) == contents(path.rpartition("/")[2])
+        assert len(fetched(world)) == len(set(fetched(world))) == 60 * files
+        assert (trio.current_time() - started_at_s) / ROUND_TRIP_S <= 60 * files / 24 + 12
+
+
 @pytest.mark.parametrize("files", [1, 2, 3, 10])
 async def test_tree_is_read_ahead_from_folder_to_folder(tmp_path, files) -> None:
     async with tree(tmp_path, 60, files) as world:
