@@ -31,7 +31,7 @@ RANKS: list[set[str]] = [
     {"opening", "collecting", "unsealed"},
     {"staging", "versions"},
     {"basis"},
-    {"fetch"},
+    {"fetch", "preorder"},
     {"asides"},
     {"namespace"},
     {"folders", "views", "differences", "snapshots", "rivals"},

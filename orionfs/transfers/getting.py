@@ -28,6 +28,7 @@ from orionfs.errors import (
 )
 from orionfs.models import NAME_MAX_BYTES, Item, Key, Kind
 from orionfs.names import base_name, visible_names
+from orionfs.parts import Part
 from orionfs.transfers import report
 from orionfs.transfers.desk import Desk
 from orionfs.transfers.outcomes import Listener, Outcome, Status, Work, all_or_first_error
