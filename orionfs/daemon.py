@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.bridge import only_reading
-from orionfs.carry import UploadState
 from orionfs.collecting import Collecting
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
@@ -54,6 +54,7 @@ from orionfs.sessions import connect, stack_name
 from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, find_tops, plant
+from orionfs.upload import UploadState
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +257,7 @@ def _presentation(config: MountConfig) -> fuse.Presentation:
         config.gid,
         config.read_deadline_s + 5,
         config.change_deadline_s + 5,
-        4 * config.inactivity_s,
+        inf,  # a read may last as long as bytes come; fetches end by themselves
     )
 
 
@@ -352,6 +353,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
         yield {
             "mountpoint": str(config.mountpoint),
             "pid": os.getpid(),
+            "profile": config.profile.name,
             "stack": layers.account.stack,
             "user": layers.account.username,
             "project": layers.account.project_name,

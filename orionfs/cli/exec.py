@@ -250,7 +250,7 @@ def _wait_for_end(running: Running, signals: Signals, drained: Drained) -> None:
         # It goes on by itself: what it still brings to Orion the next mount need not.
         running.child.leave()
         wait_until_gone(running.point, UNMOUNT_LEAST_S)
-        drained.is_done = False
+        click.echo(f"orionfs: the daemon of {printable(str(running.point))} is still at work", err=True)
         return
     if status != ExitStatus.OK:
         drained.is_done = False
