@@ -35,7 +35,7 @@ class Deferral:
             if inode.opens:
                 self._files.remove_at_last_close(inode, removal, on_end)
             else:
-                self._sync.resume_removal(removal, on_end)
+                self._sync.removals.resume(removal, on_end)
 
         await self._namespace.remove_item(inode, promise, is_removed_later=inode.item.key is not None)
 

@@ -14,9 +14,8 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, St
 from orionfs.models import Key, Kind, LocalAttributes
 from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.parked_rows import ParkedRows
-from orionfs.promises import RelocationRow, Removal, UploadRow, UploadStep
+from orionfs.promises import Glimpse, RelocationRow, Removal, UploadRow, UploadStep, rewritten
 from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
 from orionfs.share_rows import ShareRows
 
@@ -82,14 +81,6 @@ _UPLOAD_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Glimpse:
-    """What a journal of another daemon shows: how many changes are unfinished, what it knows of items."""
-
-    unfinished: int
-    local: Mapping[Key, LocalAttributes]
-
-
 def look_into(path: Path) -> Glimpse:
     """Look into a journal that is another daemon's; one that can't be read shows nothing."""
     try:
@@ -107,12 +98,6 @@ def look_into(path: Path) -> Glimpse:
 def _read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
     rows = db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
     return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
-
-
-def rewritten(now: UploadRow, row: UploadRow) -> UploadRow:
-    """A version as far as it is now, with another name and attributes; one that stayed here may leave."""
-    step = row.step if now.step is UploadStep.LOCAL else now.step
-    return replace(row, step=step, new_id=now.new_id)
 
 
 class Journal:

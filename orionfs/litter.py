@@ -114,7 +114,7 @@ class Litter:
             await self._park(source, before, tags, parent, name)
             self._namespace.commit_rename(source, parent, name, None, is_settled=False)
         for removal in removals:
-            self._sync.resume_removal(removal)
+            self._sync.removals.resume(removal)
         if not is_sealed:
             await self._files.publish(source)  # nobody has promised it yet; by its name it stays here
 
@@ -215,7 +215,7 @@ class Litter:
         for removal in rest:
             if removal.key != kept:
                 await self._sync.removals.promise(removal)
-                self._sync.resume_removal(removal)
+                self._sync.removals.resume(removal)
         if own is not None:
             await self._parking.end(own.key)
 
@@ -328,7 +328,7 @@ class Litter:
         elif inode.item.key is None:
             removal = Removal(parked.key, parked.path)
             await self._sync.removals.promise(removal)
-            self._sync.resume_removal(removal)
+            self._sync.removals.resume(removal)
         else:
             return
         await self._parking.end(parked.key)

@@ -272,7 +272,7 @@ class Moves:
         assert upload.row.replaces is not None
         removal = Removal(upload.row.replaces, upload.row.path)
         await self._sync.removals.promise(removal)
-        self._sync.resume_removal(removal)
+        self._sync.removals.resume(removal)
 
     async def _move_on_orion(self, source: Inode, replaced: _Replaced | None, place: Assignment) -> None:
         """New in place first, then the old one removed; if that may not be, everything stays as it was."""
@@ -288,7 +288,7 @@ class Moves:
             old_place = Assignment(replaced.inode.item, place.folder, place.name)
             await self._remove_replaced(replaced, removal, (old_place, back))
         except (TimedOut, RemoteFailure):
-            self._sync.resume_removal(removal)  # an unclear end: whether it happened is looked up
+            self._sync.removals.resume(removal)  # an unclear end: whether it happened is looked up
             raise
         except OrionFsError:
             await self._sync.removals.withdraw(removal.key)
@@ -326,7 +326,7 @@ class Moves:
             raise AccessDenied(f"{removal.path}: what is there may not be replaced: {denied}") from denied
         except OrionFsError as error:
             log.info("%s: the replaced item is removed later: %s", removal.path, error)
-            self._sync.resume_removal(removal)
+            self._sync.removals.resume(removal)
         else:
             await self._sync.removals.withdraw(removal.key)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from orionfs.models import Key
+from orionfs.models import Key, LocalAttributes
 
 
 class UploadStep(Enum):
@@ -60,3 +61,17 @@ class RelocationRow:
     new: str
     old_id: int | None = None
     tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What a journal of another daemon shows: how many changes are unfinished, what it knows of items."""
+
+    unfinished: int
+    local: Mapping[Key, LocalAttributes]
+
+
+def rewritten(now: UploadRow, row: UploadRow) -> UploadRow:
+    """A version as far as it is now, with another name and attributes; one that stayed here may leave."""
+    step = row.step if now.step is UploadStep.LOCAL else now.step
+    return replace(row, step=step, new_id=now.new_id)

@@ -24,7 +24,7 @@ from orionfs.carry import Carrier
 from orionfs.content import ContentCache, Staged
 from orionfs.errors import OrionFsError
 from orionfs.holding import Holding
-from orionfs.journal import Journal, Removal, UploadRow, rewritten
+from orionfs.journal import Journal, UploadRow, rewritten
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes
 from orionfs.localnames import LocalNames
@@ -33,11 +33,11 @@ from orionfs.order import Order
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
-from orionfs.removals import OnEnd, Removals, nobody
+from orionfs.removals import Removals
 from orionfs.reports import Reports
 from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
-from orionfs.tasks import Background
+from orionfs.tasks import Background, Steps
 from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
@@ -86,11 +86,11 @@ class Sync:
         self._carrier = self._new_carrier(content, home)
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self.staged = StagedFiles(staging)
-        self._progress = trio.Condition()
+        self.steps = Steps()
         # Versions that can't be sealed yet, and tags on their way.
-        self._behind = Behind(remote, self._background, self._note_progress)
+        self._behind = Behind(remote, self._background, self.steps.note)
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
-        self.relocator.on_end = self._note_progress
+        self.relocator.on_end = self.steps.note
         self.removals = Removals(
             remote,
             self._journal,
@@ -102,7 +102,7 @@ class Sync:
             self._is_at_moving,
             self._has_uploads,
             self._forget,
-            self._note_progress,
+            self.steps.note,
         )
 
     def _new_carrier(self, content: ContentCache, home: str) -> Carrier:
@@ -290,10 +290,6 @@ class Sync:
             await self._journal.run(lambda journal: journal.cancel(upload.row.mark, is_durable=is_durable))
             self._set_cancelled(upload)
 
-    def resume_removal(self, removal: Removal, on_end: OnEnd = nobody) -> None:
-        """Carry out, in the background, a removal that the journal knows."""
-        self.removals.resume(removal, on_end)
-
     async def until_free(self, path: str, *, is_deep: bool = False) -> None:
         """Wait until nothing that was promised is in the way of a change of the name at a path.
 
@@ -353,7 +349,7 @@ class Sync:
         self.hurry()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
-                await self.wait_progress(_PROGRESS_EVERY_S)
+                await self.steps.wait(_PROGRESS_EVERY_S)
         return not self.pending_count
 
     def hurry(self) -> None:
@@ -378,12 +374,6 @@ class Sync:
         is_going_on = self.removals or self.relocator.pending or self._behind
         return not is_going_on and self._attempts.is_stuck
 
-    async def wait_progress(self, limit_s: float) -> None:
-        """Wait until one upload or removal more is over, or for so many seconds."""
-        with trio.move_on_after(limit_s):
-            async with self._progress:
-                await self._progress.wait()
-
     async def set_local(self, key: Key, local: LocalAttributes | None) -> None:
         """Write down what only this machine knows of an item."""
         await self._journal.run(lambda journal: journal.set_local(key, local))
@@ -393,10 +383,10 @@ class Sync:
             return
         left_over = await self._carrier.carry(upload)
         if left_over is not None:
-            self.resume_removal(left_over)
+            self.removals.resume(left_over)
         if upload.state is UploadState.HELD:
             self.holding.watch(upload)
-            await self._note_progress()
+            await self.steps.note()
         if upload.state is UploadState.DONE:
             self._tell_conflict(upload)
             await self._over(upload)
@@ -452,8 +442,4 @@ class Sync:
         self._attempts.ended(upload)
         self.staged.release(upload.row.staged)
         self.removals.ended_in(upload.row.folder)
-        await self._note_progress()
-
-    async def _note_progress(self) -> None:
-        async with self._progress:
-            self._progress.notify_all()
+        await self.steps.note()
