@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -85,7 +84,7 @@ class Carrier:
         self._is_moving = is_moving
         self._on_sent = on_sent
         self._unseen = unseen
-        self._shards = ShardCarrier(remote)
+        self.shards = ShardCarrier(remote, journal, unseen)
         self._names = ContestedNames(remote, journal)
 
     async def carry(self, upload: Upload) -> Removal | None:
@@ -140,22 +139,7 @@ class Carrier:
         async with upload.placing:
             if upload.is_over:
                 return None
-            try:
-                note = partial(self._note_shard, upload)
-                item = await self._shards.put(upload.row, path, note, is_unclear=upload.is_unclear)
-            except OrionFsError:
-                upload.is_unclear = True
-                raise
-            return await self._finish(upload, item, path)
-
-    async def _note_shard(self, upload: Upload, key: Key | None) -> None:
-        """The shard is there, or (None) is not there any more."""
-        if key is None:
-            await self._restart(upload)
-            return
-        self._unseen.add(key)
-        await self._journal.run(lambda journal: journal.uploaded(upload.row.mark, key.id))
-        upload.row = replace(upload.row, step=UploadStep.UPLOADED, new_id=key.id)
+            return await self._finish(upload, await self.shards.put(upload, path), path)
 
     async def _exact_file(self, upload: Upload) -> Path:
         """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
@@ -290,12 +274,15 @@ class Carrier:
             log.info("%s: the replaced item is removed later: %s", old.path, error)
             return old
         self._content.forget(old.key)
-        if not was_there and await self._names.is_taken(upload, item, old.key):
+        is_file = item.kind is Kind.FILE  # shards may share a name
+        if is_file and not was_there and await self._names.is_taken(upload, item, old.key):
             await self._place(upload, item)
         return None
 
     async def _give_back_name(self, row: UploadRow) -> None:
         """Where both items were renamed in one call, the one that stays gets its name again."""
+        if collection_of(row.mark) is not None:
+            return
         await self._assigner.assign(Assignment(_replaced_item(row), row.folder, row.name))
 
     async def _restart(self, upload: Upload) -> None:
@@ -306,7 +293,7 @@ class Carrier:
     async def remove_marked(self, upload: Upload) -> None:
         """Remove what a cancelled upload left on Orion."""
         if collection_of(upload.row.mark) is not None:
-            await self._shards.remove(upload.row, is_unclear=upload.is_unclear)
+            await self.shards.remove(upload)
         elif upload.row.new_id is not None:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
         elif upload.is_unclear:

@@ -28,6 +28,7 @@ from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening, needs_what_is_there
 from orionfs.parking import Parking
+from orionfs.removals import OnEnd
 from orionfs.shard_rules import check_open, check_size, mark_for
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
@@ -44,6 +45,7 @@ class Files:
 
     def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher, opening: Opening) -> None:
         self._namespace = namespace
+        namespace.on_tagged = self._note_tags
         self._sync = sync
         self._fetcher = fetcher
         self._opening = opening
@@ -55,7 +57,7 @@ class Files:
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
         self._uploads: dict[InodeNumber, Upload] = {}  # the newest version under way of each inode
-        self._doomed: dict[InodeNumber, tuple[Removal, Callable[[], None]]] = {}  # removed at the last close
+        self._doomed: dict[InodeNumber, tuple[Removal, OnEnd]] = {}  # removed at the last close
         self.on_open: list[Callable[[Inode, bool], None]] = []
         """Told of every file that is opened for reading, and whether all of it is here."""
 
@@ -76,6 +78,7 @@ class Files:
         handle_id = self._new_handle(inode)
         if inode.given is not None:
             return handle_id
+        self._handles[handle_id].is_appending = bool(flags & os.O_APPEND)
         try:
             is_emptied = bool(flags & os.O_TRUNC and may_write)
             if self._opening.is_due(inode) and not is_emptied:
@@ -98,6 +101,7 @@ class Files:
         """Open a file that was just made here; its first flush puts it on Orion."""
         handle_id = self._new_handle(inode)
         handle = self._handles[handle_id]
+        handle.is_appending = bool(flags & os.O_APPEND)
         if handle.file.staged is None:
             try:
                 handle.file.staged = self._sync.staged.new()
@@ -241,6 +245,12 @@ class Files:
         found = self._handles.get(HandleId(handle))
         return found.file.inode if found is not None else None
 
+    async def _note_tags(self, inode: Inode) -> None:
+        """The tags of an inode have changed: a version under way gets them with its name."""
+        upload = self._uploads.get(inode.number)
+        if upload is not None and not upload.is_over:
+            await self._sync.retag(upload, inode.item.tags or ())
+
     def is_dirty(self, inode: Inode) -> bool:
         """True while something was written to an open file that nobody has sealed yet."""
         file = self._files.get(inode.number)
@@ -265,9 +275,9 @@ class Files:
             return True
         return await self._staging.make_readable(file, limit_bytes)
 
-    def remove_at_last_close(self, inode: Inode, removal: Removal, on_done: Callable[[], None]) -> None:
+    def remove_at_last_close(self, inode: Inode, removal: Removal, on_end: OnEnd) -> None:
         """An unlinked file that is too large to fetch stays on Orion while somebody reads it."""
-        self._doomed[inode.number] = (removal, on_done)
+        self._doomed[inode.number] = (removal, on_end)
 
     def upload_of(self, inode: Inode) -> Upload | None:
         """The newest version of an inode that is not in place yet."""
@@ -354,9 +364,10 @@ class Files:
             self._namespace.rivals.spare(inode)
         self._namespace.commit_version(inode, placed, is_still_written=is_still_written)
         if item.key is not None:
-            later = [tag for tag in wanted if tag not in (item.tags or ())]
-            if later:
-                self._sync.tag_soon(item.key, later)
+            there = item.tags or ()
+            if set(wanted) != set(there):
+                add = [tag for tag in wanted if tag not in there]
+                self._sync.tag_soon(item.key, add, [tag for tag in there if tag not in wanted])
             if inode.local != LocalAttributes(upload.row.mtime_ns, upload.row.permissions):
                 self._sync.write_down_soon(item.key, inode.local)
         self._detach_upload(inode, upload)

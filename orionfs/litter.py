@@ -72,6 +72,8 @@ class Litter:
 
         The caller has checked that it may be.
         """
+        if source.item.kind is Kind.SHARD:
+            return await self._rename_shard(source, target, parent, name)
         if source.item.kind is not Kind.FILE:
             return False
         key = source.item.key
@@ -88,6 +90,15 @@ class Litter:
         if upload is None or not self._is_nameless(source, upload):
             return False
         return await self._give_name(source, target, parent, name, upload)
+
+    async def _rename_shard(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> bool:
+        """A new shard gets its last name before it is made."""
+        upload = self._files.upload_of(source)
+        if source.item.key is not None or upload is None or self._names.is_litter(name):
+            return False
+        return self._is_nameless(source, upload) and await self._give_name(
+            source, target, parent, name, upload
+        )
 
     def _is_nameless(self, source: Inode, upload: Upload) -> bool:
         """True for a version that Orion is not to see under the name of `source`."""

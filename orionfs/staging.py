@@ -36,6 +36,11 @@ class OpenFile:
     sealing: trio.Lock = field(default_factory=trio.Lock)
     staging: trio.Lock = field(default_factory=trio.Lock)
 
+    @property
+    def size(self) -> int:
+        """How long it is now, bytes; 0 where nobody knows."""
+        return self.inode.item.size or 0 if self.staged is None else self.staged.size
+
     def __repr__(self) -> str:
         return f"<OpenFile {self.inode!r} handles={self.handles} staged={self.staged!r}>"
 
@@ -52,6 +57,7 @@ class Handle:
     has_written: bool = False
     expects_data: bool = False
     failed: Upload | None = None  # the version whose upload was this handle's last error
+    is_appending: bool = False  # what it writes goes to the end, wherever the kernel believes that is
     keeps_pages: bool = True  # what the kernel holds of the contents is still so
     turn_s: float | None = None  # when its last version went up, or will; None: the first one goes at once
     window: Window = field(default_factory=Window)
@@ -81,6 +87,8 @@ class Staging:
         """Stage bytes; the size of the file then. Raises NoSpace; what was there before stays whole."""
         file = handle.file
         async with file.staging:
+            if handle.is_appending:
+                offset = file.size
             staged = await self.writable(file, offset)
             handle.has_written, handle.expects_data = True, False
             try:

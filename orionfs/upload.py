@@ -68,7 +68,8 @@ class Upload:
     @property
     def is_untouched(self) -> bool:
         """True if nothing of it can be on Orion yet."""
-        return self.state is UploadState.WAITING and not self.is_unclear and self.row.new_id is None
+        is_waiting = self.state in (UploadState.LOCAL, UploadState.HELD, UploadState.WAITING)
+        return is_waiting and not self.is_unclear and self.row.new_id is None
 
     @property
     def is_unfinished(self) -> bool:
