@@ -91,7 +91,7 @@ def conflict_name(name: str, nth: int = 1) -> str:
 
 def _is_last(heard: Heard | None, base: Key, told_at_s: float) -> bool:
     """False if something else was heard of the name since it was told to be `base`."""
-    return heard is None or heard.key == base or heard.at_s < told_at_s
+    return heard is None or heard.key == base or heard.at_s <= told_at_s
 
 
 def _is_ours(remote: Remote, item: Item, base: Key, own: Key | None) -> bool:

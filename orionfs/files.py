@@ -13,11 +13,9 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from functools import partial
 
 import trio
 
-from orionfs.carry import Upload, UploadState
 from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher
@@ -25,12 +23,15 @@ from orionfs.inodes import Inode
 from orionfs.journal import Removal
 from orionfs.models import HandleId, InodeNumber, Kind
 from orionfs.namespace import Namespace
-from orionfs.opening import Opening
+from orionfs.opening import Opening, needs_what_is_there
 from orionfs.parking import Parking
+from orionfs.removals import OnEnd
 from orionfs.shard_rules import check_open, check_size
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
 from orionfs.under_way import UnderWay
+from orionfs.unsealed import Unsealed
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +43,18 @@ class Files:
 
     def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher, opening: Opening) -> None:
         self._namespace = namespace
+        namespace.on_tagged = self._note_tags
         self._sync = sync
         self._fetcher = fetcher
         self._opening = opening
         self._staging = Staging(sync, fetcher)
+        self._unsealed = Unsealed(sync, self._staging, namespace.rivals, self._seal_behind, self._let_go)
         self.parking = Parking(namespace.inodes, sync.journal, sync.unseen, sync.holding.names)
         self.under_way = UnderWay(namespace, sync, self.parking, self._leave_uploaded)
         self._numbers = itertools.count(1)
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
-        self._doomed: dict[InodeNumber, tuple[Removal, Callable[[], None]]] = {}  # removed at the last close
+        self._doomed: dict[InodeNumber, tuple[Removal, OnEnd]] = {}  # removed at the last close
         self.on_open: list[Callable[[Inode, bool], None]] = []
         """Told of every file that is opened for reading, and whether all of it is here."""
 
@@ -72,11 +75,12 @@ class Files:
         handle_id = self._new_handle(inode)
         if inode.given is not None:
             return handle_id
+        self._handles[handle_id].is_appending = bool(flags & os.O_APPEND)
         try:
             is_emptied = bool(flags & os.O_TRUNC and may_write)
             if self._opening.is_due(inode) and not is_emptied:
                 await self._opening.find_out(self._handles[handle_id])
-            elif _needs_what_is_there(flags):
+            elif needs_what_is_there(flags):
                 await self._begin_to_read(self._handles[handle_id].file)
             if is_emptied:
                 await self._truncate(self._handles[handle_id], 0)
@@ -94,6 +98,7 @@ class Files:
         """Open a file that was just made here; its first flush puts it on Orion."""
         handle_id = self._new_handle(inode)
         handle = self._handles[handle_id]
+        handle.is_appending = bool(flags & os.O_APPEND)
         if handle.file.staged is None:
             try:
                 handle.file.staged = self._sync.staged.new()
@@ -150,11 +155,13 @@ class Files:
         handle = self._handles[handle_id]
         if handle.has_written and not handle.expects_data:
             await self._publish(handle)
+        handle.check_behind()
 
     async def fsync(self, handle_id: HandleId) -> None:
         """fsync(2): all that was written to the file, through whichever handle, is on Orion then."""
         handle = self._handles[handle_id]
         await self._publish(handle)
+        handle.check_behind()
         upload = self.under_way.of(handle.file.inode)
         if upload is not None and self._sync.is_write_back:
             await self._sync.carry(upload)
@@ -175,9 +182,11 @@ class Files:
                 if handle.turn_s <= now_s:
                     handle.turn_s = max(handle.turn_s + _UPLOAD_EVERY_S, now_s)
                 self._sync.carry_soon(upload, handle.turn_s - now_s)
+                handle.goes_behind(upload)
                 return
             if self._sync.is_write_back:
                 self._sync.carry_soon(upload)
+                handle.goes_behind(upload)
                 handle.turn_s = trio.current_time()
                 return
             try:
@@ -215,42 +224,9 @@ class Files:
                     if file.handles == 1:
                         await self._seal_behind(file)
                 except OrionFsError as error:
-                    if file.basis is not None and error.is_retryable:
-                        self._complete_later(file, error)
-                    else:
-                        self._keep_unsealed(file, error)
+                    self._unsealed.take(file, error)
                 finally:
                     self._let_go(file)
-
-    def _complete_later(self, file: OpenFile, error: OrionFsError) -> None:
-        """What a file lacks of its version can't be had now: it stays open until it can."""
-        path = file.inode.local_path()
-        log.warning("%s is kept here until the rest of it can be fetched: %s", path, error)
-        file.handles += 1
-        file.inode.opens += 1
-        self._sync.seal_when_possible(path, partial(self._complete, file))
-
-    async def _complete(self, file: OpenFile) -> None:
-        async with file.flushing:
-            try:
-                await self._seal_behind(file)
-            except OrionFsError as error:
-                if error.is_retryable:
-                    raise
-                self._keep_unsealed(file, error)
-            self._let_go(file)
-
-    def _keep_unsealed(self, file: OpenFile, error: OrionFsError) -> None:
-        """Nobody hears of an error here, so the bytes stay where the next mount finds them.
-
-        Bytes of which some are missing, as a writer was told, only keep a full disk full.
-        """
-        assert file.staged is not None
-        if file.is_incomplete:
-            log.warning("%s: what was written of it is dropped: %s", file.inode.local_path(), error)
-            return
-        log.error("%s: not uploaded, kept in %s: %s", file.inode.local_path(), file.staged.path, error)
-        self._staging.keep_staged(file)
 
     async def seal_all(self) -> None:
         """The mount ends: everything that was written is promised to Orion, as far as that can be."""
@@ -265,6 +241,12 @@ class Files:
         """What a handle is open for, if it is open."""
         found = self._handles.get(HandleId(handle))
         return found.file.inode if found is not None else None
+
+    async def _note_tags(self, inode: Inode) -> None:
+        """The tags of an inode have changed: a version under way gets them with its name."""
+        upload = self.under_way.of(inode)
+        if upload is not None and not upload.is_over:
+            await self._sync.retag(upload, inode.item.tags or ())
 
     def is_dirty(self, inode: Inode) -> bool:
         """True while something was written to an open file that nobody has sealed yet."""
@@ -290,9 +272,9 @@ class Files:
             return True
         return await self._staging.make_readable(file, limit_bytes)
 
-    def remove_at_last_close(self, inode: Inode, removal: Removal, on_done: Callable[[], None]) -> None:
+    def remove_at_last_close(self, inode: Inode, removal: Removal, on_end: OnEnd) -> None:
         """An unlinked file that is too large to fetch stays on Orion while somebody reads it."""
-        self._doomed[inode.number] = (removal, on_done)
+        self._doomed[inode.number] = (removal, on_end)
 
     def upload_of(self, inode: Inode) -> Upload | None:
         """The newest version of an inode that is not in place yet."""
@@ -329,13 +311,8 @@ class Files:
         if file is None:
             return False
         staged = file.staged
-        is_uploaded = staged is not None and staged.path.name == upload.row.staged
-        if (
-            staged is not None
-            and is_uploaded
-            and not staged.is_dirty
-            and staged.size == upload.row.size_bytes
-        ):
+        is_now = (staged.path.name, staged.size, staged.is_dirty) if staged is not None else None
+        if is_now == (upload.row.staged, upload.row.size_bytes, False):
             self._staging.leave_staged(file)
         if file.source is not None:
             self._fetcher.close(file.source)
@@ -389,9 +366,3 @@ class Files:
         except Stale:
             self._namespace.doubt(file.inode)
             raise
-
-
-def _needs_what_is_there(flags: int) -> bool:
-    """True for an open that will read, or add to what is there: a version that is gone is told by open."""
-    will_read = flags & os.O_ACCMODE != os.O_WRONLY or bool(flags & os.O_APPEND)
-    return will_read and not flags & os.O_TRUNC

@@ -14,11 +14,12 @@ from weakref import WeakValueDictionary
 
 import trio
 
-from orionfs.carry import Upload, UploadState
 from orionfs.journal import UploadRow, UploadStep
 from orionfs.localnames import LocalNames, NameClass
 from orionfs.names import encode_name
+from orionfs.shard_rules import collection_of
 from orionfs.tasks import Background
+from orionfs.upload import Upload, UploadState
 
 _STILL_OPEN_S = 60.0
 
@@ -44,7 +45,8 @@ class Holding:
         elif upload.state in (UploadState.LOCAL, UploadState.HELD):
             upload.state = UploadState.WAITING
         name = encode_name(row.name)
-        upload.is_kept_back = self.names.class_of(name) is NameClass.PROBE
+        is_shard = collection_of(row.mark) is not None  # it could not be given another name
+        upload.is_kept_back = is_shard or self.names.class_of(name) is NameClass.PROBE
         left_s = self._left_s(row, self.names.hold_s(name, row.size_bytes))
         is_held = left_s > 0 and not self._is_over
         upload.held_until_s = trio.current_time() + left_s if is_held else -inf

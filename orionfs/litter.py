@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import trio
 
-from orionfs.carry import Upload, UploadState
 from orionfs.errors import InvalidCall, NotPermitted, OrionFsError, Stale
 from orionfs.files import Files
 from orionfs.inodes import Inode, number_of
@@ -29,6 +28,7 @@ from orionfs.names import true_name
 from orionfs.namespace import Namespace
 from orionfs.parking import Parked
 from orionfs.sync import Sync
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,8 @@ class Litter:
 
         The caller has checked that it may be.
         """
+        if source.item.kind is Kind.SHARD:
+            return await self._rename_shard(source, target, parent, name)
         if source.item.kind is not Kind.FILE:
             return False
         key = source.item.key
@@ -82,6 +84,15 @@ class Litter:
         if upload is None or not self._is_nameless(source, upload):
             return False
         return await self._give_name(source, target, parent, name, upload)
+
+    async def _rename_shard(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> bool:
+        """A new shard gets its last name before it is made."""
+        upload = self._files.upload_of(source)
+        if source.item.key is not None or upload is None or self._names.is_litter(name):
+            return False
+        return self._is_nameless(source, upload) and await self._give_name(
+            source, target, parent, name, upload
+        )
 
     def _is_nameless(self, source: Inode, upload: Upload) -> bool:
         """True for a version that Orion is not to see under the name of `source`."""
@@ -172,6 +183,7 @@ class Litter:
                     return False
                 before = upload.row
                 replaced = self._replaced(target, parent, true_name(Kind.FILE, name), tags)
+                upload.is_renamed = True
                 await self._sync.rewrite(upload, _named(before, source, replaced, parent, name))
                 await self._remove_rest(own, before, replaced)
                 self._commit_named(source, replaced, parent, name, upload.row)

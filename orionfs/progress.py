@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orionfs.carry import Upload, UploadState
 from orionfs.errors import Stale
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.relocation import is_below
 from orionfs.sync import Sync
+from orionfs.upload import Upload, UploadState
 
 CLEAN, DIRTY, UPLOADING, FAILED, LOCAL_ONLY = "clean", "dirty", "uploading", "failed", "local-only"
 

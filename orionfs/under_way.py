@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 
 from orionfs.assigning import new_mark
-from orionfs.carry import Upload, UploadState
 from orionfs.content import Staged
 from orionfs.inodes import Inode
 from orionfs.journal import UploadRow
@@ -20,6 +19,7 @@ from orionfs.namespace import Namespace
 from orionfs.parking import Parking
 from orionfs.shard_rules import mark_for
 from orionfs.sync import Sync
+from orionfs.upload import Upload, UploadState
 from orionfs.versions import kept_version, new_version
 
 
@@ -122,9 +122,10 @@ class UnderWay:
             self._namespace.rivals.spare(inode)
         self._namespace.commit_version(inode, placed, is_still_written=is_still_written)
         if item.key is not None:
-            later = [tag for tag in wanted if tag not in (item.tags or ())]
-            if later:
-                self._sync.tag_soon(item.key, later)
+            there = item.tags or ()
+            if set(wanted) != set(there):
+                add = [tag for tag in wanted if tag not in there]
+                self._sync.tag_soon(item.key, add, [tag for tag in there if tag not in wanted])
             if inode.local != LocalAttributes(upload.row.mtime_ns, upload.row.permissions):
                 self._sync.write_down_soon(item.key, inode.local)
         self._detach(inode, upload)

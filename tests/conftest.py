@@ -116,13 +116,18 @@ class _Collector(logging.Handler):
 _COLLECTOR = pytest.StashKey[_Collector]()
 
 
+ALWAYS_DECLARED = ["it was not made here, and Orion tells nobody with whom an item is shared"]
+"""What is said of every item that a test makes beside the mount and saves through it."""
+
+
 def _check_log(item: pytest.Item) -> Generator[None, object, object]:
     collector = item.config.stash[_COLLECTOR]
     try:
         outcome = yield
     finally:
         records = collector.take()
-    declared = [re.compile(marker.args[0]) for marker in item.iter_markers("expect_log")]
+    expected = [*ALWAYS_DECLARED, *(marker.args[0] for marker in item.iter_markers("expect_log"))]
+    declared = [re.compile(pattern) for pattern in expected]
     lines = [f"{record.levelname} {record.name}: {record.getMessage()}" for record in records]
     undeclared = [line for line in lines if not any(pattern.search(line) for pattern in declared)]
     if undeclared:

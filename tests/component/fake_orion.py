@@ -41,6 +41,7 @@ class Row:
     created: str
     contents: bytes = b""
     tags: set[str] = field(default_factory=set)
+    shares: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     state: str = "ready"
     metadata: dict[str, Any] = field(default_factory=dict)
     count: int = 0
@@ -492,6 +493,8 @@ class FakeCalls:
     def shards_page(self, collection: int, query: Mapping[str, Any]) -> dict[str, Any]:
         with self._called("shards_page", collection, dict(query)):
             rows = [placed.row for placed in self._placed(self._collection(collection).id, inf)]
+            if self.heeds_filters and "name" in query:
+                rows = [row for row in rows if row.name == query["name"]]
             offset, limit = int(query.get("offset", 0)), min(int(query.get("limit", 100)), self.page_max)
             page = [self._shard_row(row) for row in rows[offset : offset + limit]]
             return {"count": len(rows), "results": page}
@@ -540,6 +543,18 @@ class FakeCalls:
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         with self._called("untag", kind, id, tags):
             self._readable(kind, id).tags -= set(tags)
+
+    def documented(self, method: str, args: list[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Sharing, as far as a mount does it."""
+        item, partner = [arg["resource"] for arg in args]
+        with self._called(method, item, partner, dict(kwargs)):
+            row = self._readable(item["kind"], item["id"])
+            assert method in ("share_resource", "unshare_resource")
+            if method == "share_resource":
+                row.shares[partner["kind"], partner["id"]] = tuple(kwargs["permissions"])
+            else:
+                row.shares.pop((partner["kind"], partner["id"]), None)
+        return {"answer": None, "resource": None}
 
     def read_into(
         self,

@@ -640,6 +640,8 @@ async def test_bytes_that_can_never_be_promised_are_kept_where_the_next_mount_fi
         (name,) = world.staged_files()
         assert (world.claimed.staging / name).read_bytes() == b"new"
         assert fake.contents(f"{HOME}/doc") == b"old"
+        assert await world.read("my-data/doc") == b"old"
+        assert await world.ls("my-data") == ["doc"]
 
 
 async def test_staged_bytes_that_are_gone_are_an_error_and_not_a_short_upload(tmp_path, fake) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ALWAYS_DECLARED
 from tests.faults.outage import Outage
 from tests.mount.stand import Client, Stand
 
@@ -115,7 +116,8 @@ def leave(stand: Stand) -> None:
 
 def declared(request: pytest.FixtureRequest) -> list[str]:
     """What the log may say in this test."""
-    return [str(marker.args[0]) for marker in request.node.iter_markers("expect_log")]
+    markers = request.node.iter_markers("expect_log")
+    return [*ALWAYS_DECLARED, *(str(marker.args[0]) for marker in markers)]
 
 
 def _timeout_of(request: pytest.FixtureRequest) -> float:

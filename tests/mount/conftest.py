@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ALWAYS_DECLARED
 from tests.mount.server import Server
 from tests.mount.stand import Client, Stand
 
@@ -169,7 +170,8 @@ def hang_s(request: pytest.FixtureRequest) -> float:
 
 def declared(request: pytest.FixtureRequest) -> list[str]:
     """What the log may say in this test."""
-    return [str(marker.args[0]) for marker in request.node.iter_markers("expect_log")]
+    markers = request.node.iter_markers("expect_log")
+    return [*ALWAYS_DECLARED, *(str(marker.args[0]) for marker in markers)]
 
 
 @pytest.fixture
