@@ -223,3 +223,9 @@ class Opening:
             return await self._fetcher.fetch_whole(source)
         finally:
             self._fetcher.close(source)
+
+
+def needs_what_is_there(flags: int) -> bool:
+    """True for an open that will read, or add to what is there: a version that is gone is told by open."""
+    will_read = flags & os.O_ACCMODE != os.O_WRONLY or bool(flags & os.O_APPEND)
+    return will_read and not flags & os.O_TRUNC

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import trio
 
 from orionfs.basis import Basis
-from orionfs.carry import Upload
 from orionfs.content import Staged, copy_range
 from orionfs.errors import NoSpace, Stale
 from orionfs.fetch import Fetcher, Source, Window
 from orionfs.inodes import Inode
 from orionfs.sync import Sync
+from orionfs.upload import Upload
 
 
 @dataclass(eq=False, slots=True)
@@ -61,6 +61,19 @@ class Handle:
     keeps_pages: bool = True  # what the kernel holds of the contents is still so
     turn_s: float | None = None  # when its last version went up, or will; None: the first one goes at once
     window: Window = field(default_factory=Window)
+    behind: Upload | None = None  # the last version that went up behind it, or the first that went beside
+
+    def goes_behind(self, upload: Upload) -> None:
+        """A version goes up while its writer goes on."""
+        if self.behind is None or self.behind.conflict is None:
+            self.behind = upload
+
+    def check_behind(self) -> None:
+        """Raise, once, that a version which went up behind this handle is beside its name now."""
+        upload = self.behind
+        if upload is not None and upload.conflict is not None:
+            self.behind = None
+            raise upload.conflict
 
 
 class Staging:

@@ -10,6 +10,9 @@ import pytest
 
 from orionfs.bridge import CallFailed, Calls, InProcess, SessionCalls
 from orionfs.client import OrionSession, SessionConfig, get_session, types
+from orionfs.errors import NoSuchName
+from orionfs.models import Key, Kind
+from orionfs.remote import Remote
 from orionfs.shapes import read_item, read_page, read_shard, read_shards
 from tests.client.embedded import Embedded, running_server
 from tests.component.fake_orion import HOME, FakeCalls
@@ -99,6 +102,15 @@ def test_items_are_found_by_tag_and_among_the_deleted(orion, folder, source) -> 
     assert orion.get("file", gone["id"])["deleted"]
     assert not orion.get("file", kept["id"])["deleted"]
     assert len(orion.find("file", {}, 1)) == 1
+
+
+async def test_item_is_shared_with_a_project_again_and_again(orion, source) -> None:
+    remote, id = Remote(orion), read_item(orion.upload("to be shared", source)).id
+    assert id is not None
+    for permissions in (["read"], ["read", "write"]):
+        await remote.share(Key(Kind.FILE, id), "project", 1, permissions)
+    with pytest.raises(NoSuchName):
+        await remote.share(Key(Kind.FILE, 2**40), "project", 1, ["read"])
 
 
 def test_session_tells_who_it_is(orion) -> None:
