@@ -38,21 +38,10 @@ from orionfs.facts import StackFacts
 from orionfs.failures import busy, empty_refused, failure_of, pause_before_retry_s, subject_of
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
-from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, as_page, list_all, whole
+from orionfs.listings import ASKED_PAGE_ROWS, PAGES, FolderAnswer, as_page, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.recent import RecentChanges
-from orionfs.shapes import (
-    DatasetState,
-    Found,
-    Page,
-    read_account,
-    read_dataset_state,
-    read_item,
-    read_page,
-    read_shard,
-    read_shards,
-    read_tags,
-)
+from orionfs.shapes import Found, Page, read_account, read_item, read_shard, read_tags
 from orionfs.shard_calls import Session, ShardCalls
 from orionfs.unclear import UnclearChanges
 
@@ -109,7 +98,7 @@ class Remote:
         contents_at_once = calls.contents_at_once or self._limits.contents_in_flight
         self._contents = AdaptiveLimiter(min(self._limits.contents_in_flight, contents_at_once))
         self._small_contents = AdaptiveLimiter(self._limits.small_contents_in_flight)
-        # Those that nobody waits for never take the last two places.
+        # Uploads that nobody waits for never take the last two places.
         self._uploads = AdaptiveLimiter(self._limits.uploads_in_flight + 2)
         if calls.contents_at_once is not None:
             self._small_contents = self._uploads = self._contents
@@ -123,9 +112,8 @@ class Remote:
         self.recent = RecentChanges(trio.current_time)
         limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
-        self.shards = ShardCalls(
-            Session(lambda: self.facts, *limited, *once, self._limits), is_paged=calls.paged_shards
-        )
+        self.session = Session(lambda: self.facts, *limited, *once, self._limits)
+        self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
 
     @property
     def facts(self) -> StackFacts:
@@ -227,6 +215,17 @@ class Remote:
             log.debug("%s was gone already", path)
         self.recent.removed(path)
 
+    async def remove_items(self, items: Mapping[str, Key]) -> None:
+        """Remove items by path, each of which was just seen to be the only one there; one attempt.
+
+        What fails is to be removed by id: by path it might take what has come there meanwhile.
+        """
+        paths = list(items)
+        async with self._unclear.watched("remove_paths", (paths,)):
+            await self._attempt(self._metadata, self._limits.change_deadline_s, "remove_paths", paths)
+        for key in items.values():
+            self.recent.deleted(key)
+
     async def assign(self, *assignments: Assignment, form: str | None = None) -> None:
         """Give items their folders and names, all or none. Raises Conflict where a name is taken.
 
@@ -259,13 +258,13 @@ class Remote:
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
-        if key.kind is Kind.SHARD and key.part is not None:
-            return read_shard(await self._read("get", key.kind.value, key.reference), key.part)
-        return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
+        told = await self.attributes(key)
+        is_shard = key.kind is Kind.SHARD and key.part is not None
+        return read_shard(told, key.part or 0) if is_shard else self.knowledge.resource(told, key.kind)
 
-    async def dataset_state(self, key: Key) -> DatasetState:
-        """How much a dataset holds now, and whether it is being written. Raises NoSuchName."""
-        return read_dataset_state(await self._read("get", key.kind.value, key.id))
+    async def attributes(self, key: Key) -> Any:
+        """The same as it is told. Raises NoSuchName."""
+        return await self._read("get", key.kind.value, key.reference)
 
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""
@@ -416,9 +415,8 @@ class Remote:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
-        if verb in ("ls_path", "shards_page"):
-            read = read_page if verb == "ls_path" else partial(read_shards, collection=args[0])
-            call = partial(as_page, call, read)  # in the thread, or many pages' rows would lie about at once
+        if verb in PAGES:  # in the thread, or many pages' rows would lie about at once
+            call = partial(as_page, call, PAGES[verb], args)
         slot = limiter.slot()
         with trio.move_on_after(deadline_s):
             try:

@@ -7,7 +7,7 @@ not know how bytes move (`upload`, `download`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -184,12 +184,19 @@ class Shard(Resource):
         """The contents in order, in chunks. What breaks off goes on where it was, a few times."""
         return stream(self._contents(), self._known_size())
 
-    def read_into(self, fd: int, fd_offset: int, offset: int, length: int) -> int:
+    def read_into(
+        self,
+        fd: int,
+        fd_offset: int,
+        offset: int,
+        length: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
         """Fetch bytes [offset, offset + length) and write them at `fd_offset` of a descriptor.
 
-        Returns `length`, as `File.read_into`. An extension.
+        Returns `length`; all as `File.read_into`. An extension.
         """
-        return read_into(self._contents(), offset, length, fd, fd_offset)
+        return read_into(self._contents(), offset, length, fd, fd_offset, progress)
 
     def close(self) -> None:
         """Make the contents final: from now on they can be read, and not replaced."""
