@@ -11,7 +11,6 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
-from orionfs.carry import Upload
 from orionfs.deferral import Deferral
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.files import Files
@@ -24,6 +23,7 @@ from orionfs.parked_rows import ParkedRow
 from orionfs.parking import Parked
 from orionfs.shard_rules import collection_of, new_item
 from orionfs.sync import Sync
+from orionfs.upload import Upload
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
             log.info("%s can't be shown yet: %s", row.path, error)
             sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace, row.folder)))
         else:
-            files.adopt_upload(inode, row)
+            files.under_way.adopt(inode, row)
     for removal in journal.removals():
         sync.resume_removal(removal)
     for path in journal.folder_removals():
@@ -88,7 +88,7 @@ async def _keep_here(namespace: Namespace, files: Files, sync: Sync, row: Upload
     except OrionFsError as error:
         log.info("%s can't be shown yet: %s", row.path, error)
     else:
-        files.adopt_upload(_show_new(namespace, folder, row), row)
+        files.under_way.adopt(_show_new(namespace, folder, row), row)
 
 
 def _keep_aside(staged: Path) -> Path:

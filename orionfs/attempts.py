@@ -15,7 +15,6 @@ from math import inf
 
 import trio
 
-from orionfs.carry import Upload, UploadState
 from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable
 from orionfs.lanes import Lanes
 from orionfs.limiter import Priority, Urgency, working_at
@@ -23,6 +22,7 @@ from orionfs.order import SMALL_BYTES, Order
 from orionfs.remote import Health, Remote
 from orionfs.reports import Reports
 from orionfs.tasks import Background
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 

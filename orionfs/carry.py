@@ -108,6 +108,8 @@ class Carrier:
         if collection_of(upload.row.mark) is not None:
             return await self._carry_shard(upload, path)
         item = await self._uploaded_item(upload, path)
+        if upload.is_over:
+            return None
         if upload.is_held:
             upload.state = UploadState.HELD
             return None

@@ -24,7 +24,6 @@ from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.bridge import only_reading
-from orionfs.carry import UploadState
 from orionfs.collecting import Collecting
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
@@ -54,6 +53,7 @@ from orionfs.sessions import connect, stack_name
 from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, find_tops, plant
+from orionfs.upload import UploadState
 
 log = logging.getLogger(__name__)
 

@@ -11,29 +11,27 @@ import contextlib
 import itertools
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from functools import partial
 
 import trio
 
-from orionfs.assigning import new_mark
-from orionfs.carry import Upload, UploadState
 from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
-from orionfs.journal import Removal, UploadRow
-from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
+from orionfs.journal import Removal
+from orionfs.models import HandleId, InodeNumber, Kind
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening, needs_what_is_there
 from orionfs.parking import Parking
 from orionfs.removals import OnEnd
-from orionfs.shard_rules import check_open, check_size, mark_for
+from orionfs.shard_rules import check_open, check_size
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
+from orionfs.under_way import UnderWay
 from orionfs.unsealed import Unsealed
-from orionfs.versions import kept_version, new_version
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +50,10 @@ class Files:
         self._staging = Staging(sync, fetcher)
         self._unsealed = Unsealed(sync, self._staging, namespace.rivals, self._seal_behind, self._let_go)
         self.parking = Parking(namespace.inodes, sync.journal, sync.unseen, sync.holding.names)
-        self.before_placing: Callable[[Upload], Awaitable[None]] = _nothing  # whoever must see to it first
+        self.under_way = UnderWay(namespace, sync, self.parking, self._leave_uploaded)
         self._numbers = itertools.count(1)
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
-        self._uploads: dict[InodeNumber, Upload] = {}  # the newest version under way of each inode
         self._doomed: dict[InodeNumber, tuple[Removal, OnEnd]] = {}  # removed at the last close
         self.on_open: list[Callable[[Inode, bool], None]] = []
         """Told of every file that is opened for reading, and whether all of it is here."""
@@ -165,7 +162,7 @@ class Files:
         handle = self._handles[handle_id]
         await self._publish(handle)
         handle.check_behind()
-        upload = self._uploads.get(handle.file.inode.number)
+        upload = self.under_way.of(handle.file.inode)
         if upload is not None and self._sync.is_write_back:
             await self._sync.carry(upload)
 
@@ -211,7 +208,7 @@ class Files:
                 return None
         if handle.failed is not None and not handle.failed.is_over:
             return handle.failed
-        upload = self._uploads.get(file.inode.number)
+        upload = self.under_way.of(file.inode)
         is_owed = upload is not None and (handle.has_written or upload.state is UploadState.FAILED)
         return upload if is_owed else None  # somebody else has sealed what this handle wrote
 
@@ -247,7 +244,7 @@ class Files:
 
     async def _note_tags(self, inode: Inode) -> None:
         """The tags of an inode have changed: a version under way gets them with its name."""
-        upload = self._uploads.get(inode.number)
+        upload = self.under_way.of(inode)
         if upload is not None and not upload.is_over:
             await self._sync.retag(upload, inode.item.tags or ())
 
@@ -281,7 +278,7 @@ class Files:
 
     def upload_of(self, inode: Inode) -> Upload | None:
         """The newest version of an inode that is not in place yet."""
-        return self._uploads.get(inode.number)
+        return self.under_way.of(inode)
 
     async def publish(self, inode: Inode) -> None:
         """A file that Orion has not heard of yet (mknod, or open and never flushed) goes there now."""
@@ -291,89 +288,28 @@ class Files:
         finally:
             await self.release(handle_id)
 
-    async def keep_version_here(self, inode: Inode, folder: str, name: str) -> None:
-        """The version under way of an inode stays on this machine, under another name."""
-        before = self._uploads[inode.number]
-
-        staged = self._sync.staged.open(before.row.staged, before.row.size_bytes)
-        try:
-            on_placed = partial(self._commit_placed, inode)
-            upload = await self._sync.seal(
-                lambda: kept_version(before.row, folder, name), staged, on_placed, before
-            )
-            upload.staged = before.staged  # the one that its writer goes on with
-            self._attach_upload(inode, upload)
-        finally:
-            self._staging.drop(staged)
-
-    async def cancel_upload(self, inode: Inode) -> None:
-        """The file was removed: its version under way is not wanted any more."""
-        upload = self._uploads.get(inode.number)
-        if upload is not None:
-            await self._sync.cancel(upload)
-            self._detach_upload(inode, upload)
-
-    def adopt_upload(self, inode: Inode, row: UploadRow) -> None:
-        """A version that an earlier daemon sealed goes on."""
-        upload = self._sync.adopt(row, partial(self._commit_placed, inode))
-        self._attach_upload(inode, upload)
-        self._sync.carry_soon(upload)
-
     async def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> None:
         """utimens and chmod, kept across restarts for what Orion has an id for."""
-        await self._write_down(inode, self._namespace.set_local(inode, mtime_ns, permissions))
+        await self.under_way.write_down(inode, self._namespace.set_local(inode, mtime_ns, permissions))
 
     # Sealing
 
     async def _seal(self, file: OpenFile, staged: Staged) -> Upload:
         """Promise what is staged now, completed. The caller holds `flushing`."""
-        inode = file.inode
         await self._staging.complete(file)
         async with file.sealing:
-            before = self._uploads.get(inode.number)
-            on_placed = partial(self._commit_placed, inode)
-            upload = await self._sync.seal(lambda: self._row(inode, staged), staged, on_placed, before)
-            self._attach_upload(inode, upload)
-            if upload.state is UploadState.LOCAL and inode.item.key is not None:
-                self._namespace.commit_own(inode, replace(inode.item, id=None, mark=upload.row.mark))
-        return upload
+            return await self.under_way.seal(file.inode, staged)
 
     async def _seal_behind(self, file: OpenFile) -> None:
         if file.staged is not None and file.staged.is_dirty and file.inode.is_attached:
             with contextlib.suppress(NoSuchName):  # unlinked while this waited
                 self._sync.carry_soon(await self._seal(file, file.staged))
 
-    def _row(self, inode: Inode, staged: Staged) -> UploadRow:
-        parent, _ = self._namespace.place_of(inode)
-        under_way = self._uploads.get(inode.number)
-        return new_version(
-            inode, parent.orion_path(), mark_for(parent.item, new_mark()), staged, under_way, self.parking
-        )
-
-    def _commit_placed(self, inode: Inode, upload: Upload, item: Item) -> None:
-        """Orion has the version under its name: other id, same inode; no await."""
+    def _leave_uploaded(self, inode: Inode, upload: Upload) -> bool:
+        """The staged file has become a cache file, unless it was written to since (True); reads go there."""
         file = self._files.get(inode.number)
-        if file is not None:
-            self._leave_uploaded(file, upload)
-        wanted = inode.item.tags if inode.item.tags is not None else item.tags or ()
-        is_still_written = file is not None and file.staged is not None
-        placed = replace(item, tags=wanted)
-        if upload.conflict is not None:
-            self._namespace.rivals.give_way(inode, placed.name, upload.theirs)
-        elif upload.row.replaces is None:
-            self._namespace.rivals.spare(inode)
-        self._namespace.commit_version(inode, placed, is_still_written=is_still_written)
-        if item.key is not None:
-            there = item.tags or ()
-            if set(wanted) != set(there):
-                add = [tag for tag in wanted if tag not in there]
-                self._sync.tag_soon(item.key, add, [tag for tag in there if tag not in wanted])
-            if inode.local != LocalAttributes(upload.row.mtime_ns, upload.row.permissions):
-                self._sync.write_down_soon(item.key, inode.local)
-        self._detach_upload(inode, upload)
-
-    def _leave_uploaded(self, file: OpenFile, upload: Upload) -> None:
-        """The staged file has become a cache file, unless it was written to since; reads go there."""
+        if file is None:
+            return False
         staged = file.staged
         is_now = (staged.path.name, staged.size, staged.is_dirty) if staged is not None else None
         if is_now == (upload.row.staged, upload.row.size_bytes, False):
@@ -381,21 +317,7 @@ class Files:
         if file.source is not None:
             self._fetcher.close(file.source)
             file.source = None
-
-    def _attach_upload(self, inode: Inode, upload: Upload) -> None:
-        if inode.number not in self._uploads:
-            inode.pins += 1
-        self._uploads[inode.number] = upload
-        upload.heard = partial(self._namespace.rivals.heard, inode)
-        upload.about = inode.number
-        upload.before_placing = partial(self.before_placing, upload)
-        upload.is_in_use = lambda: inode.opens > 0
-
-    def _detach_upload(self, inode: Inode, upload: Upload) -> None:
-        if self._uploads.get(inode.number) is upload:
-            del self._uploads[inode.number]
-            inode.pins -= 1
-            self._namespace.inodes.collect(inode)
+        return file.staged is not None
 
     # Open files
 
@@ -403,7 +325,7 @@ class Files:
         file = self._files.get(inode.number)
         if file is None:
             file = self._files[inode.number] = OpenFile(inode)
-            upload = self._uploads.get(inode.number)
+            upload = self.under_way.of(inode)
             if upload is not None:
                 file.staged = self._sync.staged.open(upload.row.staged, upload.row.size_bytes)
         file.handles += 1
@@ -422,7 +344,7 @@ class Files:
             self._staging.leave_staged(file)
         if file.source is not None:
             self._fetcher.close(file.source)
-        upload = self._uploads.get(file.inode.number)
+        upload = self.under_way.of(file.inode)
         if upload is not None and upload.state is UploadState.WAITING:
             upload.hurry.set()
         doomed = self._doomed.pop(file.inode.number, None)
@@ -444,15 +366,3 @@ class Files:
         except Stale:
             self._namespace.doubt(file.inode)
             raise
-
-    async def _write_down(self, inode: Inode, local: LocalAttributes) -> None:
-        upload = self._uploads.get(inode.number)
-        if inode.item.key is not None:
-            await self._sync.set_local(inode.item.key, local)
-        elif upload is not None and upload.state is UploadState.LOCAL:
-            row = replace(upload.row, mtime_ns=local.mtime_ns or 0, permissions=local.permissions)
-            await self._sync.rewrite(upload, row)
-
-
-async def _nothing(upload: Upload) -> None:
-    """Most uploads need no more than themselves."""

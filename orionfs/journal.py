@@ -17,7 +17,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,12 @@ def _read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
     return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
 
+def rewritten(now: UploadRow, row: UploadRow) -> UploadRow:
+    """A version as far as it is now, with another name and attributes; one that stayed here may leave."""
+    step = row.step if now.step is UploadStep.LOCAL else now.step
+    return replace(row, step=step, new_id=now.new_id)
+
+
 class Journal:
     """The journal of one daemon, in its own locked folder."""
 
@@ -227,9 +233,21 @@ class Journal:
             )
 
     def rewrite(self, row: UploadRow) -> None:
-        """All of a version under way but its bytes is another now."""
+        """All of a version is another but its bytes, and how far they are: see `rewritten`."""
+        what = (
+            row.folder,
+            row.name,
+            row.mtime_ns,
+            row.permissions,
+            _tags_column(row),
+            *_columns(row.replaces),
+        )
         with self._transaction(durable=True):
-            self._put_upload(row)
+            self._db.execute(
+                "UPDATE uploads SET folder = ?, name = ?, mtime_ns = ?, permissions = ?, tags = ?,"
+                " replaces_kind = ?, replaces_id = ?, step = iif(step = ?, ?, step) WHERE mark = ?",
+                (*what, UploadStep.LOCAL.value, row.step.value, row.mark),
+            )
 
     def retag(self, mark: str, tags: Sequence[str]) -> None:
         """A version under way gets these tags with its name."""
@@ -358,7 +376,7 @@ class Journal:
         self._db.execute("UPDATE uploads SET step = ? WHERE mark = ?", (step.value, mark))
 
     def _put_upload(self, row: UploadRow) -> None:
-        tags = json.dumps(row.tags) if row.tags is not None else None
+        tags = _tags_column(row)
         values = (row.mark, row.step.value, row.folder, row.name, row.staged, row.size_bytes, row.mtime_ns)
         more = (row.permissions, tags, *_columns(row.replaces), row.new_id, row.sealed_ns)
         self._db.execute(f"INSERT OR REPLACE INTO uploads VALUES ({','.join('?' * 13)})", values + more)
@@ -401,6 +419,10 @@ class Journal:
             if isinstance(error, sqlite3.Error):
                 raise _journal_error(error) from error
             raise
+
+
+def _tags_column(row: UploadRow) -> str | None:
+    return json.dumps(row.tags) if row.tags is not None else None
 
 
 def _upload_row(row: tuple[Any, ...]) -> UploadRow:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import trio
 
-from orionfs.carry import Upload
 from orionfs.conflicts import Finding, look
 from orionfs.deferral import Deferral
 from orionfs.errors import (
@@ -36,6 +35,7 @@ from orionfs.namespace import Namespace
 from orionfs.remote import Assignment, Remote
 from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
+from orionfs.upload import Upload
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Moves:
     async def _drop_version(self, inode: Inode) -> None:
         """What is under way of a file is not wanted any more."""
         await self._remove_replaced_before(inode, None)
-        await self._files.cancel_upload(inode)
+        await self._files.under_way.cancel(inode)
 
     async def _remove(self, key: Key) -> None:
         await self._remote.delete(key)

@@ -53,7 +53,7 @@ class Removing:
     async def _forget_shards(self, collection: Inode) -> None:
         """What was written into a collection and is not on Orion yet goes along with it."""
         for shard in list((collection.children or {}).values()):
-            await self._files.cancel_upload(shard)
+            await self._files.under_way.cancel(shard)
             self._namespace.inodes.detach(shard)
 
     async def _inode(self, path: str) -> Inode:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import trio
 
 from orionfs.basis import Basis
-from orionfs.carry import Upload
 from orionfs.content import Staged, copy_range
 from orionfs.errors import NoSpace, Stale
 from orionfs.fetch import Fetcher, Source, Window
 from orionfs.inodes import Inode
 from orionfs.sync import Sync
+from orionfs.upload import Upload
 
 
 @dataclass(eq=False, slots=True)

@@ -19,15 +19,15 @@ import trio
 
 from orionfs.assigning import Assigner
 from orionfs.attempts import Attempts
-from orionfs.carry import Carrier, Upload, UploadState
+from orionfs.carry import Carrier
 from orionfs.content import ContentCache, Staged
 from orionfs.errors import OrionFsError
 from orionfs.holding import Holding
-from orionfs.journal import Journal, Removal, UploadRow
+from orionfs.journal import Journal, Removal, UploadRow, rewritten
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes
 from orionfs.localnames import LocalNames
-from orionfs.models import Item, Key, LocalAttributes
+from orionfs.models import Item, Key, Kind, LocalAttributes
 from orionfs.order import Order
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
@@ -37,6 +37,7 @@ from orionfs.reports import Reports
 from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 
@@ -201,25 +202,25 @@ class Sync:
 
     async def retarget(self, upload: Upload, folder: str, name: str, replaces: Key | None) -> None:
         """A version under way gets another name. The caller holds `placing`."""
-        row = replace(upload.row, folder=folder, name=name, replaces=replaces)
-        await self._journal.run(lambda journal: journal.retarget(row.mark, folder, name, replaces))
-        self._rename(upload, row)
+        mark = upload.row.mark
+        await self._journal.run(lambda journal: journal.retarget(mark, folder, name, replaces))
+        self._rename(upload, replace(upload.row, folder=folder, name=name, replaces=replaces))
 
     async def rewrite(self, upload: Upload, row: UploadRow) -> None:
-        """All of a version under way but its bytes is another. The caller holds `placing`."""
+        """All of a version is another but its bytes, and how far they are. The caller holds `placing`."""
         await self._journal.run(lambda journal: journal.rewrite(row))
-        self._rename(upload, row)
+        self._rename(upload, rewritten(upload.row, row))
 
     def _rename(self, upload: Upload, row: UploadRow) -> None:
         """A version has another name, which may be its first that Orion is to see, or none that it is to."""
-        was_shown = upload.is_shown
+        was_shown, rested = upload.is_shown, upload.rests
         self._change_row(upload, row)
         self.holding.classify(upload)
         if not upload.is_shown:
             self._order.leave(row.mark)
-        elif not was_shown:
-            if self.is_write_back:
-                self._order.enter(row.mark, row.folder, row.size_bytes)
+        elif not was_shown and self.is_write_back:
+            self._order.enter(row.mark, row.folder, row.size_bytes)
+        if rested:
             self.carry_soon(upload)
 
     def is_replacing(self, key: Key) -> bool:
@@ -346,6 +347,8 @@ class Sync:
 
     def resume_cancelled(self, row: UploadRow) -> None:
         """A cancelled version of an earlier daemon: remove what it left."""
+        if row.new_id is not None:
+            self.unseen.add(Key(Kind.FILE, row.new_id))  # it may have got its name before it was cancelled
         upload = self.adopt(row, lambda _upload, _item: None)
         self._set_cancelled(upload)
 

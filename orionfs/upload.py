@@ -74,7 +74,7 @@ class Upload:
     @property
     def is_unfinished(self) -> bool:
         """False for one that stays as it is: here, or on Orion under its mark."""
-        is_there = self.state is UploadState.HELD and self.row.step is UploadStep.UPLOADED
+        is_there = self.rests and self.row.step is UploadStep.UPLOADED
         return not (is_there or self.state is UploadState.LOCAL)
 
     @property

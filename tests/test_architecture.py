@@ -27,6 +27,7 @@ RANKS: list[set[str]] = [
     {"progress", "deferral"},
     {"litter"},
     {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
+    {"under_way"},
     {"opening", "collecting", "unsealed"},
     {"staging", "versions"},
     {"basis"},

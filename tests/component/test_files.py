@@ -11,9 +11,9 @@ import trio
 
 from orionfs import errors, moves
 from orionfs.basis import Basis
-from orionfs.carry import UploadState
 from orionfs.content import Staged
 from orionfs.staged_files import StagedFiles
+from orionfs.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 
