@@ -1,12 +1,11 @@
 """Durable changes: what was promised to users and is not on Orion yet, and what only this machine knows.
 
-Five tables: `uploads` (a sealed version on its way, by the mark its upload carries), `removals` (items to
+Seven tables: `uploads` (a sealed version on its way, by the mark its upload carries), `removals` (items to
 be removed), `folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed
-here and are not all at their new place) and `local` (time of the last write here, chmod). A version is
-sealed by one full-sync commit after its bytes were synced; later steps need no sync, since a lost one is
-found out by the mark.
-Blocking: callers run it
-in a thread, one call at a time. Knows no session and no inode.
+here and are not all at their new place), `local` (time of the last write here, chmod), `parked` (items that
+have another name here) and `shares` (those set here). A version is sealed by one full-sync commit after its
+bytes were synced; later steps need no sync, since a lost one is found out by the mark. Blocking: callers run
+it in a thread, one call at a time. Knows no session and no inode.
 """
 
 from __future__ import annotations
@@ -17,113 +16,28 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
+from orionfs.journal_rows import SCHEMA, RelocationRow, Removal, UploadRow, UploadStep, rewritten
 from orionfs.models import Key, Kind, LocalAttributes
 from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.parked_rows import ParkedRows
 from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
 from orionfs.share_rows import ShareRows
 
+__all__ = ["Journal", "RelocationRow", "Removal", "UploadRow", "UploadStep", "look_into", "rewritten"]
+
 log = logging.getLogger(__name__)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS uploads (
-    mark TEXT PRIMARY KEY,           -- name the upload carries until it is in place
-    step TEXT NOT NULL,              -- UploadStep
-    folder TEXT NOT NULL,            -- absolute Orion path it goes to
-    name TEXT NOT NULL,              -- true name it gets there
-    staged TEXT NOT NULL,            -- file name below the staging folder
-    size_bytes INTEGER NOT NULL,     -- sealed length (the staged file may have grown since)
-    mtime_ns INTEGER NOT NULL,
-    permissions INTEGER,
-    tags TEXT,                       -- JSON list to put on the new item, NULL if none is known
-    replaces_kind TEXT, replaces_id INTEGER,
-    new_id INTEGER,                  -- once uploaded
-    sealed_ns INTEGER NOT NULL       -- order of sealing
-) STRICT;
-CREATE TABLE IF NOT EXISTS removals (
-    kind TEXT NOT NULL, id INTEGER NOT NULL,
-    path TEXT NOT NULL,
-    instead_kind TEXT, instead_id INTEGER,  -- only once this item has the path
-    PRIMARY KEY (kind, id)
-) STRICT;
-CREATE TABLE IF NOT EXISTS folder_removals (
-    path TEXT PRIMARY KEY                   -- absolute Orion path
-) STRICT;
-CREATE TABLE IF NOT EXISTS relocations (
-    old TEXT PRIMARY KEY, new TEXT NOT NULL,  -- absolute Orion paths
-    old_id INTEGER,                           -- of the folder, where this stack gives folders ids
-    tags TEXT NOT NULL                        -- JSON list: those of the folder itself
-) STRICT;
-CREATE TABLE IF NOT EXISTS local (
-    kind TEXT NOT NULL, id INTEGER NOT NULL, mtime_ns INTEGER, permissions INTEGER, PRIMARY KEY (kind, id)
-) STRICT;
-"""
 _VERSION = 2  # 1 knew no removals of folders; the tables that an older one lacks are made
 _READABLE_VERSIONS = (0, 1, 2)
 _UPLOAD_COLUMNS = (
     "mark, step, folder, name, staged, size_bytes, mtime_ns, permissions, tags, replaces_kind, replaces_id,"
     " new_id, sealed_ns"
 )
-
-
-class UploadStep(Enum):
-    """How far a sealed version has come; a step is written down after it was done."""
-
-    LOCAL = "local"  # stays on this machine: its name is one that Orion is not to see
-    SEALED = "sealed"
-    UPLOADED = "uploaded"
-    CANCELLED = "cancelled"  # not wanted any more; what it may have left on Orion is still to be removed
-
-
-@dataclass(frozen=True, slots=True)
-class UploadRow:
-    """One sealed version: its bytes, where they go, what they replace."""
-
-    mark: str
-    folder: str
-    name: str
-    staged: str
-    size_bytes: int
-    mtime_ns: int
-    permissions: int | None = None
-    tags: tuple[str, ...] | None = None
-    replaces: Key | None = None
-    new_id: int | None = None
-    step: UploadStep = UploadStep.SEALED
-    sealed_ns: int = 0
-
-    @property
-    def path(self) -> str:
-        return f"{self.folder.rstrip('/')}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """An item to be removed from Orion; `path` is where users knew it.
-
-    With `instead` it goes only if that item has the path: a rename was promised, and may not have
-    happened.
-    """
-
-    key: Key
-    path: str
-    instead: Key | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RelocationRow:
-    """A folder that was renamed from `old` to `new` (absolute Orion paths), its id and tags if known."""
-
-    old: str
-    new: str
-    old_id: int | None = None
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +67,6 @@ def _read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
     return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
 
-def rewritten(now: UploadRow, row: UploadRow) -> UploadRow:
-    """A version as far as it is now, with another name and attributes; one that stayed here may leave."""
-    step = row.step if now.step is UploadStep.LOCAL else now.step
-    return replace(row, step=step, new_id=now.new_id)
-
-
 class Journal:
     """The journal of one daemon, in its own locked folder."""
 
@@ -170,7 +78,7 @@ class Journal:
         self._is_lazy_allowed = not on_network_disk
         self._check_version(path)
         with self._transaction(durable=True):
-            for statement in (_SCHEMA + PARKED_SCHEMA + SHARES_SCHEMA).split(";"):
+            for statement in (SCHEMA + PARKED_SCHEMA + SHARES_SCHEMA).split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self.parked = ParkedRows(self._db, self._transaction)
