@@ -24,7 +24,7 @@ from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.localnames import NameClass
 from orionfs.metacache import Listing
 from orionfs.models import Item, Key, Kind
-from orionfs.names import true_name
+from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.parking import Parked
 from orionfs.sync import Sync
@@ -282,6 +282,8 @@ class Litter:
                 self._parking.register(parked)
             raise
         if parked is not None:
+            home_name = encode_name(parked.item.name)
+            self._namespace.rivals.left(parked.home, home_name, parked.key, trio.current_time())
             await self._parking.end(parked.key, is_visible=True)
         if hidden is not None and hidden.item.key is not None:
             await self._parking.end(hidden.item.key)
@@ -365,6 +367,7 @@ class Litter:
         try:
             await self.bring_here(inode)
         except Stale as gone:
+            self._namespace.beliefs.doubt(parked.home)
             self._lose(parked, str(gone))
 
     def _on_listed(self, folder: Inode, _before: Listing | None, after: Listing) -> None:

@@ -57,6 +57,14 @@ async def test_bytes_written_are_read_back_before_they_are_anywhere(tmp_path, fa
         await finish(world, doc=b"012abc6789")
 
 
+async def test_open_to_read_that_truncates_empties_the_file(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/doc", os.O_RDONLY | os.O_TRUNC)
+        assert await world.files.read(handle, 0, 100) == b""
+        await world.close(handle)
+        await finish(world, doc=b"")
+
+
 async def test_write_beyond_the_end_leaves_a_hole(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         handle = await world.open("my-data/doc", os.O_WRONLY)
