@@ -11,7 +11,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
-from orionfs.carry import Upload
+from orionfs.deferral import Deferral
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.files import Files
 from orionfs.inodes import Inode
@@ -21,18 +21,20 @@ from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.parked_rows import ParkedRow
 from orionfs.parking import Parked
-from orionfs.shard_rules import new_item
+from orionfs.shard_rules import collection_of, new_item
 from orionfs.sync import Sync
+from orionfs.upload import Upload
 
 log = logging.getLogger(__name__)
 
 
-async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync) -> None:
+async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync, deferral: Deferral) -> None:
     """Take over every relocation, upload and removal of a journal."""
     await sync.relocator.resume()
     for parked in journal.parked.all():
         await _park(namespace, files, parked)
     for row in journal.uploads():
+        await sync.hide_half_made(row)
         if row.step is UploadStep.CANCELLED:
             sync.resume_cancelled(row)
             continue
@@ -46,9 +48,20 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
             log.info("%s can't be shown yet: %s", row.path, error)
             sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace, row.folder)))
         else:
-            files.adopt_upload(inode, row)
+            files.under_way.adopt(inode, row)
     for removal in journal.removals():
         sync.resume_removal(removal)
+    for path in journal.folder_removals():
+        deferral.resume(path, await _folder_if_there(namespace, path))
+
+
+async def _folder_if_there(namespace: Namespace, path: str) -> Inode | None:
+    """The inode of a folder that is to go, if it can be shown."""
+    try:
+        return await _folder_of(namespace, path)
+    except OrionFsError as error:
+        log.info("%s is to be removed, and not seen: %s", path, error)
+        return None
 
 
 async def _park(namespace: Namespace, files: Files, row: ParkedRow) -> None:
@@ -75,7 +88,7 @@ async def _keep_here(namespace: Namespace, files: Files, sync: Sync, row: Upload
     except OrionFsError as error:
         log.info("%s can't be shown yet: %s", row.path, error)
     else:
-        files.adopt_upload(_show_new(namespace, folder, row), row)
+        files.under_way.adopt(_show_new(namespace, folder, row), row)
 
 
 def _keep_aside(staged: Path) -> Path:
@@ -93,7 +106,8 @@ async def _show(namespace: Namespace, row: UploadRow) -> Inode:
         namespace.note_written(inode, row.size_bytes)
         inode.local = LocalAttributes(row.mtime_ns, row.permissions)
         return inode
-    if inode is not None and (row.replaces is not None or inode.children is not None):
+    is_alone = collection_of(row.mark) is None  # shards may share a name: ours is shown, the other beside it
+    if inode is not None and is_alone and (row.replaces is not None or inode.children is not None):
         raise NameExists(f"{inode.local_path()} has been changed elsewhere")
     return _show_new(namespace, folder, row)
 

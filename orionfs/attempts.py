@@ -15,20 +15,30 @@ from math import inf
 
 import trio
 
-from orionfs.carry import Upload, UploadState
 from orionfs.errors import InvalidCall, LocalDiskError, OrionFsError, Unreachable
 from orionfs.lanes import Lanes
 from orionfs.limiter import Priority, Urgency, working_at
-from orionfs.order import Order
+from orionfs.order import SMALL_BYTES, Order
 from orionfs.remote import Health, Remote
 from orionfs.reports import Reports
 from orionfs.tasks import Background
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 
 _PAUSE_S = 0.25
 _PAUSE_MAX_S = 60.0
 _REFUSED_PAUSE_S = 300.0
+# A program that writes many small files has this machine for itself until it pauses so long, for so long at
+# most: each upload takes as much of a processor as its close.
+_QUIET_S = 0.05
+_GATHER_MAX_S = 0.8
+
+
+class _Unexpected(LocalDiskError):
+    """A mistake of ours, which may depend on the moment."""
+
+    is_retryable = True
 
 
 @dataclass(eq=False, slots=True)
@@ -74,6 +84,9 @@ class Attempts:
         self._uploads = uploads
         self._carry = carry
         self._work: dict[str, _Work] = {}
+        self._closed_at_s = -inf
+        self._rush = trio.Event()
+        self._is_gathering = False
 
     def soon(self, upload: Upload, delay_s: float = 0.0) -> None:
         """Carry an upload out in the background, again and again until it is over."""
@@ -83,7 +96,7 @@ class Attempts:
         work = self._work.setdefault(mark, _Work())
         if mark in self._order and delay_s <= 0 and not work.has_place:
             self._order.wait(mark)
-            self.start_waiting()
+            self._gather(upload)
         else:
             self._begin(upload, delay_s)
 
@@ -108,6 +121,12 @@ class Attempts:
             work.urgency.raise_to(Priority.FOREGROUND)
         if upload.state is not UploadState.RUNNING:
             upload.hurry.set()
+        self.rush()
+
+    def rush(self) -> None:
+        """Somebody waits: what there is a place for starts now."""
+        self._rush.set()
+        self.start_waiting()
 
     def retry(self, upload: Upload) -> None:
         """What was refused gets one more attempt, and what waits for its time makes it now."""
@@ -154,6 +173,26 @@ class Attempts:
         unfinished = {mark for mark, upload in self._uploads.items() if upload.is_unfinished}
         return self._order.held_up_by(refused) >= unfinished
 
+    def _gather(self, upload: Upload) -> None:
+        """A version may start; a small one only when whoever writes has paused."""
+        self._closed_at_s = trio.current_time()
+        if upload.row.size_bytes >= SMALL_BYTES:
+            self.start_waiting()
+        elif not self._is_gathering:
+            self._is_gathering = True
+            self._rush = trio.Event()
+            self._background.start("uploads", self._start_when_quiet)
+
+    async def _start_when_quiet(self) -> None:
+        ends_at_s = trio.current_time() + _GATHER_MAX_S
+        with trio.move_on_at(ends_at_s):
+            while (quiet_at_s := self._closed_at_s + _QUIET_S) > trio.current_time():
+                with trio.move_on_at(quiet_at_s):
+                    await self._rush.wait()
+                    break
+        self._is_gathering = False
+        self.start_waiting()
+
     # One upload
 
     def _begin(self, upload: Upload, delay_s: float) -> None:
@@ -172,6 +211,9 @@ class Attempts:
                 if not upload.is_over:
                     pause_s = await self._attempt(upload, work, pause_s)
         upload.is_in_background = False
+        for outcome in work.outcomes:  # of what is not to be on Orion under this name
+            outcome.tell(None)
+        work.outcomes.clear()
 
     async def _until_due(self, upload: Upload, pause_s: float) -> None:
         with trio.move_on_after(pause_s):
@@ -200,7 +242,7 @@ class Attempts:
             error = failed
         except Exception as unexpected:
             log.exception("%s: unexpected", upload.row.path)
-            error = LocalDiskError(str(unexpected))
+            error = _Unexpected(str(unexpected))
         work.has_place = False
         if error is not None:
             pause_s = self._failed(upload, work, error, pause_s)

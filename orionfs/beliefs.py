@@ -233,7 +233,7 @@ class Beliefs:
         if best is None:
             return None
         item, told_at_s = best
-        is_listed = item is not None or parent.item.kind is Kind.COLLECTION  # which may be long to list again
+        is_listed = item is not None or self._is_listed_only(parent)  # which may be long to list again
         ttl_s = self.freshness.metadata_ttl_s if is_listed else self.freshness.absence_ttl_s
         valid_s = told_at_s + ttl_s - self._clock()
         if valid_s > 0:
@@ -276,8 +276,8 @@ class Beliefs:
 
     def _wants_listing(self, parent: Inode, name: str) -> bool:
         """One listing instead of name by name, unless the folder is large or this is its first name."""
-        if parent.item.kind is Kind.COLLECTION:
-            return True  # no path leads to a shard
+        if self._is_listed_only(parent):
+            return True
         belief = self._cache.get(parent.number)
         if belief.listing is not None and not belief.listing.proves_absence:
             return False  # it proves no absence, however often it is asked for
@@ -295,7 +295,7 @@ class Beliefs:
         """An absence of a large folder that is too old is looked up, but not more often than that."""
         listing, now_s = self._cache.get(parent.number).listing, self._clock()
         if (
-            parent.item.kind is Kind.COLLECTION
+            self._is_listed_only(parent)
             or listing is None
             or listing.pages <= _BIG_FOLDER_PAGES
             or not is_plain(name)
@@ -316,7 +316,7 @@ class Beliefs:
             await self._ask_listing(parent)
             return
         asked_at_s = self._clock()
-        item = await self.asking.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
+        item = await self._stat(parent, name)
         if item is not None and base_name(item) != name:
             # A dataset by its bare name: a file of that name may be beside it, and a path tells one of them.
             await self._once(parent, None, lambda: self._ask_listing(parent))
@@ -326,13 +326,27 @@ class Beliefs:
         _check_still_there(parent)
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
+    def _is_listed_only(self, folder: Inode) -> bool:
+        """True for a collection whose shards this session can't ask for one by one: no path leads there."""
+        return folder.item.kind is Kind.COLLECTION and not self._remote.shards.is_paged
+
+    async def _stat(self, parent: Inode, name: str) -> Item | None:
+        """What Orion has under a name."""
+        if parent.item.kind is not Kind.COLLECTION:
+            return await self.asking.stat(f"{parent.orion_path().rstrip('/')}/{decode_name(name)}")
+        assert parent.item.id is not None
+        rows = await self._remote.shards.named(parent.item.id, decode_name(name))
+        return visible_names(self.changes.shown(rows)).get(name)
+
     async def _ask_listing(self, folder: Inode) -> None:
         asked_at_s, place = self._clock(), _place_of(folder)
         answer = await self._listed_at_last(folder)
         _check_still_there(folder)
         if _place_of(folder) != place:
             return  # renamed meanwhile: what its old path means tells nothing of it, so it is asked for again
-        names = Names((folder.naming or visible_names)(answer.items))
+        is_collection = folder.item.kind is Kind.COLLECTION
+        items = self.changes.shown(answer.items) if is_collection else answer.items
+        names = Names((folder.naming or visible_names)(items))
         listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread)
         before = self._cache.get(folder.number).listing
         if before is not None and not before.has_same_names(listing):

@@ -22,10 +22,9 @@ from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
 from orionfs.errors import Conflict, OrionFsError, Throttled, TimedOut, Unreachable
 from orionfs.failures import busy, failure_of, pause_before_retry_s, subject_of
 from orionfs.limiter import AdaptiveLimiter, Priority, Slot, current_urgency
-from orionfs.listings import as_page
+from orionfs.listings import PAGES, as_page
 from orionfs.models import Key
 from orionfs.parts import Growth, Line, Part
-from orionfs.shapes import read_page, read_shards
 
 log = logging.getLogger(__name__)
 
@@ -201,9 +200,8 @@ class Caller:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
-        if verb in ("ls_path", "shards_page"):
-            read = read_page if verb == "ls_path" else partial(read_shards, collection=args[0])
-            call = partial(as_page, call, read)  # in the thread, or many pages' rows would lie about at once
+        if verb in PAGES:  # in the thread, or many pages' rows would lie about at once
+            call = partial(as_page, call, PAGES[verb], args)
         with trio.move_on_after(deadline_s):
             try:
                 answer = await trio.to_thread.run_sync(

@@ -8,25 +8,20 @@ Must not know inodes.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from enum import Enum
-from functools import partial
-from math import inf
 from pathlib import Path
 
 import trio
 
 from orionfs.assigning import BUSY_PAUSES_S, Assigner
-from orionfs.conflicts import Finding, Heard, conflict_name, look, look_beside
-from orionfs.content import EXACT_SUFFIX, ContentCache, Staged, copy_range
+from orionfs.content import EXACT_SUFFIX, ContentCache, copy_range
+from orionfs.contested import ContestedNames
 from orionfs.errors import (
     AccessDenied,
     Busy,
-    ChangedElsewhere,
     Conflict,
     NameExists,
     NoSuchName,
@@ -37,11 +32,14 @@ from orionfs.errors import (
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes, NotItsTurn
-from orionfs.models import InodeNumber, Item, Key, Kind
+from orionfs.models import Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
 from orionfs.shard_carry import ShardCarrier
 from orionfs.shard_rules import collection_of
 from orionfs.shares import Shares
+from orionfs.upload import Upload, UploadState
+
+__all__ = ["Carrier", "Upload", "UploadState"]
 
 log = logging.getLogger(__name__)
 
@@ -49,82 +47,6 @@ _ATTEMPTS = 4
 _PAUSE_S = 0.25
 _READY_PAUSES_S = (0.5, 1.0, 2.0)  # a guess
 _RETRY_FOR_S = 30.0  # a caller of close() waits: after a time-out the background tries again, not it
-
-
-class UploadState(Enum):
-    """Where a sealed version is; DONE and CANCELLED are final."""
-
-    LOCAL = "local-only"  # it stays here, under a name that Orion is not to see
-    HELD = "held"  # on Orion under its mark, and given its name there once it has the right one here
-    WAITING = "waiting"
-    RUNNING = "uploading"
-    FAILED = "failed"
-    DONE = "done"
-    CANCELLED = "cancelled"
-
-
-class Upload:
-    """One sealed version on its way. `placing` is held while Orion gives it its name.
-
-    `on_placed` is called once, in the trio thread, when the version has its name: with the upload and
-    the new item, before anything else can happen to either. With `conflict` set that is another name.
-    """
-
-    def __init__(
-        self, row: UploadRow, staged: Staged | None, on_placed: Callable[[Upload, Item], None]
-    ) -> None:
-        self.row = row
-        self.staged = staged
-        self.on_placed = on_placed
-        self.state = UploadState.WAITING
-        self.error: OrionFsError | None = None  # why it is not on Orion yet, after an attempt
-        self.told: OrionFsError | None = None  # of which the log has heard
-        self.about: InodeNumber | None = None  # whose last error is this one's, where that is known
-        self.carrying = trio.Lock()
-        self.placing = trio.Lock()
-        self.is_unclear = False  # an attempt may have left an item under the mark
-        self.is_in_background = False
-        self.hurry = trio.Event()
-        self.held_until_s = -inf  # its name is a temporary one until then, or until it gets another
-        self.is_kept_back = False  # while it is held it is not even uploaded
-        self.is_in_use: Callable[[], bool] = lambda: False  # somebody has the file open
-        self.before_placing: Callable[[], Awaitable[None]] | None = None  # to be done before it is shown
-        self.heard: Callable[[], Heard | None] = lambda: None  # the last that was heard of its name
-        self.conflict: ChangedElsewhere | None = None  # why it went beside its name
-        self.theirs: Item | None = None  # what somebody else has put there, if that was told
-
-    def __repr__(self) -> str:
-        return f"<Upload {self.row.path!r} {self.state.value}>"
-
-    @property
-    def is_over(self) -> bool:
-        return self.state in (UploadState.DONE, UploadState.CANCELLED)
-
-    @property
-    def is_untouched(self) -> bool:
-        """True if nothing of it can be on Orion yet."""
-        return self.state is UploadState.WAITING and not self.is_unclear and self.row.new_id is None
-
-    @property
-    def is_unfinished(self) -> bool:
-        """False for one that stays as it is: here, or on Orion under its mark."""
-        is_there = self.state is UploadState.HELD and self.row.step is UploadStep.UPLOADED
-        return not (is_there or self.state is UploadState.LOCAL)
-
-    @property
-    def is_shown(self) -> bool:
-        """True for what Orion is to see under its name as soon as it can be."""
-        return self.state is not UploadState.LOCAL and not self.is_held
-
-    @property
-    def rests(self) -> bool:
-        """True for what is not to be attempted again: its name is not for Orion."""
-        return self.state is UploadState.LOCAL or (self.state is UploadState.HELD and self.is_held)
-
-    @property
-    def is_held(self) -> bool:
-        """True while it is not to be shown on Orion."""
-        return trio.current_time() < self.held_until_s
 
 
 class Carrier:
@@ -152,8 +74,8 @@ class Carrier:
         """
         self._remote = remote
         self._assigner = assigner
-        self._lanes = lanes
         self._shares = shares
+        self._lanes = lanes
         self._journal = journal
         self._content = content
         self._staging = staging
@@ -162,8 +84,8 @@ class Carrier:
         self._is_moving = is_moving
         self._on_sent = on_sent
         self._unseen = unseen
-        self._shards = ShardCarrier(remote)
-        self._copies: set[str] = set()  # paths of all versions that went beside their names
+        self.shards = ShardCarrier(remote, journal, unseen)
+        self._names = ContestedNames(remote, journal)
 
     async def carry(self, upload: Upload) -> Removal | None:
         """One attempt; the replaced item, if it is still to be removed. The caller holds `carrying`."""
@@ -186,6 +108,8 @@ class Carrier:
         if collection_of(upload.row.mark) is not None:
             return await self._carry_shard(upload, path)
         item = await self._uploaded_item(upload, path)
+        if upload.is_over:
+            return None
         if upload.is_held:
             upload.state = UploadState.HELD
             return None
@@ -205,7 +129,7 @@ class Carrier:
                 if upload.is_held:  # it got a temporary name meanwhile
                     upload.state = UploadState.HELD
                     return None
-                await self._check_unchanged(upload, item)
+                await self._names.check_unchanged(upload, item)
                 try:
                     await self._place(upload, item)
                 except NotItsTurn:
@@ -217,22 +141,7 @@ class Carrier:
         async with upload.placing:
             if upload.is_over:
                 return None
-            try:
-                note = partial(self._note_shard, upload)
-                item = await self._shards.put(upload.row, path, note, is_unclear=upload.is_unclear)
-            except OrionFsError:
-                upload.is_unclear = True
-                raise
-            return await self._finish(upload, item, path)
-
-    async def _note_shard(self, upload: Upload, key: Key | None) -> None:
-        """The shard is there, or (None) is not there any more."""
-        if key is None:
-            await self._restart(upload)
-            return
-        self._unseen.add(key)
-        await self._journal.run(lambda journal: journal.uploaded(upload.row.mark, key.id))
-        upload.row = replace(upload.row, step=UploadStep.UPLOADED, new_id=key.id)
+            return await self._finish(upload, await self.shards.put(upload, path), path)
 
     async def _exact_file(self, upload: Upload) -> Path:
         """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
@@ -295,40 +204,6 @@ class Carrier:
             await self._remote.delete(_key(item))
         return None
 
-    async def _check_unchanged(self, upload: Upload, item: Item) -> None:
-        """Replace nothing but what was there when writing began: somebody else may have been faster."""
-        row = upload.row
-        if row.replaces in (None, item.key):
-            return
-        assert row.replaces is not None
-        found = await look(self._remote, row.path, row.replaces, item.key, upload.heard())
-        if found.finding is Finding.GONE:
-            log.info("%s was removed or moved elsewhere; what was written here takes the name", row.path)
-            await self._retarget(upload, row.name)
-        elif found.finding is Finding.OTHER:
-            await self._go_beside(upload, found.item)
-
-    async def _go_beside(self, upload: Upload, theirs: Item | None) -> None:
-        """The name is somebody else's by now: this version goes beside it, and replaces nothing."""
-        path = upload.row.path
-        await self._retarget(upload, self._new_copy_name(upload.row))
-        upload.theirs = theirs
-        upload.conflict = ChangedElsewhere(
-            f"{path} was changed elsewhere meanwhile and stays so; what was written here is {upload.row.path}"
-        )
-        log.warning("%s", upload.conflict)
-
-    def _new_copy_name(self, row: UploadRow) -> str:
-        names = (conflict_name(row.name, nth) for nth in itertools.count(1))
-        name = next(name for name in names if f"{row.folder}/{name}" not in self._copies)
-        self._copies.add(f"{row.folder}/{name}")
-        return name
-
-    async def _retarget(self, upload: Upload, name: str) -> None:
-        mark, folder = upload.row.mark, upload.row.folder
-        await self._journal.run(lambda journal: journal.retarget(mark, folder, name, None))
-        upload.row = replace(upload.row, name=name, replaces=None)
-
     async def _place(self, upload: Upload, item: Item) -> None:
         """One `assign_paths` into place; a folder that is gone is made again, since bytes must land."""
         for attempt in range(_ATTEMPTS):
@@ -346,7 +221,7 @@ class Carrier:
             except NameExists as taken:
                 if attempt == _ATTEMPTS - 1:
                     raise Busy(str(taken)) from taken
-                await self._go_beside(upload, None)
+                await self._names.meet(upload, await self._remote.stat(row.path))
 
     async def _assign(self, row: UploadRow, item: Item) -> None:
         old = _replaced_item(row) if row.replaces is not None else None
@@ -401,19 +276,15 @@ class Carrier:
             log.info("%s: the replaced item is removed later: %s", old.path, error)
             return old
         self._content.forget(old.key)
-        if not was_there:
-            await self._look_again(upload, item, old.key)
-        return None
-
-    async def _look_again(self, upload: Upload, item: Item, old: Key) -> None:
-        """What was to be replaced was gone already: whoever did that may have put something in its place."""
-        found = await look_beside(self._remote, upload.row.path, old, item.key)
-        if found.finding is Finding.OTHER:
-            await self._go_beside(upload, found.item)
+        is_file = item.kind is Kind.FILE  # shards may share a name
+        if is_file and not was_there and await self._names.is_taken(upload, item, old.key):
             await self._place(upload, item)
+        return None
 
     async def _give_back_name(self, row: UploadRow) -> None:
         """Where both items were renamed in one call, the one that stays gets its name again."""
+        if collection_of(row.mark) is not None:
+            return
         await self._assigner.assign(Assignment(_replaced_item(row), row.folder, row.name))
 
     async def _restart(self, upload: Upload) -> None:
@@ -424,7 +295,7 @@ class Carrier:
     async def remove_marked(self, upload: Upload) -> None:
         """Remove what a cancelled upload left on Orion."""
         if collection_of(upload.row.mark) is not None:
-            await self._shards.remove(upload.row, is_unclear=upload.is_unclear)
+            await self.shards.remove(upload)
         elif upload.row.new_id is not None:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
         elif upload.is_unclear:

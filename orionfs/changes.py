@@ -9,7 +9,7 @@ there are changes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -109,6 +109,10 @@ class Changes:
         if changes is None or item.key is None or item.key not in changes.left:
             return False
         return self._wins(changes.names[changes.left[item.key]], asked_at_s)
+
+    def shown(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Without those that nobody is shown: where items may share a name they must not take one."""
+        return [item for item in items if item.key not in self._unseen] if self._unseen else items
 
     def overlay(self, folder: InodeNumber, listing: Listing) -> Mapping[str, Item]:
         """Visible name -> item: what the folder holds, from Orion's answer and our changes.

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import trio
+
 from orionfs.errors import InvalidCall, NotADirectory
 from orionfs.inodes import Inode
 from orionfs.models import Kind
@@ -33,11 +35,13 @@ class Collecting:
 
     async def remove(self, collection: Inode) -> None:
         """Remove a collection with all its shards, in one call. Raises NotADirectory for anything else."""
-        parent, _ = self._namespace.place_of(collection)
+        parent, name = self._namespace.place_of(collection)
         key = collection.item.key
         if collection.item.kind is not Kind.COLLECTION or key is None:
             raise NotADirectory(f"{collection.local_path()} is no collection")
         check_open(parent)
         with self._namespace.changing(parent), self._namespace.doubting(parent):
             await self._remote.delete(key)
-        self._namespace.commit_gone(collection)
+        self._namespace.commit_gone(collection, trio.current_time())
+        self._namespace.beliefs.drop(collection)
+        self._namespace.differences.entry_removed(parent, name)

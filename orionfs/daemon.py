@@ -25,12 +25,11 @@ from orionfs.ahead import Ahead
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.bridge import only_reading
-from orionfs.carry import UploadState
 from orionfs.collecting import Collecting
 from orionfs.config import MountConfig, control_path
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
-from orionfs.errors import ExitStatus, StartupError
+from orionfs.errors import ExitStatus, OrionFsError, StartupError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
@@ -39,7 +38,7 @@ from orionfs.login import in_words
 from orionfs.memory import give_back_early
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
-from orionfs.models import Account
+from orionfs.models import Account, Key, LocalAttributes
 from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
@@ -49,11 +48,13 @@ from orionfs.progress import Progress
 from orionfs.protection import ALL, Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Health, Limits, Remote
+from orionfs.removing import Removing
 from orionfs.reports import Reports
 from orionfs.sessions import connect, stack_name
 from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, find_tops, plant
+from orionfs.upload import UploadState
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +78,13 @@ class Layers:
     sync: Sync
     fetcher: Fetcher
     files: Files
+    moves: Moves
     opening: Opening
     aheads: tuple[Ahead, ContentsAhead]
     operations: fuse.Operations
     kernel: fuse.Invalidations
     refresher: Refresher
+    removing: Removing
 
 
 def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
@@ -112,9 +115,10 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
         layers = _build(config, remote, account, tops, claimed)
         async with trio.open_nursery() as nursery:
             aheads = [ahead.run for ahead in layers.aheads]
-            for service in (remote.run, layers.sync.run, layers.fetcher.run, *aheads):
+            fetching = (layers.fetcher.run, layers.opening.run)
+            for service in (remote.run, layers.sync.run, *fetching, *aheads):
                 await nursery.start(service)
-            await adopt(claimed.journal, layers.namespace, layers.files, layers.sync)
+            await adopt(claimed.journal, layers.namespace, layers.files, layers.sync, layers.moves.deferral)
             source = f"orion:{account.project_name}@{_host_of(config)}"
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
@@ -165,9 +169,6 @@ def _build(
     cache_bytes = _cache_limit(config)
     content = ContentCache(config.cache_dir, account.stack, account.username, cache_bytes)
     remote.details.keep_in(_sizes(config, account))
-    freshness = _freshness(config, remote.facts)
-    permissions = Permissions(0o666 & ~config.umask, 0o777 & ~config.umask)
-    local = claimed.journal.local_attributes()
     reports = Reports()
     sync = Sync(
         remote,
@@ -179,40 +180,27 @@ def _build(
         is_write_back=config.write_back,
         names=config.local_names,
     )
-    cache = MetaCache(config.cache_items_max)
     kernel = fuse.Invalidations()
-    tree = {top.name or "/": top.orion_path for top in tops}
-    namespace = Namespace(
-        remote,
-        sync.assigner,
-        cache,
-        freshness,
-        permissions,
-        local,
-        sync.unseen,
-        lambda: about_text(account, config.profile, remote.client_version, remote.facts, tree),
-        config.cache_items_max,
-        kernel=kernel,
-    )
-    namespace.show_relocations(sync.relocator)
-    plant(namespace.inodes, tops, config.profile.workspaces)
+    namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
-    opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s)
+    opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
     files = Files(namespace, sync, fetcher, opening)
     bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
         ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
     )
+    moves, collecting = Moves(namespace, files, sync, remote), Collecting(namespace, remote)
+    protection = Protection(ALL if config.read_only else config.protected)
     operations = fuse.Operations(
         namespace,
         files,
-        Moves(namespace, files, sync, remote),
-        ExtendedAttributes(namespace, Collecting(namespace, remote), Progress(files, sync), reports),
+        moves,
+        ExtendedAttributes(namespace, collecting, Progress(files, sync), reports),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
-        Protection(ALL if config.read_only else config.protected),
+        protection,
         kernel.locks,
         reports,
     )
@@ -225,12 +213,42 @@ def _build(
         sync,
         fetcher,
         files,
+        moves,
         opening,
         aheads,
         operations,
         kernel,
         refresher,
+        Removing(namespace, files, moves, collecting, protection),
     )
+
+
+def _tree(
+    config: MountConfig,
+    remote: Remote,
+    account: Account,
+    tops: list[Top],
+    sync: Sync,
+    local: Mapping[Key, LocalAttributes],
+    kernel: fuse.Invalidations,
+) -> Namespace:
+    """The tree of names, with its tops."""
+    paths = {top.name or "/": top.orion_path for top in tops}
+    namespace = Namespace(
+        remote,
+        sync.assigner,
+        MetaCache(config.cache_items_max),
+        _freshness(config, remote.facts),
+        Permissions(0o666 & ~config.umask, 0o777 & ~config.umask),
+        local,
+        sync.unseen,
+        lambda: about_text(account, config.profile, remote.client_version, remote.facts, paths),
+        config.cache_items_max,
+        kernel=kernel,
+    )
+    namespace.show_relocations(sync.relocator, sync.until_free)
+    plant(namespace.inodes, tops, config.profile.workspaces)
+    return namespace
 
 
 def _presentation(config: MountConfig) -> fuse.Presentation:
@@ -320,18 +338,22 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
     async def drain(request: Mapping[str, Any]) -> control.Answers:
         await layers.files.seal_all()
         ends_at_s = trio.current_time() + float(request.get("timeout_s", _DRAIN_LIMIT_S))
-        while sync.pending_count and trio.current_time() < ends_at_s:
+        sync.hurry()
+        while sync.pending_count and trio.current_time() < ends_at_s and not sync.is_stuck:
             yield {"pending": sync.pending_count}
-            if await sync.drain(1.0) or sync.is_stuck:
-                break
+            await sync.wait_progress(min(_PROGRESS_EVERY_S, ends_at_s - trio.current_time()))
         failed = [upload.row.path for upload in sync.pending if upload.state is UploadState.FAILED]
         kept_in = str(layers.staging.parent)
-        yield {"done": True, "pending": sync.pending_count, "failed": failed, "kept_in": kept_in}
+        refused = list(sync.removals.refused)
+        rest = {"pending": sync.pending_count, "failed": failed, "refused": refused, "kept_in": kept_in}
+        yield {"done": True, **rest}
+        del sync.removals.refused[: len(refused)]  # somebody has heard of them
 
     async def status(_request: Mapping[str, Any]) -> control.Answers:
         yield {
             "mountpoint": str(config.mountpoint),
             "pid": os.getpid(),
+            "profile": config.profile.name,
             "stack": layers.account.stack,
             "user": layers.account.username,
             "project": layers.account.project_name,
@@ -357,11 +379,20 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
             "is_offline": layers.remote.health is Health.OFFLINE,
         }
 
+    async def remove(request: Mapping[str, Any]) -> control.Answers:
+        try:
+            kind = await layers.removing.remove(str(request.get("path", "/")))
+        except OrionFsError as error:
+            yield {"done": True, "error": str(error) or os.strerror(error.errno)}
+            return
+        await layers.kernel.settled(_TELLING_LIMIT_S)
+        yield {"done": True, "kind": kind.value}
+
     async def stop(_request: Mapping[str, Any]) -> control.Answers:
         await _end(layers)
         yield {"done": True}
 
-    return {"drain": drain, "status": status, "refresh": refresh, "stop": stop}
+    return {"drain": drain, "status": status, "refresh": refresh, "remove": remove, "stop": stop}
 
 
 def _startup_error_of(group: BaseExceptionGroup[BaseException]) -> StartupError | None:

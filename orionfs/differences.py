@@ -48,10 +48,6 @@ class Differences:
         """A name was taken away here, and not by the kernel."""
         self._kernel.entry_changed(folder.number, name)
 
-    def attributes_changed(self, inode: Inode) -> None:
-        """`stat` says something else of an inode that the kernel knows."""
-        self._kernel.attributes_changed(inode.number)
-
     def _on_listed(self, folder: Inode, before: Listing | None, after: Listing) -> None:
         if folder.number in self._changing:
             self._postponed[folder.number] = folder

@@ -11,27 +11,27 @@ import contextlib
 import itertools
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from functools import partial
 
 import trio
 
-from orionfs.assigning import new_mark
-from orionfs.carry import Upload, UploadState
 from orionfs.content import Staged
 from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
 from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
-from orionfs.journal import Removal, UploadRow
-from orionfs.models import HandleId, InodeNumber, Item, Kind, LocalAttributes
+from orionfs.journal import Removal
+from orionfs.models import HandleId, InodeNumber, Kind
 from orionfs.namespace import Namespace
-from orionfs.opening import Opening
+from orionfs.opening import Opening, needs_what_is_there
 from orionfs.parking import Parking
-from orionfs.shard_rules import check_open, check_size, mark_for
+from orionfs.removals import OnEnd
+from orionfs.shard_rules import check_open, check_size
 from orionfs.staging import Handle, OpenFile, Staging
 from orionfs.sync import Sync
-from orionfs.versions import kept_version, new_version
+from orionfs.under_way import UnderWay
+from orionfs.unsealed import Unsealed
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +43,18 @@ class Files:
 
     def __init__(self, namespace: Namespace, sync: Sync, fetcher: Fetcher, opening: Opening) -> None:
         self._namespace = namespace
+        namespace.on_tagged = self._note_tags
         self._sync = sync
         self._fetcher = fetcher
         self._opening = opening
         self._staging = Staging(sync, fetcher)
+        self._unsealed = Unsealed(sync, self._staging, namespace.rivals, self._seal_behind, self._let_go)
         self.parking = Parking(namespace.inodes, sync.journal, sync.unseen, sync.holding.names)
-        self.before_placing: Callable[[Upload], Awaitable[None]] = _nothing  # whoever must see to it first
+        self.under_way = UnderWay(namespace, sync, self.parking, self._leave_uploaded)
         self._numbers = itertools.count(1)
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
-        self._uploads: dict[InodeNumber, Upload] = {}  # the newest version under way of each inode
-        self._doomed: dict[InodeNumber, tuple[Removal, Callable[[], None]]] = {}  # removed at the last close
+        self._doomed: dict[InodeNumber, tuple[Removal, OnEnd]] = {}  # removed at the last close
         self.on_open: list[Callable[[Inode, bool], None]] = []
         """Told of every file that is opened for reading, and whether all of it is here."""
 
@@ -74,11 +75,12 @@ class Files:
         handle_id = self._new_handle(inode)
         if inode.given is not None:
             return handle_id
+        self._handles[handle_id].is_appending = bool(flags & os.O_APPEND)
         try:
             is_emptied = bool(flags & os.O_TRUNC and may_write)
             if self._opening.is_due(inode) and not is_emptied:
                 await self._opening.find_out(self._handles[handle_id])
-            elif _needs_what_is_there(flags):
+            elif needs_what_is_there(flags):
                 await self._begin_to_read(self._handles[handle_id].file)
             if is_emptied:
                 await self._truncate(self._handles[handle_id], 0)
@@ -96,6 +98,7 @@ class Files:
         """Open a file that was just made here; its first flush puts it on Orion."""
         handle_id = self._new_handle(inode)
         handle = self._handles[handle_id]
+        handle.is_appending = bool(flags & os.O_APPEND)
         if handle.file.staged is None:
             try:
                 handle.file.staged = self._sync.staged.new()
@@ -152,12 +155,14 @@ class Files:
         handle = self._handles[handle_id]
         if handle.has_written and not handle.expects_data:
             await self._publish(handle)
+        handle.check_behind()
 
     async def fsync(self, handle_id: HandleId) -> None:
         """fsync(2): all that was written to the file, through whichever handle, is on Orion then."""
         handle = self._handles[handle_id]
         await self._publish(handle)
-        upload = self._uploads.get(handle.file.inode.number)
+        handle.check_behind()
+        upload = self.under_way.of(handle.file.inode)
         if upload is not None and self._sync.is_write_back:
             await self._sync.carry(upload)
 
@@ -177,9 +182,11 @@ class Files:
                 if handle.turn_s <= now_s:
                     handle.turn_s = max(handle.turn_s + _UPLOAD_EVERY_S, now_s)
                 self._sync.carry_soon(upload, handle.turn_s - now_s)
+                handle.goes_behind(upload)
                 return
             if self._sync.is_write_back:
                 self._sync.carry_soon(upload)
+                handle.goes_behind(upload)
                 handle.turn_s = trio.current_time()
                 return
             try:
@@ -201,7 +208,7 @@ class Files:
                 return None
         if handle.failed is not None and not handle.failed.is_over:
             return handle.failed
-        upload = self._uploads.get(file.inode.number)
+        upload = self.under_way.of(file.inode)
         is_owed = upload is not None and (handle.has_written or upload.state is UploadState.FAILED)
         return upload if is_owed else None  # somebody else has sealed what this handle wrote
 
@@ -217,42 +224,9 @@ class Files:
                     if file.handles == 1:
                         await self._seal_behind(file)
                 except OrionFsError as error:
-                    if file.basis is not None and error.is_retryable:
-                        self._complete_later(file, error)
-                    else:
-                        self._keep_unsealed(file, error)
+                    self._unsealed.take(file, error)
                 finally:
                     self._let_go(file)
-
-    def _complete_later(self, file: OpenFile, error: OrionFsError) -> None:
-        """What a file lacks of its version can't be had now: it stays open until it can."""
-        path = file.inode.local_path()
-        log.warning("%s is kept here until the rest of it can be fetched: %s", path, error)
-        file.handles += 1
-        file.inode.opens += 1
-        self._sync.seal_when_possible(path, partial(self._complete, file))
-
-    async def _complete(self, file: OpenFile) -> None:
-        async with file.flushing:
-            try:
-                await self._seal_behind(file)
-            except OrionFsError as error:
-                if error.is_retryable:
-                    raise
-                self._keep_unsealed(file, error)
-            self._let_go(file)
-
-    def _keep_unsealed(self, file: OpenFile, error: OrionFsError) -> None:
-        """Nobody hears of an error here, so the bytes stay where the next mount finds them.
-
-        Bytes of which some are missing, as a writer was told, only keep a full disk full.
-        """
-        assert file.staged is not None
-        if file.is_incomplete:
-            log.warning("%s: what was written of it is dropped: %s", file.inode.local_path(), error)
-            return
-        log.error("%s: not uploaded, kept in %s: %s", file.inode.local_path(), file.staged.path, error)
-        self._staging.keep_staged(file)
 
     async def seal_all(self) -> None:
         """The mount ends: everything that was written is promised to Orion, as far as that can be."""
@@ -267,6 +241,12 @@ class Files:
         """What a handle is open for, if it is open."""
         found = self._handles.get(HandleId(handle))
         return found.file.inode if found is not None else None
+
+    async def _note_tags(self, inode: Inode) -> None:
+        """The tags of an inode have changed: a version under way gets them with its name."""
+        upload = self.under_way.of(inode)
+        if upload is not None and not upload.is_over:
+            await self._sync.retag(upload, inode.item.tags or ())
 
     def is_dirty(self, inode: Inode) -> bool:
         """True while something was written to an open file that nobody has sealed yet."""
@@ -292,13 +272,13 @@ class Files:
             return True
         return await self._staging.make_readable(file, limit_bytes)
 
-    def remove_at_last_close(self, inode: Inode, removal: Removal, on_done: Callable[[], None]) -> None:
+    def remove_at_last_close(self, inode: Inode, removal: Removal, on_end: OnEnd) -> None:
         """An unlinked file that is too large to fetch stays on Orion while somebody reads it."""
-        self._doomed[inode.number] = (removal, on_done)
+        self._doomed[inode.number] = (removal, on_end)
 
     def upload_of(self, inode: Inode) -> Upload | None:
         """The newest version of an inode that is not in place yet."""
-        return self._uploads.get(inode.number)
+        return self.under_way.of(inode)
 
     async def publish(self, inode: Inode) -> None:
         """A file that Orion has not heard of yet (mknod, or open and never flushed) goes there now."""
@@ -308,115 +288,36 @@ class Files:
         finally:
             await self.release(handle_id)
 
-    async def keep_version_here(self, inode: Inode, folder: str, name: str) -> None:
-        """The version under way of an inode stays on this machine, under another name."""
-        before = self._uploads[inode.number]
-
-        staged = self._sync.staged.open(before.row.staged, before.row.size_bytes)
-        try:
-            on_placed = partial(self._commit_placed, inode)
-            upload = await self._sync.seal(
-                lambda: kept_version(before.row, folder, name), staged, on_placed, before
-            )
-            upload.staged = before.staged  # the one that its writer goes on with
-            self._attach_upload(inode, upload)
-        finally:
-            self._staging.drop(staged)
-
-    async def cancel_upload(self, inode: Inode) -> None:
-        """The file was removed: its version under way is not wanted any more."""
-        upload = self._uploads.get(inode.number)
-        if upload is not None:
-            await self._sync.cancel(upload)
-            self._detach_upload(inode, upload)
-
-    def adopt_upload(self, inode: Inode, row: UploadRow) -> None:
-        """A version that an earlier daemon sealed goes on."""
-        upload = self._sync.adopt(row, partial(self._commit_placed, inode))
-        self._attach_upload(inode, upload)
-        self._sync.carry_soon(upload)
-
     async def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> None:
         """utimens and chmod, kept across restarts for what Orion has an id for."""
-        await self._write_down(inode, self._namespace.set_local(inode, mtime_ns, permissions))
+        await self.under_way.write_down(inode, self._namespace.set_local(inode, mtime_ns, permissions))
 
     # Sealing
 
     async def _seal(self, file: OpenFile, staged: Staged) -> Upload:
         """Promise what is staged now, completed. The caller holds `flushing`."""
-        inode = file.inode
         await self._staging.complete(file)
         async with file.sealing:
-            before = self._uploads.get(inode.number)
-            on_placed = partial(self._commit_placed, inode)
-            upload = await self._sync.seal(lambda: self._row(inode, staged), staged, on_placed, before)
-            self._attach_upload(inode, upload)
-            if upload.state is UploadState.LOCAL and inode.item.key is not None:
-                self._namespace.commit_own(inode, replace(inode.item, id=None, mark=upload.row.mark))
-        return upload
+            return await self.under_way.seal(file.inode, staged)
 
     async def _seal_behind(self, file: OpenFile) -> None:
         if file.staged is not None and file.staged.is_dirty and file.inode.is_attached:
             with contextlib.suppress(NoSuchName):  # unlinked while this waited
                 self._sync.carry_soon(await self._seal(file, file.staged))
 
-    def _row(self, inode: Inode, staged: Staged) -> UploadRow:
-        parent, _ = self._namespace.place_of(inode)
-        under_way = self._uploads.get(inode.number)
-        return new_version(
-            inode, parent.orion_path(), mark_for(parent.item, new_mark()), staged, under_way, self.parking
-        )
-
-    def _commit_placed(self, inode: Inode, upload: Upload, item: Item) -> None:
-        """Orion has the version under its name: other id, same inode; no await."""
+    def _leave_uploaded(self, inode: Inode, upload: Upload) -> bool:
+        """The staged file has become a cache file, unless it was written to since (True); reads go there."""
         file = self._files.get(inode.number)
-        if file is not None:
-            self._leave_uploaded(file, upload)
-        wanted = inode.item.tags if inode.item.tags is not None else item.tags or ()
-        is_still_written = file is not None and file.staged is not None
-        placed = replace(item, tags=wanted)
-        if upload.conflict is not None:
-            self._namespace.rivals.give_way(inode, placed.name, upload.theirs)
-        elif upload.row.replaces is None:
-            self._namespace.rivals.spare(inode)
-        self._namespace.commit_version(inode, placed, is_still_written=is_still_written)
-        if item.key is not None:
-            later = [tag for tag in wanted if tag not in (item.tags or ())]
-            if later:
-                self._sync.tag_soon(item.key, later)
-            if inode.local != LocalAttributes(upload.row.mtime_ns, upload.row.permissions):
-                self._sync.write_down_soon(item.key, inode.local)
-        self._detach_upload(inode, upload)
-
-    def _leave_uploaded(self, file: OpenFile, upload: Upload) -> None:
-        """The staged file has become a cache file, unless it was written to since; reads go there."""
+        if file is None:
+            return False
         staged = file.staged
-        is_uploaded = staged is not None and staged.path.name == upload.row.staged
-        if (
-            staged is not None
-            and is_uploaded
-            and not staged.is_dirty
-            and staged.size == upload.row.size_bytes
-        ):
+        is_now = (staged.path.name, staged.size, staged.is_dirty) if staged is not None else None
+        if is_now == (upload.row.staged, upload.row.size_bytes, False):
             self._staging.leave_staged(file)
         if file.source is not None:
             self._fetcher.close(file.source)
             file.source = None
-
-    def _attach_upload(self, inode: Inode, upload: Upload) -> None:
-        if inode.number not in self._uploads:
-            inode.pins += 1
-        self._uploads[inode.number] = upload
-        upload.heard = partial(self._namespace.rivals.heard, inode)
-        upload.about = inode.number
-        upload.before_placing = partial(self.before_placing, upload)
-        upload.is_in_use = lambda: inode.opens > 0
-
-    def _detach_upload(self, inode: Inode, upload: Upload) -> None:
-        if self._uploads.get(inode.number) is upload:
-            del self._uploads[inode.number]
-            inode.pins -= 1
-            self._namespace.inodes.collect(inode)
+        return file.staged is not None
 
     # Open files
 
@@ -424,7 +325,7 @@ class Files:
         file = self._files.get(inode.number)
         if file is None:
             file = self._files[inode.number] = OpenFile(inode)
-            upload = self._uploads.get(inode.number)
+            upload = self.under_way.of(inode)
             if upload is not None:
                 file.staged = self._sync.staged.open(upload.row.staged, upload.row.size_bytes)
         file.handles += 1
@@ -443,7 +344,7 @@ class Files:
             self._staging.leave_staged(file)
         if file.source is not None:
             self._fetcher.close(file.source)
-        upload = self._uploads.get(file.inode.number)
+        upload = self.under_way.of(file.inode)
         if upload is not None and upload.state is UploadState.WAITING:
             upload.hurry.set()
         doomed = self._doomed.pop(file.inode.number, None)
@@ -465,21 +366,3 @@ class Files:
         except Stale:
             self._namespace.doubt(file.inode)
             raise
-
-    async def _write_down(self, inode: Inode, local: LocalAttributes) -> None:
-        upload = self._uploads.get(inode.number)
-        if inode.item.key is not None:
-            await self._sync.set_local(inode.item.key, local)
-        elif upload is not None and upload.state is UploadState.LOCAL:
-            row = replace(upload.row, mtime_ns=local.mtime_ns or 0, permissions=local.permissions)
-            await self._sync.rewrite(upload, row)
-
-
-async def _nothing(upload: Upload) -> None:
-    """Most uploads need no more than themselves."""
-
-
-def _needs_what_is_there(flags: int) -> bool:
-    """True for an open that will read, or add to what is there: a version that is gone is told by open."""
-    will_read = flags & os.O_ACCMODE != os.O_WRONLY or bool(flags & os.O_APPEND)
-    return will_read and not flags & os.O_TRUNC

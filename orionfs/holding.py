@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 from math import inf
+from weakref import WeakValueDictionary
 
 import trio
 
-from orionfs.carry import Upload, UploadState
 from orionfs.journal import UploadRow, UploadStep
 from orionfs.localnames import LocalNames, NameClass
 from orionfs.names import encode_name
+from orionfs.shard_rules import collection_of
 from orionfs.tasks import Background
+from orionfs.upload import Upload, UploadState
 
 _STILL_OPEN_S = 60.0
 
@@ -31,7 +33,8 @@ class Holding:
         self.names = names
         self._background = background
         self._carry_soon = carry_soon
-        self._watched: dict[str, Upload] = {}  # mark -> upload that is held
+        self._watched: set[str] = set()  # marks
+        self._held: WeakValueDictionary[str, Upload] = WeakValueDictionary()  # mark -> upload, or was so
         self._is_over = False
 
     def classify(self, upload: Upload) -> None:
@@ -42,24 +45,28 @@ class Holding:
         elif upload.state in (UploadState.LOCAL, UploadState.HELD):
             upload.state = UploadState.WAITING
         name = encode_name(row.name)
-        upload.is_kept_back = self.names.class_of(name) is NameClass.PROBE
+        is_shard = collection_of(row.mark) is not None  # it could not be given another name
+        upload.is_kept_back = is_shard or self.names.class_of(name) is NameClass.PROBE
         left_s = self._left_s(row, self.names.hold_s(name, row.size_bytes))
         is_held = left_s > 0 and not self._is_over
         upload.held_until_s = trio.current_time() + left_s if is_held else -inf
+        if is_held:
+            self._held[row.mark] = upload
 
     def watch(self, upload: Upload) -> None:
         """See to it that an upload which is held is shown when its time is over."""
         if upload.row.mark not in self._watched:
-            self._watched[upload.row.mark] = upload
+            self._watched.add(upload.row.mark)
             self._background.start(f"hold of {upload.row.path}", partial(self._until_over, upload))
 
     def end(self, *, is_last: bool) -> None:
         """Who waits for all that is pending waits for this too; `is_last`: the mount ends, so show all."""
         self._is_over = self._is_over or is_last
-        for upload in list(self._watched.values()):
+        for upload in list(self._held.values()):
             if is_last or upload.is_kept_back:
                 upload.held_until_s = -inf
-                upload.hurry.set()
+                if upload.state is UploadState.HELD:
+                    upload.hurry.set()
 
     async def _until_over(self, upload: Upload) -> None:
         try:
@@ -70,7 +77,7 @@ class Holding:
                 if not upload.is_held and upload.held_until_s > -inf and upload.is_in_use():
                     upload.held_until_s = trio.current_time() + _STILL_OPEN_S
         finally:
-            del self._watched[upload.row.mark]
+            self._watched.discard(upload.row.mark)
         if upload.state is UploadState.HELD:
             self._carry_soon(upload)
 

@@ -1,9 +1,11 @@
 """Durable changes: what was promised to users and is not on Orion yet, and what only this machine knows.
 
-Four tables: `uploads` (a sealed version on its way, by the mark its upload carries), `removals` (items
-to be removed), `relocations` (folders that were renamed here and are not all at their new place) and
-`local` (time of the last write here, chmod). A version is sealed by one full-sync commit after its bytes
-were synced; later steps need no sync, since a lost one is found out by the mark. Blocking: callers run it
+Five tables: `uploads` (a sealed version on its way, by the mark its upload carries), `removals` (items to
+be removed), `folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed
+here and are not all at their new place) and `local` (time of the last write here, chmod). A version is
+sealed by one full-sync commit after its bytes were synced; later steps need no sync, since a lost one is
+found out by the mark.
+Blocking: callers run it
 in a thread, one call at a time. Knows no session and no inode.
 """
 
@@ -13,9 +15,9 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,9 @@ CREATE TABLE IF NOT EXISTS removals (
     instead_kind TEXT, instead_id INTEGER,  -- only once this item has the path
     PRIMARY KEY (kind, id)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS folder_removals (
+    path TEXT PRIMARY KEY                   -- absolute Orion path
+) STRICT;
 CREATE TABLE IF NOT EXISTS relocations (
     old TEXT PRIMARY KEY, new TEXT NOT NULL,  -- absolute Orion paths
     old_id INTEGER,                           -- of the folder, where this stack gives folders ids
@@ -59,7 +64,8 @@ CREATE TABLE IF NOT EXISTS local (
     kind TEXT NOT NULL, id INTEGER NOT NULL, mtime_ns INTEGER, permissions INTEGER, PRIMARY KEY (kind, id)
 ) STRICT;
 """
-_VERSION = 1
+_VERSION = 2  # 1 knew no removals of folders; the tables that an older one lacks are made
+_READABLE_VERSIONS = (0, 1, 2)
 _UPLOAD_COLUMNS = (
     "mark, step, folder, name, staged, size_bytes, mtime_ns, permissions, tags, replaces_kind, replaces_id,"
     " new_id, sealed_ns"
@@ -147,6 +153,12 @@ def _read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
     return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
 
+def rewritten(now: UploadRow, row: UploadRow) -> UploadRow:
+    """A version as far as it is now, with another name and attributes; one that stayed here may leave."""
+    step = row.step if now.step is UploadStep.LOCAL else now.step
+    return replace(row, step=step, new_id=now.new_id)
+
+
 class Journal:
     """The journal of one daemon, in its own locked folder."""
 
@@ -166,7 +178,7 @@ class Journal:
 
     def _check_version(self, path: Path) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
+        if version not in _READABLE_VERSIONS:
             self._db.close()
             raise StartupError(
                 f"{path} was written by another version of orionfs: mount once with that one, so that it"
@@ -221,9 +233,26 @@ class Journal:
             )
 
     def rewrite(self, row: UploadRow) -> None:
-        """All of a version under way but its bytes is another now."""
+        """All of a version is another but its bytes, and how far they are: see `rewritten`."""
+        what = (
+            row.folder,
+            row.name,
+            row.mtime_ns,
+            row.permissions,
+            _tags_column(row),
+            *_columns(row.replaces),
+        )
         with self._transaction(durable=True):
-            self._put_upload(row)
+            self._db.execute(
+                "UPDATE uploads SET folder = ?, name = ?, mtime_ns = ?, permissions = ?, tags = ?,"
+                " replaces_kind = ?, replaces_id = ?, step = iif(step = ?, ?, step) WHERE mark = ?",
+                (*what, UploadStep.LOCAL.value, row.step.value, row.mark),
+            )
+
+    def retag(self, mark: str, tags: Sequence[str]) -> None:
+        """A version under way gets these tags with its name."""
+        with self._transaction():
+            self._db.execute("UPDATE uploads SET tags = ? WHERE mark = ?", (json.dumps(tags), mark))
 
     def move_folder(self, old: str, new: str) -> None:
         """A folder was renamed: uploads below it go to the new path, and removals wait for what is there."""
@@ -233,15 +262,16 @@ class Journal:
                 "UPDATE uploads SET folder = ? || substr(folder, ?) WHERE folder = ? OR folder GLOB ?",
                 (new, len(old) + 1, old, below),
             )
-            self._db.execute(
-                "UPDATE removals SET path = ? || substr(path, ?) WHERE path GLOB ?",
-                (new, len(old) + 1, below),
-            )
+            for table in ("removals", "folder_removals"):
+                self._db.execute(
+                    f"UPDATE {table} SET path = ? || substr(path, ?) WHERE path GLOB ?",
+                    (new, len(old) + 1, below),
+                )
             self.parked.move_within(old, new, below)
 
-    def cancel(self, mark: str) -> None:
-        """The version is not wanted any more, whatever becomes of this daemon."""
-        with self._transaction(durable=True):
+    def cancel(self, mark: str, *, is_durable: bool = True) -> None:
+        """The version is not wanted any more, whatever becomes of this daemon, or of this machine."""
+        with self._transaction(durable=is_durable):
             self._set_step(mark, UploadStep.CANCELLED)
 
     def restart(self, mark: str) -> None:
@@ -264,18 +294,35 @@ class Journal:
 
     # Removals
 
-    def add_removal(self, removal: Removal) -> None:
-        """An item that is to go, whatever happens to this daemon."""
-        with self._transaction(durable=True):
+    def add_removal(self, removal: Removal, *, is_durable: bool = True) -> None:
+        """An item that is to go, whatever happens to this daemon; a durable one survives a power cut."""
+        with self._transaction(durable=is_durable):
             self._put_removal(removal)
 
-    def drop_removal(self, key: Key) -> None:
+    def drop_removal(self, key: Key, *, is_gone: bool = False) -> None:
+        """Nothing is left to do; `is_gone`: and what only this machine knew of the item is worth nothing."""
         with self._transaction():
             self._db.execute("DELETE FROM removals WHERE kind = ? AND id = ?", _columns(key))
+            if is_gone:
+                self._drop_local(key)
 
     def removals(self) -> list[Removal]:
         rows = self._db.execute("SELECT kind, id, path, instead_kind, instead_id FROM removals")
         return [Removal(_key(kind, id_), path, _key_or_none(*instead)) for kind, id_, path, *instead in rows]
+
+    def add_folder_removal(self, path: str) -> None:
+        """A folder that is to go once it is empty, whatever happens to this daemon."""
+        with self._transaction():
+            self._put_folder_removal(path)
+
+    def drop_folder_removal(self, path: str) -> None:
+        with self._transaction(durable=True):  # or the next folder of that name would be removed, too
+            self._db.execute("DELETE FROM folder_removals WHERE path = ?", (path,))
+
+    def folder_removals(self) -> list[str]:
+        """Absolute Orion paths of folders that are to go, the deepest first."""
+        paths: list[str] = [path for (path,) in self._db.execute("SELECT path FROM folder_removals")]
+        return sorted(paths, key=lambda path: path.count("/"), reverse=True)
 
     # Folders on their way
 
@@ -314,6 +361,8 @@ class Journal:
                 self._put_upload(row)
             for removal in other.removals():
                 self._put_removal(removal)
+            for path in other.folder_removals():
+                self._put_folder_removal(path)
             for relocation in other.relocations():
                 self._put_relocation(relocation)
             for key, attributes in other.local_attributes().items():
@@ -327,7 +376,7 @@ class Journal:
         self._db.execute("UPDATE uploads SET step = ? WHERE mark = ?", (step.value, mark))
 
     def _put_upload(self, row: UploadRow) -> None:
-        tags = json.dumps(row.tags) if row.tags is not None else None
+        tags = _tags_column(row)
         values = (row.mark, row.step.value, row.folder, row.name, row.staged, row.size_bytes, row.mtime_ns)
         more = (row.permissions, tags, *_columns(row.replaces), row.new_id, row.sealed_ns)
         self._db.execute(f"INSERT OR REPLACE INTO uploads VALUES ({','.join('?' * 13)})", values + more)
@@ -337,6 +386,9 @@ class Journal:
             "INSERT OR REPLACE INTO removals VALUES (?, ?, ?, ?, ?)",
             (*_columns(removal.key), removal.path, *_columns(removal.instead)),
         )
+
+    def _put_folder_removal(self, path: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO folder_removals VALUES (?)", (path,))
 
     def _put_relocation(self, row: RelocationRow) -> None:
         values = (row.old, row.new, row.old_id, json.dumps(row.tags))
@@ -367,6 +419,10 @@ class Journal:
             if isinstance(error, sqlite3.Error):
                 raise _journal_error(error) from error
             raise
+
+
+def _tags_column(row: UploadRow) -> str | None:
+    return json.dumps(row.tags) if row.tags is not None else None
 
 
 def _upload_row(row: tuple[Any, ...]) -> UploadRow:

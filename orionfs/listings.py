@@ -7,7 +7,7 @@ sessions, deadlines or retries.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ import trio
 from orionfs.errors import OrionFsError, RemoteFailure
 from orionfs.facts import StackFacts
 from orionfs.models import Item, Kind
-from orionfs.shapes import Page, read_page
+from orionfs.shapes import Page, read_page, read_shards
 
 _T = TypeVar("_T")
 ASKED_PAGE_ROWS = 1000
@@ -90,11 +90,20 @@ async def _page(ask: Ask, offset: int) -> Page:
     return await ask({"limit": ASKED_PAGE_ROWS, "offset": offset, "order_by": "id"})
 
 
-def as_page(call: Callable[[], Any], read: Callable[[Any], Page] = read_page) -> Page | RemoteFailure:
+PAGES: Mapping[str, Callable[..., Page]] = {
+    "ls_path": lambda answer, *_: read_page(answer),
+    "shards_page": lambda answer, collection, *_: read_shards(answer, collection),
+}
+"""How the answers of those verbs are read that ask for a page, each with the arguments of its call."""
+
+
+def as_page(
+    call: Callable[[], Any], read: Callable[..., Page] = PAGES["ls_path"], args: Sequence[Any] = ()
+) -> Page | RemoteFailure:
     """The page that a call answers; one that can't be read is no failed call, which would be repeated."""
     answer = call()
     try:
-        return read(answer)
+        return read(answer, *args)
     except RemoteFailure as error:
         return error
 

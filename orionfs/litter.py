@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import trio
 
-from orionfs.carry import Upload, UploadState
 from orionfs.errors import InvalidCall, NotPermitted, OrionFsError, Stale
 from orionfs.files import Files
 from orionfs.inodes import Inode, number_of
@@ -29,6 +28,7 @@ from orionfs.names import true_name
 from orionfs.namespace import Namespace
 from orionfs.parking import Parked
 from orionfs.sync import Sync
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +55,9 @@ class Litter:
         self._drop_version = drop_version
         self._names = sync.holding.names
         self._parking = files.parking
-        files.before_placing = self._keep_hidden
+        files.under_way.before_placing = self._keep_hidden
         namespace.make_way = self.make_way
         namespace.beliefs.on_listed.append(self._on_listed)
-
-    def is_local_only(self, inode: Inode) -> bool:
-        """True for what Orion does not hold under the name that it has here, and is not to hold so."""
-        upload = self._files.upload_of(inode)
-        is_parked = self._parking.get(inode.item.key) is not None
-        return is_parked or (upload is not None and upload.state is UploadState.LOCAL)
 
     # Renaming
 
@@ -72,6 +66,8 @@ class Litter:
 
         The caller has checked that it may be.
         """
+        if source.item.kind is Kind.SHARD:
+            return await self._rename_shard(source, target, parent, name)
         if source.item.kind is not Kind.FILE:
             return False
         key = source.item.key
@@ -88,6 +84,15 @@ class Litter:
         if upload is None or not self._is_nameless(source, upload):
             return False
         return await self._give_name(source, target, parent, name, upload)
+
+    async def _rename_shard(self, source: Inode, target: Inode | None, parent: Inode, name: str) -> bool:
+        """A new shard gets its last name before it is made."""
+        upload = self._files.upload_of(source)
+        if source.item.key is not None or upload is None or self._names.is_litter(name):
+            return False
+        return self._is_nameless(source, upload) and await self._give_name(
+            source, target, parent, name, upload
+        )
 
     def _is_nameless(self, source: Inode, upload: Upload) -> bool:
         """True for a version that Orion is not to see under the name of `source`."""
@@ -140,8 +145,7 @@ class Litter:
         folder, called = parent.orion_path(), true_name(Kind.FILE, name)
         if upload.state is not UploadState.LOCAL:
             before = upload.row
-            await self._files.keep_version_here(source, folder, called)
-            return before
+            return before if await self._files.under_way.keep_here(source, folder, called) else None
         await self._sync.rewrite(upload, replace(upload.row, folder=folder, name=called))
         return None
 
@@ -179,8 +183,9 @@ class Litter:
                     return False
                 before = upload.row
                 replaced = self._replaced(target, parent, true_name(Kind.FILE, name), tags)
+                upload.is_renamed = True
                 await self._sync.rewrite(upload, _named(before, source, replaced, parent, name))
-                await self._end_parking_of(own, replaced)
+                await self._remove_rest(own, before, replaced)
                 self._commit_named(source, replaced, parent, name, upload.row)
         try:
             await self._carry(upload)
@@ -200,16 +205,19 @@ class Litter:
         parked = self._parking.at(parent, name)
         return parked.item if parked is not None else None
 
-    async def _end_parking_of(self, own: Parked | None, replaced: Item | None) -> None:
-        """What was parked for a file that has a name of its own now goes."""
-        if own is None:
-            return
-        is_replaced = replaced is not None and replaced.key == own.key
-        if not is_replaced:
-            await self._sync.promise_removal(Removal(own.key, own.path))
-        await self._parking.end(own.key)
-        if not is_replaced:
-            self._sync.resume_removal(Removal(own.key, own.path))
+    async def _remove_rest(self, own: Parked | None, before: UploadRow, replaced: Item | None) -> None:
+        """What a version that gets a name was to replace elsewhere goes, and what was parked for it."""
+        kept = replaced.key if replaced is not None else None
+        is_taken = own is not None and self._sync.is_replacing(own.key)
+        rest = [Removal(own.key, own.path)] if own is not None and not is_taken else []
+        if before.replaces is not None and not self.is_parked(before.replaces):
+            rest.append(Removal(before.replaces, before.path))
+        for removal in rest:
+            if removal.key != kept:
+                await self._sync.promise_removal(removal)
+                self._sync.resume_removal(removal)
+        if own is not None:
+            await self._parking.end(own.key)
 
     def _commit_named(
         self, source: Inode, replaced: Item | None, parent: Inode, name: str, row: UploadRow
@@ -234,7 +242,7 @@ class Litter:
         """Orion refuses for good: all is as it was."""
         parent, name = self._namespace.place_of(source)
         if before.step is UploadStep.LOCAL:
-            await self._files.keep_version_here(source, before.folder, before.name)
+            await self._files.under_way.keep_here(source, before.folder, before.name)
         else:
             async with upload.placing:
                 row = replace(before, step=upload.row.step, new_id=upload.row.new_id)
@@ -347,11 +355,8 @@ class Litter:
     async def _keep_hidden(self, upload: Upload) -> None:
         """What a version replaces may be what users see under another name: its bytes come here before."""
         parked = self._parking.get(upload.row.replaces)
-        if parked is None or upload.is_over:
-            return
-        await self._keep_bytes(parked)
-        if not upload.is_over and upload.row.replaces == parked.key:
-            await self._parking.end(parked.key)
+        if parked is not None and not upload.is_over:
+            await self._keep_bytes(parked)
 
     async def _keep_bytes(self, parked: Parked) -> None:
         inode = await self._namespace.child(parked.shown_in, parked.shown_name)

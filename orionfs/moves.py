@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import trio
 
-from orionfs.carry import Upload
 from orionfs.conflicts import Finding, look
+from orionfs.deferral import Deferral
 from orionfs.errors import (
     AccessDenied,
     CrossDevice,
@@ -35,6 +35,7 @@ from orionfs.namespace import Namespace
 from orionfs.remote import Assignment, Remote
 from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
+from orionfs.upload import Upload
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Moves:
         self._files = files
         self._sync = sync
         self._remote = remote
+        self.deferral = Deferral(namespace, files, sync)
         self.litter = Litter(namespace, files, sync, self._remove, self._drop_version)
 
     async def unlink(self, parent: Inode, name: str) -> None:
@@ -67,29 +69,36 @@ class Moves:
     async def _unlink(self, parent: Inode, name: str) -> None:
         inode = await self._namespace.child(parent, name)
         await self._sync.relocator.until_free(inode.orion_path())
-        is_readable = await self._files.make_readable(inode, _FETCHED_BEFORE_REMOVAL_BYTES)
+        is_later = self._sync.is_write_back or not await self._files.make_readable(
+            inode, _FETCHED_BEFORE_REMOVAL_BYTES
+        )
         async with self._files.not_sealing(inode):
             await self._drop_version(inode)
             await self.litter.removing(inode)
             key = inode.item.key
-            if is_readable:
-                await self._namespace.remove_item(inode, self._remove)
+            if is_later:
+                await self.deferral.unlink(inode, parent, name)
             else:
-                await self._remove_at_last_close(inode, parent, name)
+                await self._namespace.remove_item(inode, self._remove)
             await self.litter.removed(key)
+
+    async def settle_folder(self, folder: Inode) -> None:
+        """Wait until Orion has the names of a folder; only with write-back they are not there already."""
+        if self._sync.is_write_back and not (folder.is_virtual or folder.is_view):
+            await self._sync.settle_folder(folder.orion_path())
+
+    async def rmdir(self, parent: Inode, name: str) -> None:
+        """Remove a folder that is empty; with write-back, after what was promised in it."""
+        inode = await self._namespace.child(parent, name)
+        if self.deferral.is_later(inode):
+            await self.deferral.rmdir(inode)
+        else:
+            await self._namespace.remove_folder(parent, name)
 
     async def _drop_version(self, inode: Inode) -> None:
         """What is under way of a file is not wanted any more."""
         await self._remove_replaced_before(inode, None)
-        await self._files.cancel_upload(inode)
-
-    async def _remove_at_last_close(self, inode: Inode, parent: Inode, name: str) -> None:
-        async def promise(key: Key) -> None:
-            removal = Removal(key, inode.orion_path())
-            await self._sync.promise_removal(removal)
-            self._files.remove_at_last_close(inode, removal, lambda: self._namespace.settle(parent, name))
-
-        await self._namespace.remove_item(inode, promise, is_removed_later=True)
+        await self._files.under_way.cancel(inode)
 
     async def _remove(self, key: Key) -> None:
         await self._remote.delete(key)
@@ -115,6 +124,7 @@ class Moves:
         if parent is new_parent and name == new_name:
             return
         if target is not None and target.children is not None:
+            await self._sync.removals.until_free(target.orion_path(), is_deep=True)
             await self._namespace.remove_folder(new_parent, new_name)
             target = None
         if source.item.kind is Kind.FOLDER:
@@ -126,6 +136,8 @@ class Moves:
         """Wait for what is on its way at either place; what is asked for is refused at once if it can be."""
         self._namespace.check_places(source, parent)
         new_path = f"{parent.orion_path().rstrip('/')}/{decode_name(name)}"
+        if source.item.key is not None or source.children is not None:  # else it waits for its name
+            await self._sync.removals.until_free(new_path)
         for path in (source.orion_path(), new_path):
             await self._sync.relocator.until_free(path, is_deep=source.item.kind is Kind.FOLDER)
 
@@ -224,6 +236,7 @@ class Moves:
         if upload is not None:
             await self._remove_replaced_before(source, replaced_key)
             replaces = upload.row.replaces if is_on_orion else replaced_key
+            upload.is_renamed = True
             await self._sync.retarget(upload, place.folder, place.name, replaces)
         old_path = source.orion_path()
         self._namespace.commit_rename(source, parent, name, replaced_key, is_settled=is_on_orion)
@@ -304,7 +317,7 @@ class Moves:
         self, replaced: _Replaced, removal: Removal, as_before: Sequence[Assignment]
     ) -> None:
         if replaced.is_read_on:
-            self._files.remove_at_last_close(replaced.inode, removal, lambda: None)
+            self._files.remove_at_last_close(replaced.inode, removal, lambda _refused: None)
             return
         try:
             await self._remove(removal.key)

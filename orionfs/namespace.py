@@ -43,7 +43,7 @@ from orionfs.remote import Remote
 from orionfs.rivals import Rivals
 from orionfs.shard_rules import check_may_hold, check_open, mark_for, new_item
 from orionfs.snapshots import Snapshot
-from orionfs.tagging import Tagging
+from orionfs.tagging import Tagging, nobody_hears
 from orionfs.uses import Absences, Uses
 from orionfs.views import VIEWS_NAME, Views
 
@@ -84,22 +84,24 @@ class Namespace:
         # Of what is hidden at a name before something is made there (None: before its folder goes).
         self.make_way: Callable[[Inode, str | None], Awaitable[None]] = nothing_hidden
         self._tagging = Tagging(remote, self.folder_with_id)
+        self.on_tagged: Callable[[Inode], Awaitable[None]] = nobody_hears
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
         kernel = kernel if kernel is not None else Silent()
+        self._kernel = kernel
         self._absences = Absences(clock, kernel)
         self.rivals = Rivals(self.inodes, self._beliefs, kernel)
-        self._differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
+        self.differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
     @property
     def own_valid_s(self) -> float:
         """For how many seconds the kernel may believe what this mount has just made."""
         return self._beliefs.freshness.metadata_ttl_s
 
-    def show_relocations(self, relocator: Relocator) -> None:
-        """Show folders that are on their way at their new place, and wait for them before changes."""
-        self._until_free, self._beliefs.asking = relocator.until_free, relocator.asking
+    def show_relocations(self, relocator: Relocator, until_free: UntilFree) -> None:
+        """Show folders that are on their way at their new place; `until_free` waits for what is promised."""
+        self._until_free, self._beliefs.asking = until_free, relocator.asking
         self._remote.recent.read_lag_s = self._beliefs.freshness.read_lag_s
 
     # Looking
@@ -167,7 +169,7 @@ class Namespace:
         return self._bind(parent, name, item)
 
     def _bind(self, parent: Inode, name: str, item: Item) -> Inode:
-        inode = (self.views if parent.is_view else self.inodes).bind(parent, name, item)
+        inode = (self.views if self.views.shows(parent) else self.inodes).bind(parent, name, item)
         self.uses.count(len(self.inodes))
         if self._local and item.key is not None and item.key in self._local:
             inode.local = self._local[item.key]
@@ -245,7 +247,7 @@ class Namespace:
             await self.make_way(inode, None)
             with self.doubting(parent):
                 await self._folders.remove(inode)
-            self._commit_gone(inode, self._clock())
+            self.commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
 
     async def remove_item(
@@ -260,11 +262,35 @@ class Namespace:
             with self.doubting(parent):
                 await remove(inode.item.key)
             self._local.pop(inode.item.key, None)
-        self._commit_gone(inode, inf if is_removed_later else self._clock())
+        self.commit_gone(inode, inf if is_removed_later else self._clock())
 
     def settle(self, parent: Inode, name: str) -> None:
-        """What was promised for a name is on Orion now."""
-        self._changes.settle(parent.number, name, self._clock())
+        """What had a name, and was promised to go, is gone from Orion."""
+        if self._is_removed(parent, name):
+            self._changes.settle(parent.number, name, self._clock())
+
+    def reappear(self, parent: Inode, name: str) -> None:
+        """What was promised to go stays: what Orion has under the name is seen again."""
+        if self._is_removed(parent, name):
+            self._changes.withdraw(parent.number, name)
+        self._beliefs.doubt(parent)
+        self._kernel.entry_changed(parent.number, name)
+        touch(parent)
+
+    def check_may_go(self, folder: Inode) -> tuple[Inode, str]:
+        """Parent and name of a folder that is to be removed. Raises NotPermitted, NoSuchName."""
+        parent, name = self.place_of(folder)
+        self._check_may_change(parent)
+        return parent, name
+
+    def hide_folder(self, folder: Inode) -> None:
+        """A folder that was promised to go is seen no more."""
+        self.commit_gone(folder, inf)
+        self._beliefs.drop(folder)
+
+    def _is_removed(self, parent: Inode, name: str) -> bool:
+        change = self._changes.get(parent.number, name)
+        return change is not None and change.item is None
 
     async def check_empty(self, folder: Inode) -> None:
         """Raises DirectoryNotEmpty unless Orion shows the folder empty now."""
@@ -373,10 +399,7 @@ class Namespace:
 
     def commit_size(self, inode: Inode, size: int) -> None:
         """The size of a version was found out."""
-        is_changed = inode.item.size not in (None, size)
         inode.item = replace(inode.item, size=size)
-        if is_changed:  # of a dataset
-            self._differences.attributes_changed(inode)
 
     def set_local(self, inode: Inode, mtime_ns: int | None, permissions: int | None) -> LocalAttributes:
         """utimens and chmod: kept by this machine."""
@@ -395,6 +418,7 @@ class Namespace:
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
         self._commit_tags(inode, await self._tagging.change(inode, add, remove))
+        await self.on_tagged(inode)
 
     def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         self.commit_item(inode, replace(inode.item, tags=tags))
@@ -452,14 +476,8 @@ class Namespace:
         touch(parent)
         return self.bind(parent, name, item)
 
-    def commit_gone(self, inode: Inode) -> None:
-        """A name that was removed otherwise than by the kernel, which hears of it."""
-        parent, name = self.place_of(inode)
-        self._commit_gone(inode, self._clock())
-        self._beliefs.drop(inode)
-        self._differences.entry_removed(parent, name)
-
-    def _commit_gone(self, inode: Inode, settled_at_s: float) -> None:
+    def commit_gone(self, inode: Inode, settled_at_s: float) -> None:
+        """A name means nothing any more."""
         parent, name = self.place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
         self.views.doubt()

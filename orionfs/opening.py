@@ -9,23 +9,31 @@ records and that nobody writes. Used by `files` alone; must not know FUSE or lis
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 
 import trio
 
 from orionfs.content import ContentCache
-from orionfs.errors import Busy, NoSuchName, Stale
+from orionfs.errors import Busy, NoSuchName, OrionFsError, RemoteFailure, Stale
 from orionfs.fetch import Fetcher, Source
 from orionfs.inodes import Inode
-from orionfs.models import Key, Kind
+from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.namespace import Namespace
-from orionfs.remote import Remote
+from orionfs.remote import Health, Remote
+from orionfs.shapes import read_dataset_state
 from orionfs.shard_rules import is_ready
 from orionfs.staging import Handle, OpenFile
+from orionfs.tasks import Background
 
 DATASET_TTL_S = 300.0
+_LEAST_TTL_S = 1.0
+
+
+async def _untold(_number: InodeNumber) -> None:
+    """There is no kernel."""
 
 
 @dataclass(slots=True)
@@ -38,6 +46,14 @@ class _Kept:
     holds_until_s: float
 
 
+@dataclass(slots=True)
+class _Flight:
+    """Contents on their way, and how that ended for those who wait for them."""
+
+    done: trio.Event = field(default_factory=trio.Event)
+    error: OrionFsError | None = None
+
+
 class Opening:
     """The first opens of one mount."""
 
@@ -48,16 +64,25 @@ class Opening:
         fetcher: Fetcher,
         content: ContentCache,
         dataset_ttl_s: float = DATASET_TTL_S,
+        tell_attributes: Callable[[InodeNumber], Awaitable[None]] = _untold,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
+        """`tell_attributes`: what the kernel believes of an inode's attributes ends before it returns."""
         self._namespace = namespace
         self._remote = remote
         self._fetcher = fetcher
         self._content = content
         self._ttl_s = dataset_ttl_s
+        self._tell_attributes = tell_attributes
         self._clock = clock
         self._versions = count(int.from_bytes(os.urandom(7)))
         self._kept: dict[Key, _Kept] = {}
+        self._flights: dict[Key, _Flight] = {}
+        self._background = Background()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Home of what is fetched: who gives up waiting does not end it. Ends when cancelled."""
+        await self._background.run(task_status)
 
     @staticmethod
     def is_due(inode: Inode) -> bool:
@@ -72,10 +97,9 @@ class Opening:
         async with file.staging:  # whoever comes second finds it done
             if not self.is_due(file.inode) or (file.source is not None and file.inode.item.size is not None):
                 return
+            is_dataset = file.inode.item.kind is Kind.DATASET
             try:
-                await (self._open_dataset if file.inode.item.kind is Kind.DATASET else self._find_size)(
-                    handle
-                )
+                await (self._open_dataset if is_dataset else self._find_size)(handle)
             except (NoSuchName, Stale) as gone:
                 self._namespace.doubt(file.inode)
                 raise Stale(str(gone)) from gone
@@ -90,18 +114,17 @@ class Opening:
     async def _find_size(self, handle: Handle) -> None:
         """A version whose length nobody tells is fetched whole, then its length is known."""
         inode = handle.file.inode
+        while (size := await self._known_size(inode)) is None:
+            if inode.item.kind is Kind.SHARD and not is_ready(inode.item):
+                await self._look_at_shard(inode)
+            else:
+                assert inode.item.key is not None
+                await self._fetched(inode.item.key, partial(self._fetch_item, inode.item))
+        self._namespace.commit_size(inode, size)
+
+    async def _known_size(self, inode: Inode) -> int | None:
         (told,) = await self._remote.details.known((inode.item,))
-        if told.size is not None:
-            self._namespace.commit_size(inode, told.size)
-            return
-        if inode.item.kind is Kind.SHARD and not is_ready(inode.item):
-            await self._look_at_shard(inode)
-        key = inode.item.key
-        assert key is not None
-        if inode.item.size is None:
-            handle.file.source = await self._fetched(key)
-            self._namespace.commit_size(inode, handle.file.source.entry.size)
-        await self._remote.details.learn(inode.item)
+        return told.size
 
     async def _look_at_shard(self, inode: Inode) -> None:
         """A shard may have become ready since it was listed."""
@@ -111,15 +134,9 @@ class Opening:
             raise Busy(f"{inode.local_path()} is {told.state}: it can be read once its writer has closed it")
         inode.item = told.renamed(inode.item.name)
 
-    async def _fetched(self, key: Key) -> Source:
-        """All of a version whose length nobody tells."""
-        source = self._fetcher.open(key, 0)
-        try:
-            await self._fetcher.fetch_whole(source)
-        except BaseException:
-            self._fetcher.close(source)
-            raise
-        return source
+    async def _fetch_item(self, item: Item) -> None:
+        assert item.key is not None
+        await self._remote.details.learn(replace(item, size=await self._fetch(item.key)))
 
     # Datasets
 
@@ -127,11 +144,14 @@ class Opening:
         file = handle.file
         key = file.inode.item.key
         assert key is not None
-        file.source = await self._kept_source(file, key)
-        if file.source is None:
+        while (source := await self._kept_source(file, key)) is None:
             handle.keeps_pages = False  # the kernel may hold pages of what it was before
-            file.source = await self._fetched_source(file, key)
-        self._namespace.commit_size(file.inode, file.source.entry.size)
+            await self._fetched(key, partial(self._fetch_dataset, file, key))
+        file.source = source
+        is_changed = file.inode.item.size not in (None, source.entry.size)
+        self._namespace.commit_size(file.inode, source.entry.size)
+        if is_changed:  # else the first reads would end where the old version did
+            await self._tell_attributes(file.inode.number)
 
     async def _kept_source(self, file: OpenFile, key: Key) -> Source | None:
         """The bytes that are here, if they are all here and hold."""
@@ -146,27 +166,66 @@ class Opening:
 
     async def _holds(self, file: OpenFile, key: Key, kept: _Kept) -> bool:
         now_s = self._clock()
-        if now_s < kept.holds_until_s:
+        if now_s < kept.holds_until_s or self._remote.health is Health.OFFLINE:
             return True
         if await self._records(file, key) != kept.records or kept.records is None:
             return False
         kept.holds_until_s = now_s + self._ttl_s
         return True
 
-    async def _fetched_source(self, file: OpenFile, key: Key) -> Source:
-        now_s = self._clock()
+    async def _fetch_dataset(self, file: OpenFile, key: Key) -> None:
         records = await self._records(file, key)
         old = self._kept.pop(key, None)
         if old is not None:
             self._content.forget(old.key)
-        source = await self._fetched(key._replace(part=next(self._versions)))
-        self._kept[key] = _Kept(source.key, source.entry.size, records, now_s + self._ttl_s)
-        return source
+        version = key._replace(part=next(self._versions))
+        size = await self._fetch(version)
+        # Whoever waits for it has it at least.
+        self._kept[key] = _Kept(version, size, records, self._clock() + max(self._ttl_s, _LEAST_TTL_S))
 
     async def _records(self, file: OpenFile, key: Key) -> int | None:
         """How many records Orion says there are. Raises Busy while they are being written."""
-        state = await self._remote.dataset_state(key)
+        state = read_dataset_state(await self._remote.attributes(key))
         if state.is_dirty:
             path = file.inode.local_path()
             raise Busy(f"{path} is being written: it can be read once it is finalized")
         return state.count
+
+    # Fetching
+
+    async def _fetched(self, key: Key, fetch: Callable[[], Awaitable[None]]) -> None:
+        """Have something fetched, once for all who wait for it, and to its end if nobody does any more."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = _Flight()
+            what = f"fetch of {key.kind.value} {key.id}"
+            self._background.start(what, partial(self._fly, key, flight, fetch))
+        await flight.done.wait()
+        if flight.error is not None:
+            raise flight.error
+
+    async def _fly(self, key: Key, flight: _Flight, fetch: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await fetch()
+        except OrionFsError as error:
+            flight.error = error
+        except Exception as error:
+            flight.error = RemoteFailure(f"{key.kind.value} {key.id}: {type(error).__name__}")
+            raise
+        finally:
+            del self._flights[key]
+            flight.done.set()
+
+    async def _fetch(self, key: Key) -> int:
+        """Fetch all of a version whose length nobody tells; its length in bytes."""
+        source = self._fetcher.open(key, 0)
+        try:
+            return await self._fetcher.fetch_whole(source)
+        finally:
+            self._fetcher.close(source)
+
+
+def needs_what_is_there(flags: int) -> bool:
+    """True for an open that will read, or add to what is there: a version that is gone is told by open."""
+    will_read = flags & os.O_ACCMODE != os.O_WRONLY or bool(flags & os.O_APPEND)
+    return will_read and not flags & os.O_TRUNC

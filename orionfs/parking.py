@@ -121,6 +121,11 @@ class Parking:
         self._unregister(parked.key)
         self._unseen.discard(parked.key)
 
+    def taken(self, key: Key | None) -> None:
+        """Another item is in the place of a parked one, as the journal knows."""
+        if key is not None:
+            self._unregister(key)
+
     def leave_home(self, parked: Parked) -> None:
         """An item is being moved from its home: nothing that is written there replaces it."""
         _drop(self._by_home, (parked.home.number, parked.item.name), parked.key)

@@ -1,21 +1,22 @@
 """How far what was written to a file is on its way to Orion, in a word; and one more attempt at it.
 
-`clean`: Orion has it. `dirty`: it waits here. `uploading`: on its way now. `failed: WHY`: Orion has not
-taken it, and it is kept. A folder says the most urgent of what is below it. Changes nothing itself.
+`clean`: Orion has it. `dirty`: it waits here. `uploading`: on its way now. `local-only`: Orion is not to
+show it under this name. `failed: WHY`: Orion has not taken it, and it is kept. A folder says the most
+urgent of what is below it. Changes nothing itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orionfs.carry import Upload, UploadState
 from orionfs.errors import Stale
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.relocation import is_below
 from orionfs.sync import Sync
+from orionfs.upload import Upload, UploadState
 
-CLEAN, DIRTY, UPLOADING, FAILED = "clean", "dirty", "uploading", "failed"
+CLEAN, DIRTY, UPLOADING, FAILED, LOCAL_ONLY = "clean", "dirty", "uploading", "failed", "local-only"
 
 
 class Progress:
@@ -30,6 +31,8 @@ class Progress:
         if inode.children is not None:
             return _most_urgent(map(_word_of, self._uploads_below(inode)))
         upload = self._files.upload_of(inode)
+        if self._is_local_only(inode, upload):
+            return LOCAL_ONLY
         word = _word_of(upload) if upload is not None else CLEAN
         return DIRTY if word == CLEAN and self._files.is_dirty(inode) else word
 
@@ -39,6 +42,14 @@ class Progress:
         uploads = self._uploads_below(inode) if inode.children is not None else [upload]
         for each in filter(None, uploads):
             self._sync.retry(each)
+
+    def _is_local_only(self, inode: Inode, upload: Upload | None) -> bool:
+        """True for what has no name on Orion, or another one there than here."""
+        if self._files.parking.get(inode.item.key) is not None:
+            return True
+        if upload is not None:
+            return upload.state in (UploadState.LOCAL, UploadState.HELD)
+        return self._files.is_dirty(inode) and self._files.parking.stays_here(inode)
 
     def _uploads_below(self, folder: Inode) -> list[Upload]:
         try:

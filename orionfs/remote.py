@@ -30,16 +30,7 @@ from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
-from orionfs.shapes import (
-    DatasetState,
-    Found,
-    Page,
-    read_account,
-    read_dataset_state,
-    read_item,
-    read_shard,
-    read_tags,
-)
+from orionfs.shapes import Found, Page, read_account, read_item, read_shard, read_tags
 from orionfs.shard_calls import Session, ShardCalls
 from orionfs.unclear import UnclearChanges
 
@@ -76,9 +67,8 @@ class Remote(Caller):
         self.recent = RecentChanges(trio.current_time)
         limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
-        self.shards = ShardCalls(
-            Session(lambda: self.facts, *limited, *once, self._limits), is_paged=calls.paged_shards
-        )
+        self.session = Session(lambda: self.facts, *limited, *once, self._limits)
+        self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
 
     @property
     def facts(self) -> StackFacts:
@@ -165,6 +155,17 @@ class Remote(Caller):
             log.debug("%s was gone already", path)
         self.recent.removed(path)
 
+    async def remove_items(self, items: Mapping[str, Key]) -> None:
+        """Remove items by path, each of which was just seen to be the only one there; one attempt.
+
+        What fails is to be removed by id: by path it might take what has come there meanwhile.
+        """
+        paths = list(items)
+        async with self._unclear.watched("remove_paths", (paths,)):
+            await self._attempt(self._metadata, self._limits.change_deadline_s, "remove_paths", paths)
+        for key in items.values():
+            self.recent.deleted(key)
+
     async def assign(self, *assignments: Assignment, form: str | None = None) -> None:
         """Give items their folders and names, all or none. Raises Conflict where a name is taken.
 
@@ -197,13 +198,13 @@ class Remote(Caller):
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
-        if key.kind is Kind.SHARD and key.part is not None:
-            return read_shard(await self._read("get", key.kind.value, key.reference), key.part)
-        return self.knowledge.resource(await self._read("get", key.kind.value, key.id), key.kind)
+        told = await self.attributes(key)
+        is_shard = key.kind is Kind.SHARD and key.part is not None
+        return read_shard(told, key.part or 0) if is_shard else self.knowledge.resource(told, key.kind)
 
-    async def dataset_state(self, key: Key) -> DatasetState:
-        """How much a dataset holds now, and whether it is being written. Raises NoSuchName."""
-        return read_dataset_state(await self._read("get", key.kind.value, key.id))
+    async def attributes(self, key: Key) -> Any:
+        """The same as it is told. Raises NoSuchName."""
+        return await self._read("get", key.kind.value, key.reference)
 
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""

@@ -42,6 +42,17 @@ class Rivals:
             self._beliefs.doubt(inode.parent)
             inode.item = replace(inode.item, id=None)
 
+    def lose(self, inode: Inode) -> None:
+        """What was written can't get to Orion: who has it open keeps it, its name means what Orion has.
+
+        The kernel's pages hold what was written, so that is another number's from now on.
+        """
+        parent, name = inode.parent, inode.name
+        if parent is not None and inode.is_attached:
+            self.spare(inode)
+            self._inodes.detach(inode)
+            self._kernel.entry_changed(parent.number, name)
+
     def give_way(self, inode: Inode, true_name: str, theirs: Item | None) -> None:
         """A version written here gets another name; who has it open stays in it.
 

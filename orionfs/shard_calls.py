@@ -20,7 +20,7 @@ import trio
 
 from orionfs.errors import Conflict, NoSuchName, ReadOnly, RemoteFailure
 from orionfs.facts import StackFacts
-from orionfs.listings import FolderAnswer, list_all, whole
+from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Item, Key, Kind
 from orionfs.shapes import Page, read_item, read_shard
 
@@ -65,12 +65,13 @@ class ShardCalls:
     """The shards of one account on one stack."""
 
     def __init__(self, session: Session, *, is_paged: bool) -> None:
+        """`is_paged`: the session can ask for a page of shards, or for those of a name."""
         self._session = session
-        self._is_paged = is_paged
+        self.is_paged = is_paged
 
     async def list(self, collection: int) -> FolderAnswer:
         """All shards of a collection; anything less is an error. Raises NoSuchName."""
-        if not self._is_paged:
+        if not self.is_paged:
             return await self._list_at_once(collection)
 
         async def ask(query: dict[str, Any]) -> Page:
@@ -82,6 +83,15 @@ class ShardCalls:
         if not answer.is_complete:
             raise RemoteFailure(f"collection {collection}: Orion told less than it holds; try again")
         return answer
+
+    async def named(self, collection: int, name: str) -> tuple[Item, ...]:
+        """All shards of this name; only if `is_paged`."""
+        query = {"name": name, "limit": ASKED_PAGE_ROWS}
+        page = whole(await self._read("shards_page", collection, query))
+        is_filtered = all(row.name == name for row in page.rows)
+        if is_filtered and page.total in (None, len(page.rows)) and not page.has_more:
+            return page.rows
+        return tuple(item for item in (await self.list(collection)).items if item.name == name)
 
     async def create(self, collection: int, name: str, mark: str) -> Key:
         """Make a shard without contents, by the upload `mark`. Raises ReadOnly for a closed collection."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import trio
 
 from orionfs.basis import Basis
-from orionfs.carry import Upload
 from orionfs.content import Staged, copy_range
 from orionfs.errors import NoSpace, Stale
 from orionfs.fetch import Fetcher, Source, Window
 from orionfs.inodes import Inode
 from orionfs.sync import Sync
+from orionfs.upload import Upload
 
 
 @dataclass(eq=False, slots=True)
@@ -36,6 +36,11 @@ class OpenFile:
     sealing: trio.Lock = field(default_factory=trio.Lock)
     staging: trio.Lock = field(default_factory=trio.Lock)
 
+    @property
+    def size(self) -> int:
+        """How long it is now, bytes; 0 where nobody knows."""
+        return self.inode.item.size or 0 if self.staged is None else self.staged.size
+
     def __repr__(self) -> str:
         return f"<OpenFile {self.inode!r} handles={self.handles} staged={self.staged!r}>"
 
@@ -52,9 +57,23 @@ class Handle:
     has_written: bool = False
     expects_data: bool = False
     failed: Upload | None = None  # the version whose upload was this handle's last error
+    is_appending: bool = False  # what it writes goes to the end, wherever the kernel believes that is
     keeps_pages: bool = True  # what the kernel holds of the contents is still so
     turn_s: float | None = None  # when its last version went up, or will; None: the first one goes at once
     window: Window = field(default_factory=Window)
+    behind: Upload | None = None  # the last version that went up behind it, or the first that went beside
+
+    def goes_behind(self, upload: Upload) -> None:
+        """A version goes up while its writer goes on."""
+        if self.behind is None or self.behind.conflict is None:
+            self.behind = upload
+
+    def check_behind(self) -> None:
+        """Raise, once, that a version which went up behind this handle is beside its name now."""
+        upload = self.behind
+        if upload is not None and upload.conflict is not None:
+            self.behind = None
+            raise upload.conflict
 
 
 class Staging:
@@ -68,6 +87,8 @@ class Staging:
         """Stage bytes; the size of the file then. Raises NoSpace; what was there before stays whole."""
         file = handle.file
         async with file.staging:
+            if handle.is_appending:
+                offset = file.size
             staged = await self.writable(file, offset)
             handle.has_written, handle.expects_data = True, False
             try:

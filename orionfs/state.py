@@ -15,6 +15,8 @@ import platform
 import re
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 _JOURNAL = "journal.db"
 _STAGED = "staged"
 _KEPT = "kept"
+_CLAIMING = ".claiming"  # suffix of a file beside the folder of an account
 
 
 @dataclass(slots=True)
@@ -38,16 +41,18 @@ class StateFolder:
     path: Path
     journal: Journal
     lock_fd: int
-    is_for_now: bool = False  # nothing in it is promised to anybody
+    is_for_now: bool = False  # it goes when it is closed, if nothing is promised in it by then
 
     @property
     def staging(self) -> Path:
         return self.path / _STAGED
 
     def close(self) -> None:
+        is_over = self.is_for_now and not self.journal.removals()
         self.journal.close()
-        if self.is_for_now:
-            shutil.rmtree(self.path)
+        if is_over:
+            with _alone(self.path.parent):
+                shutil.rmtree(self.path)
         os.close(self.lock_fd)
 
 
@@ -55,18 +60,28 @@ def claim(state_dir: Path, account: Account) -> StateFolder:
     """A folder of our own: the first one that a dead daemon left, with what the others left moved in."""
     top = _folder_of(state_dir, account)
     claimed: StateFolder | None = None
-    for path in sorted(top.iterdir()):
-        found = _lock(path) if path.is_dir() else None
-        if found is None:
-            continue
+    with _alone(top):
+        for path in sorted(top.iterdir()):
+            found = _lock(path) if path.is_dir() else None
+            if found is None:
+                continue
+            if claimed is None:
+                claimed = found
+            else:
+                _absorb(claimed, found)
         if claimed is None:
-            claimed = found
-        else:
-            _absorb(claimed, found)
-    if claimed is None:
-        claimed = _new(top)
+            claimed = _new(top)
     _keep_unsealed(claimed)
     return claimed
+
+
+def claim_for_now(state_dir: Path, account: Account) -> StateFolder:
+    """A new folder that goes when it is closed; with a promise in it, it stays for the next mount."""
+    top = _folder_of(state_dir, account)
+    with _alone(top):
+        made = _new(top)
+    made.is_for_now = True
+    return made
 
 
 def claim_nothing(state_dir: Path, account: Account) -> StateFolder:
@@ -74,16 +89,15 @@ def claim_nothing(state_dir: Path, account: Account) -> StateFolder:
 
     What this machine alone knows of items is copied, since users see it.
     """
-    top = _folder_of(state_dir, account)
-    others = [path / _JOURNAL for path in sorted(top.iterdir()) if (path / _JOURNAL).exists()]
-    made = _new(top)
-    made.is_for_now = True
-    unfinished = 0
-    for path in others:
-        glimpse = look_into(path)
-        unfinished += glimpse.unfinished
+    made = claim_for_now(state_dir, account)
+    top = made.path.parent
+    with _alone(top):  # looking into a journal makes files beside it
+        others = [path / _JOURNAL for path in sorted(top.iterdir()) if path != made.path]
+        glimpses = [look_into(path) for path in others if path.exists()]
+    for glimpse in glimpses:
         for key, attributes in glimpse.local.items():
             made.journal.set_local(key, attributes)
+    unfinished = sum(glimpse.unfinished for glimpse in glimpses)
     if unfinished:
         log.info("read-only: changes of earlier mounts that wait for one that may write: %d", unfinished)
     return made
@@ -93,6 +107,17 @@ def _folder_of(state_dir: Path, account: Account) -> Path:
     top = state_dir / _safe(platform.node()) / _safe(account.stack) / _safe(account.username)
     make_private(top)
     return top
+
+
+@contextmanager
+def _alone(top: Path) -> Iterator[None]:
+    """Nobody else claims, makes or removes folders of this account: jobs of one node begin at once."""
+    lock_fd = os.open(top.with_name(top.name + _CLAIMING), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock_fd)
 
 
 def _new(top: Path) -> StateFolder:

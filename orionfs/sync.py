@@ -19,23 +19,25 @@ import trio
 
 from orionfs.assigning import Assigner
 from orionfs.attempts import Attempts
-from orionfs.carry import Carrier, Upload, UploadState
+from orionfs.carry import Carrier
 from orionfs.content import ContentCache, Staged
 from orionfs.errors import OrionFsError
 from orionfs.holding import Holding
-from orionfs.journal import Journal, Removal, UploadRow
+from orionfs.journal import Journal, Removal, UploadRow, rewritten
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes
 from orionfs.localnames import LocalNames
-from orionfs.models import Item, Key, LocalAttributes
+from orionfs.models import Item, Key, Kind, LocalAttributes
 from orionfs.order import Order
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
+from orionfs.removals import OnEnd, Removals
 from orionfs.reports import Reports
 from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +72,11 @@ class Sync:
         self._content = content
         self.staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
-        self._removals: dict[Key, Removal] = {}
         # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
         # shows them), or promised to be removed.
         self.unseen: set[Key] = set()
         self.assigner = Assigner(remote, self._journal, staging, home)
+        self.shares = Shares(remote, self._journal)
         self._order = Order()
         self._lanes = Lanes(remote, self.assigner, self._order)
         self._background = Background()
@@ -82,7 +84,6 @@ class Sync:
         self._attempts = Attempts(
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
-        self.shares = Shares(remote, self._journal)
         self._carrier = Carrier(
             remote,
             self.assigner,
@@ -99,9 +100,21 @@ class Sync:
         )
         self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
         self.staged = StagedFiles(staging)
-        self._unsealed = 0  # versions that can't be sealed yet
+        self._behind = 0  # versions that can't be sealed yet, and tags on their way
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self._note_progress
+        self.removals = Removals(
+            remote,
+            self._journal,
+            content,
+            self.relocator,
+            self._background,
+            self._reports,
+            self.unseen,
+            self._is_folder_moving,
+            self._has_uploads,
+            self._note_progress,
+        )
         self._progress = trio.Condition()
         self._wake = trio.Event()
 
@@ -121,7 +134,7 @@ class Sync:
 
     @property
     def pending_count(self) -> int:
-        return len(self.pending) + len(self._removals) + len(self.relocator.pending) + self._unsealed
+        return len(self.pending) + len(self.removals) + len(self.relocator.pending) + self._behind
 
     async def seal(
         self,
@@ -160,6 +173,12 @@ class Sync:
         upload.is_unclear = upload.state is not UploadState.LOCAL
         return upload
 
+    async def hide_half_made(self, row: UploadRow) -> None:
+        """Nobody is shown what an earlier daemon has made in a collection, and not finished."""
+        key = await self._carrier.shards.made_for(row)
+        if key is not None:
+            self.unseen.add(key)
+
     # Carrying out
 
     async def carry(self, upload: Upload) -> None:
@@ -183,25 +202,25 @@ class Sync:
 
     async def retarget(self, upload: Upload, folder: str, name: str, replaces: Key | None) -> None:
         """A version under way gets another name. The caller holds `placing`."""
-        row = replace(upload.row, folder=folder, name=name, replaces=replaces)
-        await self._journal.run(lambda journal: journal.retarget(row.mark, folder, name, replaces))
-        self._rename(upload, row)
+        mark = upload.row.mark
+        await self._journal.run(lambda journal: journal.retarget(mark, folder, name, replaces))
+        self._rename(upload, replace(upload.row, folder=folder, name=name, replaces=replaces))
 
     async def rewrite(self, upload: Upload, row: UploadRow) -> None:
-        """All of a version under way but its bytes is another. The caller holds `placing`."""
+        """All of a version is another but its bytes, and how far they are. The caller holds `placing`."""
         await self._journal.run(lambda journal: journal.rewrite(row))
-        self._rename(upload, row)
+        self._rename(upload, rewritten(upload.row, row))
 
     def _rename(self, upload: Upload, row: UploadRow) -> None:
         """A version has another name, which may be its first that Orion is to see, or none that it is to."""
-        was_shown = upload.is_shown
+        was_shown, rested = upload.is_shown, upload.rests
         self._change_row(upload, row)
         self.holding.classify(upload)
         if not upload.is_shown:
             self._order.leave(row.mark)
-        elif not was_shown:
-            if self.is_write_back:
-                self._order.enter(row.mark, row.folder, row.size_bytes)
+        elif not was_shown and self.is_write_back:
+            self._order.enter(row.mark, row.folder, row.size_bytes)
+        if rested:
             self.carry_soon(upload)
 
     def is_replacing(self, key: Key) -> bool:
@@ -217,19 +236,19 @@ class Sync:
                 for upload in list(self._uploads.values()):
                     if is_below(upload.row.folder, old):
                         await stack.enter_async_context(upload.placing)
+                await self.removals.until_no_call(old)
                 yield
         finally:
             del self._moving[old]
             moved.set()
+            self.removals.go_on()
 
     async def folder_moved(self, old: str, new: str) -> None:
         """What is under way to a folder or below it goes along with its rename."""
         for upload in self._uploads.values():
             if is_below(upload.row.folder, old):
                 self._change_row(upload, replace(upload.row, folder=new + upload.row.folder[len(old) :]))
-        for key, removal in self._removals.items():
-            if is_below(removal.path, old):
-                self._removals[key] = replace(removal, path=new + removal.path[len(old) :])
+        self.removals.moved(old, new)
         await self._journal.run(lambda journal: journal.move_folder(old, new))
 
     def _change_row(self, upload: Upload, row: UploadRow) -> None:
@@ -241,12 +260,23 @@ class Sync:
 
     async def _until_still(self, upload: Upload) -> None:
         """Wait for an upload's turn, and while its folder is moving. Raises Busy where that takes long."""
-        while not upload.is_over and (self._is_moving(upload) or not self._lanes.has_turn(upload.row.mark)):
+        while not upload.is_over and (self._is_moving(upload) or not self._has_turn(upload)):
             await self._lanes.until_turn(upload.row.mark, upload.row.folder)
             for path, moved in list(self._moving.items()):
                 if is_below(upload.row.folder, path):
                     await moved.wait()
-            await self.relocator.until_free(upload.row.path)
+            await self.until_free(upload.row.path)
+
+    def _has_turn(self, upload: Upload) -> bool:
+        return self._lanes.has_turn(upload.row.mark) and not self.removals.is_at(upload.row.path)
+
+    def _has_uploads(self, folder: str) -> bool:
+        uploads = (upload for upload in self._uploads.values() if upload.state is not UploadState.LOCAL)
+        return any(is_below(upload.row.folder, folder) for upload in uploads)
+
+    def _is_folder_moving(self, folder: str) -> bool:
+        is_held = any(is_below(folder, path) for path in self._moving)
+        return is_held or self.relocator.moves.blocking(folder, is_deep=False) is not None
 
     def _is_moving(self, upload: Upload) -> bool:
         is_held = any(is_below(upload.row.folder, path) for path in self._moving)
@@ -257,24 +287,33 @@ class Sync:
         async with upload.placing:
             if upload.is_over:
                 return
-            await self._journal.run(lambda journal: journal.cancel(upload.row.mark))
+            is_durable = not self.is_write_back
+            await self._journal.run(lambda journal: journal.cancel(upload.row.mark, is_durable=is_durable))
             self._set_cancelled(upload)
 
-    async def promise_removal(self, removal: Removal) -> None:
+    async def promise_removal(self, removal: Removal, *, is_durable: bool = True) -> None:
         """Write down that an item is to go; `resume_removal` does it."""
-        await self._journal.run(lambda journal: journal.add_removal(removal))
+        await self.removals.promise(removal, is_durable=is_durable)
 
     async def withdraw_removal(self, key: Key) -> None:
         """A promised removal has been carried out, or is not to be."""
-        await self._journal.run(lambda journal: journal.drop_removal(key))
+        await self.removals.withdraw(key)
 
-    def resume_removal(self, removal: Removal, on_done: Callable[[], None] | None = None) -> None:
+    def resume_removal(self, removal: Removal, on_end: OnEnd | None = None) -> None:
         """Carry out, in the background, a removal that the journal knows."""
-        self._removals[removal.key] = removal
-        self.unseen.add(removal.key)
-        self._background.start(
-            f"removal of {removal.path}", partial(self._remove_in_background, removal, on_done)
-        )
+        self.removals.resume(removal, *([on_end] if on_end is not None else []))
+
+    async def until_free(self, path: str, *, is_deep: bool = False) -> None:
+        """Wait until nothing that was promised is in the way of a change of the name at a path.
+
+        `is_deep`: of what is below it as well. Raises Busy after a while, Unreachable while offline.
+        """
+        await self.removals.until_free(path, is_deep=is_deep)
+        await self.relocator.until_free(path, is_deep=is_deep)
+
+    def has_changes_below(self, folder: str) -> bool:
+        """True if something that was promised in a folder, or below it, is not on Orion yet."""
+        return self.removals.has_below(folder) or self._has_uploads(folder)
 
     def write_down_soon(self, key: Key, local: LocalAttributes | None) -> None:
         """Write down, behind the caller, what only this machine knows of an item (None: forget it)."""
@@ -286,26 +325,43 @@ class Sync:
         self.shares.gone(key)
         self.write_down_soon(key, None)
 
-    def tag_soon(self, key: Key, tags: Sequence[str]) -> None:
-        """Put tags on an item behind the caller."""
-        tag = partial(self._until_done, lambda: self._remote.tag(key, tags))
-        self._background.start(f"tags of {key.kind.value} {key.id}", tag)
+    def tag_soon(self, key: Key, add: Sequence[str], remove: Sequence[str] = ()) -> None:
+        """Change the tags of an item behind the caller."""
+        self._behind += 1
+        self._background.start(f"tags of {key.kind.value} {key.id}", partial(self._tag, key, add, remove))
+
+    async def _tag(self, key: Key, add: Sequence[str], remove: Sequence[str]) -> None:
+        try:
+            if remove:
+                await self._until_done(lambda: self._remote.untag(key, remove))
+            if add:
+                await self._until_done(lambda: self._remote.tag(key, add))
+        finally:
+            self._behind -= 1
+        await self._note_progress()
+
+    async def retag(self, upload: Upload, tags: Sequence[str]) -> None:
+        """A version under way gets these tags with its name."""
+        upload.row = replace(upload.row, tags=tuple(tags))
+        await self._journal.run(lambda journal: journal.retag(upload.row.mark, tags))
 
     def resume_cancelled(self, row: UploadRow) -> None:
         """A cancelled version of an earlier daemon: remove what it left."""
+        if row.new_id is not None:
+            self.unseen.add(Key(Kind.FILE, row.new_id))  # it may have got its name before it was cancelled
         upload = self.adopt(row, lambda _upload, _item: None)
         self._set_cancelled(upload)
 
     def seal_when_possible(self, path: str, seal: Callable[[], Awaitable[None]]) -> None:
         """Bytes that nobody waits for can't be promised yet: `seal` does it in the end, behind the caller."""
-        self._unsealed += 1
+        self._behind += 1
         self._background.start(f"rest of {path}", partial(self._seal_in_the_end, seal))
 
     async def _seal_in_the_end(self, seal: Callable[[], Awaitable[None]]) -> None:
         try:
             await self._until_done(seal)
         finally:
-            self._unsealed -= 1
+            self._behind -= 1
         await self._note_progress()
 
     async def drain(self, limit_s: float) -> bool:
@@ -313,21 +369,32 @@ class Sync:
 
         Ends early when nothing more can be expected: offline, or all that is left was refused.
         """
-        for upload in self._uploads.values():
-            self.retry(upload)
-        self.holding.end(is_last=False)
-        self._wake_all()
+        self.hurry()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
                 await self.wait_progress(_PROGRESS_EVERY_S)
         return not self.pending_count
+
+    def hurry(self) -> None:
+        """Somebody waits for all that is pending: what waits for its time goes at once."""
+        for upload in self._uploads.values():
+            self.retry(upload)
+        self.holding.end(is_last=False)
+        self._wake_all()
+
+    async def settle_folder(self, path: str) -> None:
+        """Wait until the names of a folder on Orion are those that users see here; an error is raised."""
+        for upload in self.pending:
+            if upload.row.folder == path:
+                await self.carry(upload)
+        await self.removals.until_free(path, is_deep=True)
 
     @property
     def is_stuck(self) -> bool:
         """True if nothing that is pending can be expected to end soon."""
         if self._remote.health is Health.OFFLINE:
             return True
-        is_going_on = self._removals or self.relocator.pending or self._unsealed
+        is_going_on = self.removals or self.relocator.pending or self._behind
         return not is_going_on and self._attempts.is_stuck
 
     async def wait_progress(self, limit_s: float) -> None:
@@ -350,9 +417,17 @@ class Sync:
             self.holding.watch(upload)
             await self._note_progress()
         if upload.state is UploadState.DONE:
+            self._tell_conflict(upload)
             await self._over(upload)
             if self._content.is_over_limit():
                 self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
+
+    def _tell_conflict(self, upload: Upload) -> None:
+        """Whoever asks either version what went wrong hears of the other."""
+        theirs = upload.theirs.key if upload.theirs is not None else None
+        for about in (theirs, upload.about):
+            if upload.conflict is not None and about is not None:
+                self._reports.note(about, "close", upload.conflict)
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
@@ -368,31 +443,6 @@ class Sync:
                 log.warning("%s: %s stays on Orion: %s", upload.row.path, upload.row.mark, error)
         await self._journal.run(lambda journal: journal.drop_upload(upload.row.mark))
         await self._over(upload)
-
-    async def _remove_in_background(self, removal: Removal, on_done: Callable[[], None] | None) -> None:
-        try:
-            await self._until_done(lambda: self._remove(self._removals.get(removal.key, removal)))
-        except OrionFsError as error:
-            log.warning("%s: the replaced item stays on Orion: %s", removal.path, error)
-            self._reports.note(removal.key, "removal", error)
-            self.unseen.discard(removal.key)
-        await self._journal.run(lambda journal: journal.drop_removal(removal.key))
-        self._removals.pop(removal.key, None)
-        if on_done is not None:
-            on_done()
-        await self._note_progress()
-
-    async def _remove(self, removal: Removal) -> None:
-        if removal.instead is not None:
-            await self.relocator.until_free(removal.path)
-            folder, _, name = removal.path.rpartition("/")
-            there = (await self._remote.list_folder(folder)).items
-            if not any(item.key == removal.instead and item.name == name for item in there):
-                log.info("%s: the rename did not happen, so nothing is removed", removal.path)
-                self.unseen.discard(removal.key)
-                return
-        await self._remote.delete(removal.key)
-        self._content.forget(removal.key)
 
     async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
         pause_s = 1.0
@@ -413,7 +463,8 @@ class Sync:
         """Whatever waits for its next attempt makes it now."""
         for upload in self._uploads.values():
             upload.hurry.set()
-        self._attempts.start_waiting()
+        self._attempts.rush()
+        self.removals.wake()
         self._wake.set()
         self._wake = trio.Event()
         self.relocator.wake()
@@ -435,6 +486,7 @@ class Sync:
         self._uploads.pop(upload.row.mark, None)
         self._attempts.ended(upload)
         self.staged.release(upload.row.staged)
+        self.removals.ended_in(upload.row.folder)
         await self._note_progress()
 
     async def _note_progress(self) -> None:

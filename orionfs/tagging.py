@@ -65,5 +65,9 @@ class Tagging:
         return True
 
 
+async def nobody_hears(_inode: Inode) -> None:
+    """What is told of new tags where nothing is under way to Orion."""
+
+
 def _lacks_id(inode: Inode) -> bool:
     return inode.item.kind is Kind.FOLDER and inode.item.id is None

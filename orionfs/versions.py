@@ -6,11 +6,11 @@ import time
 from dataclasses import replace
 
 from orionfs.assigning import new_mark
-from orionfs.carry import Upload
 from orionfs.content import Staged
 from orionfs.inodes import Inode
 from orionfs.journal import UploadRow, UploadStep
 from orionfs.parking import Parking
+from orionfs.upload import Upload
 
 
 def new_version(

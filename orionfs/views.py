@@ -185,9 +185,15 @@ class Views:
         self._check_whole(view, listing)
         return {**names, **listing.items}, min(valid_s, _KERNEL_VALID_S)
 
+    @staticmethod
+    def shows(folder: Inode) -> bool:
+        """True for a view, and for a collection that is seen in one."""
+        return folder.is_view or (folder.parent is not None and folder.parent.is_view)
+
     def bind(self, view: Inode, name: str, item: Item) -> Inode:
-        """The inode of an item that was just seen under a name of a view."""
-        assert isinstance(view, View)
+        """The inode of an item that was just seen under a name of a view, or of a collection in one."""
+        if not isinstance(view, View):
+            return self._inodes.bind_seen(view, name, item)
         if name in view.fixed:
             return view.fixed[name]
         if item.mark is not None:

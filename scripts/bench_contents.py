@@ -169,7 +169,7 @@ def _copied_folder(sizes: Sizes) -> Group:
         (changed_folder(subject) / "moved").rename(changed_folder(subject) / "many")
 
     return Group(_make_folder, (
-        Line("cp-r", f"cp -r of {count} small files", _cp, 2 * count + 2, 2 * count + 2, 3.5 * count),
+        Line("cp-r", f"cp -r of {count} small files", _cp, 2 * count + 3, 2 * count + 3, 3.5 * count),
         Line("mv-folder", "mv of their folder", mv, 2, 2, 2),
         Line("rm-r", f"rm -r of {count} files", _rm, count + 3, 2 * count + 3, count + 3, before=mv_back),
     ))  # fmt: skip
@@ -185,7 +185,7 @@ def _copied_folder_written_back(sizes: Sizes) -> Group:
             shutil.rmtree(many)
 
     return Group(prepare, (
-        Line("cp-r-back", f"cp -r of {count} small files, written back", _cp, 2 * count + 2, 2 * count + 2,
+        Line("cp-r-back", f"cp -r of {count} small files, written back", _cp, 2 * count + 3, 2 * count + 3,
              _round_trips(2 * count), arrives=lambda folder: _has_all(folder / "many", count)),
         Line("rm-r-back", f"rm -r of {count} files, written back", _rm, count + 3, 2 * count + 3,
              _round_trips(count), arrives=lambda folder: not (folder / "many").exists()),

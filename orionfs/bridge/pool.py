@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 _IDLE_S = 60.0
 _END_S = 2.0
 _RENEWAL_PAUSE_S = 10.0  # a start costs seconds: an account that is locked must not cost one a call
-_CONTENTS = frozenset({"upload", "download", "read_into", "list_shards", "fill_shard"})
+_CONTENTS = frozenset(
+    {"upload", "upload_dataset", "download", "download_as", "read_into", "list_shards", "fill_shard"}
+)
 
 
 class BridgePool(Verbs):

@@ -24,6 +24,7 @@ READING = frozenset(
         "get",
         "find",
         "download",
+        "download_as",
         "list_tags",
         "read_into",
         "shards_page",

@@ -73,9 +73,18 @@ class Verbs(ABC):
         answer: dict[str, Any] = self.call("upload", name, path, timeout_s=timeout_s)
         return answer
 
+    def upload_dataset(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]:
+        """See `Calls.upload_dataset`; `timeout_s` is how long a worker may take."""
+        answer: dict[str, Any] = self.call("upload_dataset", name, path, timeout_s=timeout_s)
+        return answer
+
     def download(self, kind: str, id: int | list[int], path: str, timeout_s: float | None = None) -> None:
         """See `Calls.download`; `timeout_s` is how long a worker may take."""
         self.call("download", kind, id, path, timeout_s=timeout_s)
+
+    def download_as(self, id: int, path: str, form: str, timeout_s: float | None = None) -> None:
+        """See `Calls.download_as`; `timeout_s` is how long a worker may take."""
+        self.call("download_as", id, path, form, timeout_s=timeout_s)
 
     def list_tags(self, kind: str, id: int) -> list[dict[str, Any]]:
         """See `Calls.list_tags`."""
@@ -112,6 +121,11 @@ class Verbs(ABC):
     def list_shards(self, collection: int, path: str, timeout_s: float | None = None) -> int:
         """See `Calls.list_shards`; `timeout_s` is how long a worker may take."""
         answer: int = self.call("list_shards", collection, path, timeout_s=timeout_s)
+        return answer
+
+    def create_collection(self, name: str, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+        """See `Calls.create_collection`."""
+        answer: dict[str, Any] = self.call("create_collection", name, metadata)
         return answer
 
     def create_shard(self, collection: int, name: str, metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import inspect
 import json
 import os
 import re
@@ -35,54 +36,22 @@ CLASSES = {
 }
 """Words for kinds of resources, and the classes of a session's `types` (Folder: our extension)."""
 
-DOCUMENTED_METHODS = frozenset(
-    {
-        "assign_paths",
-        "create_link",
-        "create_paths",
-        "create_resource",
-        "delete_resource",
-        "get_current_balance",
-        "get_current_project",
-        "get_link",
-        "get_paths",
-        "get_resource",
-        "get_user_profile",
-        "is_authenticated",
-        "list_resources",
-        "list_tags",
-        "ls_path",
-        "refresh_resource",
-        "refresh_resource_until",
-        "remove_paths",
-        "retrieve_token",
-        "share_resource",
-        "stat_path",
-        "tag_resource",
-        "unshare_resource",
-        "untag_resource",
-        "update_resource",
-    }
-)
+# fmt: off
+DOCUMENTED_METHODS = frozenset({
+    "assign_paths", "create_link", "create_paths", "create_resource", "delete_resource",
+    "get_current_balance", "get_current_project", "get_link", "get_paths", "get_resource",
+    "get_user_profile", "is_authenticated", "list_resources", "list_tags", "ls_path", "refresh_resource",
+    "refresh_resource_until", "remove_paths", "retrieve_token", "share_resource", "stat_path",
+    "tag_resource", "unshare_resource", "untag_resource", "update_resource",
+})
 
-DOCUMENTED_ERRORS = frozenset(
-    {
-        "OrionError",
-        "InvalidCredentials",
-        "AuthorizationRequired",
-        "BadResponse",
-        "NotFoundResponse",
-        "RateLimitedResponse",
-        "InvalidAPIVersion",
-        "ValidationError",
-        "OrionConnectionError",
-        "OrionServiceError",
-        "OrionTimeout",
-        "OrionLinkError",
-        "NotEnoughDiskError",
-        "DatasetDimensionsTooLargeError",
-    }
-)
+DOCUMENTED_ERRORS = frozenset({
+    "OrionError", "InvalidCredentials", "AuthorizationRequired", "BadResponse", "NotFoundResponse",
+    "RateLimitedResponse", "InvalidAPIVersion", "ValidationError", "OrionConnectionError",
+    "OrionServiceError", "OrionTimeout", "OrionLinkError", "NotEnoughDiskError",
+    "DatasetDimensionsTooLargeError",
+})
+# fmt: on
 MESSAGE_MAX_BYTES = 1 << 28
 _FOUND_MAX = 100
 _HELD_MAX = 256
@@ -246,11 +215,27 @@ class Calls:
         """Upload a local file as a new item; its attributes."""
         return _attributes(self._types.File.upload(self._session, name, path))
 
+    def upload_dataset(self, name: str, path: str) -> dict[str, Any]:
+        """Upload a local file of records as a new dataset; its attributes."""
+        return _attributes(self._class("dataset").upload(self._session, name, path))
+
     def download(self, kind: str, id: Any, path: str) -> None:
         """Download a resource to a local file, always a new one: an earlier call may be dying in the old."""
         if os.path.lexists(path):
             os.unlink(path)
         self._resource(kind, id).download_to_file(path)
+
+    def download_as(self, id: int, path: str, form: str) -> None:
+        """Download a dataset in a format to a local file, always a new one."""
+        if os.path.lexists(path):
+            os.unlink(path)
+        dataset = self._resource("dataset", id)
+        if "format" in inspect.signature(dataset.download_to_file).parameters:
+            dataset.download_to_file(path, format=form)
+            return
+        contents = dataset.download(format=form)  # what is documented: all of it at once
+        with open(path, "wb") as file:
+            file.write(contents.encode() if isinstance(contents, str) else contents)
 
     def list_tags(self, kind: str, id: int) -> list[dict[str, Any]]:
         """Tags of a resource, as received."""
@@ -283,6 +268,11 @@ class Calls:
         lines = (json.dumps({**_attributes(shard), "metadata": None}) for shard in shards)
         with open(path, "w", encoding="ascii") as rows:
             return sum(rows.write(line + "\n") > 0 for line in lines)
+
+    def create_collection(self, name: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
+        """Make an open collection without shards; its attributes."""
+        more = {} if metadata is None else {"metadata": metadata}
+        return _attributes(self._class("collection").create(self._session, name, **more))
 
     def create_shard(self, collection: int, name: str, metadata: dict[str, Any]) -> dict[str, Any]:
         """Make a shard without contents; its attributes."""
@@ -320,8 +310,7 @@ class Calls:
         if isinstance(argument, dict) and set(argument) == {"type"}:
             return self._class(argument["type"])
         if isinstance(argument, dict) and set(argument) == {"resource"}:
-            reference = argument["resource"]
-            return self._resource(reference["kind"], reference["id"])
+            return self._resource(argument["resource"]["kind"], argument["resource"]["id"])
         return argument
 
     def close(self) -> None:
@@ -333,8 +322,7 @@ class Calls:
     def _class(self, kind: str) -> Any:
         found = getattr(self._types, CLASSES.get(kind, ""), None)
         if found is None:
-            detail = f"this session has no type for {kind}"
-            raise CallFailed(_own_failure("ValidationError", detail))
+            raise CallFailed(_own_failure("ValidationError", f"this session has no type for {kind}"))
         return found
 
     def _resource(self, kind: str, id: Any) -> Any:

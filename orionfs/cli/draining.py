@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from orionfs.cli.terminal import counted, printable
+from orionfs.errors import ExitStatus
 
 FAILED_SHOWN = 5
 # The limit may come down while we wait, so it is looked at so often.
@@ -29,12 +30,18 @@ class Drained:
     is_done: bool = False
     pending: int | None = None  # None: it said nothing
     failed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()  # what Orion would not remove
     kept_in: str | None = None  # the folder on this machine that holds what is left
 
     @property
     def is_all_uploaded(self) -> bool:
         """Whether Orion has everything."""
-        return self.is_done and not self.pending and not self.failed
+        return self.is_done and not (self.pending or self.failed or self.refused)
+
+    @property
+    def is_all_kept(self) -> bool:
+        """Whether all that is missing is what Orion would not remove: nothing waits on this machine."""
+        return self.is_done and not (self.pending or self.failed)
 
 
 def drain(connection: socket.socket, left_s: Callable[[], float], show: Callable[[str], None]) -> Drained:
@@ -49,6 +56,7 @@ def drain(connection: socket.socket, left_s: Callable[[], float], show: Callable
         for answer in _answers_while(connection, left_s):
             drained.pending = answer.get("pending", drained.pending)
             drained.failed = tuple(str(name) for name in answer.get("failed", drained.failed))
+            drained.refused = tuple(str(name) for name in answer.get("refused", drained.refused))
             drained.kept_in = answer.get("kept_in", drained.kept_in)
             drained.is_done = bool(answer.get("done"))
             if drained.is_done:
@@ -79,12 +87,26 @@ def _answers_while(connection: socket.socket, left_s: Callable[[], float]) -> It
 
 
 def tell_failed(drained: Drained) -> None:
-    """Name what could not be uploaded."""
-    for name in drained.failed[:FAILED_SHOWN]:
-        click.echo(f"  not uploaded: {printable(name)}", err=True)
-    more = len(drained.failed) - FAILED_SHOWN
-    if more > 0:
-        click.echo(f"  and {more} more", err=True)
+    """Name what could not be uploaded, and what Orion would not remove."""
+    for what, names in (("uploaded", drained.failed), ("removed", drained.refused)):
+        for name in names[:FAILED_SHOWN]:
+            click.echo(f"  not {what}: {printable(name)}", err=True)
+        more = len(names) - FAILED_SHOWN
+        if more > 0:
+            click.echo(f"  and {more} more", err=True)
+
+
+def tell_left(drained: Drained, what_next: str) -> ExitStatus:
+    """Say what is not on Orion as it should be, and what becomes of it; the exit status."""
+    tell_failed(drained)
+    if drained.is_all_kept:
+        words = (
+            f"{counted(len(drained.refused), 'removal')} Orion has refused; what was removed is there again"
+        )
+    else:
+        words = f"{left_over(drained)} could not be uploaded; nothing is lost: {what_next}"
+    click.echo(f"orionfs: {printable(words)}", err=True)
+    return ExitStatus.NOT_UPLOADED
 
 
 def left_over(drained: Drained) -> str:

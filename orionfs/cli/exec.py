@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from orionfs.cli import background, own_namespace
-from orionfs.cli.draining import Drained, drain, left_over, tell_failed
+from orionfs.cli.draining import Drained, drain, left_over, tell_failed, tell_left
 from orionfs.cli.mount import arguments_of, leave_nothing, load, mount, start_behind
 from orionfs.cli.mounts import make_folder, resolve, users_of, wait_until_gone
 from orionfs.cli.running import NOT_FOUND, CannotRun, Signals
@@ -250,7 +250,7 @@ def _wait_for_end(running: Running, signals: Signals, drained: Drained) -> None:
         # It goes on by itself: what it still brings to Orion the next mount need not.
         running.child.leave()
         wait_until_gone(running.point, UNMOUNT_LEAST_S)
-        drained.is_done = False
+        click.echo(f"orionfs: the daemon of {printable(str(running.point))} is still at work", err=True)
         return
     if status != ExitStatus.OK:
         drained.is_done = False
@@ -261,6 +261,9 @@ def _wait_for_end(running: Running, signals: Signals, drained: Drained) -> None:
 
 
 def _tell_left_over(drained: Drained) -> None:
+    if drained.is_all_kept:
+        tell_left(drained, "")
+        return
     tell_failed(drained)
     where = f" in {drained.kept_in}" if drained.kept_in else ""
     words = (

@@ -11,10 +11,14 @@ from orionfs import __version__
 from orionfs.cli.config import config
 from orionfs.cli.demo import demo
 from orionfs.cli.exec import exec_
+from orionfs.cli.get import get
 from orionfs.cli.mount import mount
 from orionfs.cli.probe import probe
+from orionfs.cli.put import put
 from orionfs.cli.refresh import refresh
+from orionfs.cli.rm import rm
 from orionfs.cli.serve import serve
+from orionfs.cli.sync import sync
 from orionfs.cli.terminal import printable
 from orionfs.cli.umount import umount
 from orionfs.errors import StartupError
@@ -72,7 +76,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, exec_, refresh, demo, serve, config, probe):
+for command in (mount, umount, exec_, put, get, sync, refresh, rm, demo, serve, config, probe):
     cli.add_command(command)
 
 

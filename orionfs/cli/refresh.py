@@ -116,7 +116,7 @@ def _usual_place() -> Place:
 
 def _refresh(place: Place) -> int:
     """One place: asked, told, exit status."""
-    last = _ask(place)
+    last = ask_refresh(place)
     names: Counter[str] = Counter({word: int(last.get(word, 0)) for word in ("new", "gone", "changed")})
     said = ", ".join(f"{count} {word}" for word, count in names.items() if count) or "nothing new"
     click.echo(f"{place.path}: {counted(int(last.get('folders', 0)), 'folder')} asked again: {said}")
@@ -130,8 +130,8 @@ def _refresh(place: Place) -> int:
     return ExitStatus.FAILED if failed else ExitStatus.OK
 
 
-def _ask(place: Place) -> dict[str, Any]:
-    """The daemon's last word."""
+def ask_refresh(place: Place) -> dict[str, Any]:
+    """Have the daemon ask again at and below a place; its last word. Raises StartupError."""
     point = place.entry.mountpoint
     silent = StartupError(f"the daemon of {point} does not answer", ExitStatus.FAILED)
     connection = connect(point, place.entry)

@@ -73,6 +73,8 @@ class Signals:
     def run(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
         """Run a command to its end; its status, 128 + N if signal N ended it. Raises CannotRun."""
         looked_for = {*self._handlers, signal.SIGCHLD}
+        # Who was started with it ignored would never hear of the command's end.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, looked_for)
         self._is_running = True
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from orionfs.cli.draining import Drained, deadline_in, drain, left_over, tell_failed
+from orionfs.cli.draining import Drained, deadline_in, drain, left_over, tell_failed, tell_left
 from orionfs.cli.mounts import (
     Health,
     MountBusy,
@@ -92,6 +92,8 @@ def _unmount_with_daemon(point: Path, connection: socket.socket, timeout_s: floa
 
 def _not_uploaded(point: Path, drained: Drained) -> int:
     """Say what is left, and that it is not lost."""
+    if drained.is_all_kept:
+        return tell_left(drained, "")
     tell_failed(drained)
     raise StartupError(
         f"{point} is unmounted, but {left_over(drained)} could not be uploaded; nothing is lost: the bytes"

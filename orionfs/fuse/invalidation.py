@@ -1,4 +1,4 @@
-"""Tells the kernel what changed elsewhere: one queue, one thread at a time, and no handler waits for it.
+"""Tells the kernel what changed elsewhere: one queue, one thread at a time, which no handler waits for.
 
 Invalidating an entry takes the kernel's lock of its folder, which every lookup, listing and change of a
 name holds until we have answered. On the trio thread that would be a deadlock; in a thread it waits, and
@@ -77,6 +77,15 @@ class Invalidations:
         """See `KernelView`."""
         self._attributes[number] = None
         self._told()
+
+    async def tell_attributes(self, number: InodeNumber) -> None:
+        """The kernel asks for the attributes of an inode anew once this returns.
+
+        The one thing that a handler may wait for: the kernel takes no lock for it, and it waits behind
+        nothing that is told otherwise.
+        """
+        if not self._is_closed:
+            await trio.to_thread.run_sync(self._send, [(number, None)])
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Tell the kernel until cancelled."""

@@ -171,7 +171,7 @@ class Operations(pyfuse3.Operations):
 
     @changing
     async def rmdir(self, parent_inode: int, name: bytes, ctx: Any) -> None:
-        await self._namespace.remove_folder(*self._place(parent_inode, name))
+        await self._moves.rmdir(*self._place(parent_inode, name))
 
     @contents
     async def unlink(self, parent_inode: int, name: bytes, ctx: Any) -> None:
@@ -232,9 +232,11 @@ class Operations(pyfuse3.Operations):
     async def releasedir(self, fh: int) -> None:
         self._directories.pop(fh, None)
 
-    @reading
+    @uploading
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        """Changes of names are on Orion when their calls return."""
+        directory = self._directories.get(fh)
+        if directory is not None:
+            await self._moves.settle_folder(directory.inode)
 
     # Contents
 

@@ -32,7 +32,9 @@ _PAGING = frozenset({"limit", "offset"})
 _NO_FILTERS = _PAGING | {"path"}
 _LISTED_IF = {"size": "list_sizes", "created": "list_times", "tags": "list_tags", "systemtags": "list_tags"}
 _STAT_KEYS = ("resource_type", "id", "path")
-_LISTED_KINDS = frozenset({Kind.FILE.value, Kind.DATASET.value, Kind.COLLECTION.value, Kind.FOLDER.value})
+_LISTED_KINDS = frozenset(
+    kind.value for kind in (Kind.FILE, Kind.DATASET, Kind.COLLECTION, Kind.SHARD, Kind.FOLDER)
+)
 
 
 class BusyTries:

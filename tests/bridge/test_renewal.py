@@ -17,7 +17,7 @@ from orionfs.bridge.renewal import Renewal
 from orionfs.profiles import OWN_CLIENT, Profile, Token
 from orionfs.sessions import connect
 from tests.bridge.conftest import MakePool, wait_until
-from tests.client.embedded import REPOSITORY, Embedded
+from tests.client.embedded import REPOSITORY, Embedded, running_server
 
 REFUSED = CallFailed({"error": "InvalidCredentials", "status": 401, "detail": "no"})
 
@@ -238,6 +238,45 @@ def test_token_file_without_another_token_leaves_the_error(
     assert failed.value.info["error"] == "InvalidCredentials"
     assert embedded.token not in caplog.text
     calls.close()
+
+
+USERS = """
+[[users]]
+name = "ada"
+password_file = "ada.password"
+
+[[projects]]
+name = "Demo"
+id = 1
+members = ["ada"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "size"), [("files/upload$", 1000), ("files$", 200_000), ("/complete$", 200_000)]
+)
+def test_upload_whose_token_is_refused_in_the_middle_goes_on_with_the_next_one(
+    tmp_path: Path, path: str, size: int
+) -> None:
+    (tmp_path / "users.toml").write_text(USERS)
+    (tmp_path / "ada.password").write_text("pass word")
+    (tmp_path / "ada.password").chmod(0o600)
+    (tmp_path / "bytes").write_bytes(os.urandom(size))
+    options = ["--users", str(tmp_path / "users.toml"), "--set", "part_bytes=65536"]
+    with running_server(tmp_path, *options) as server:
+        stranger = Profile("p", server.url, Token(""), None, OWN_CLIENT, None, username="ada")
+        tokens = [sessions.new_token(stranger, "pass word").value for _ in range(2)]
+        file = tmp_path / "token"
+        calls = connect(profile(server, file, tokens[0]), 75)
+        calls.whoami()
+        file.write_text(tokens[1])
+        server.misbehave({"method": "POST", "path": path, "action": "status", "status": 401, "times": 1})
+        made = calls.upload(".orionfs-mark", str(tmp_path / "bytes"))
+        there = calls.ls_path("/project/1/user/ada")["results"]
+        assert [row["id"] for row in there] == [made["id"]]
+        calls.download("file", made["id"], str(tmp_path / "again"))
+        assert (tmp_path / "again").read_bytes() == (tmp_path / "bytes").read_bytes()
+        calls.close()
 
 
 def test_token_without_a_file_is_final(embedded: Embedded) -> None:

@@ -43,6 +43,10 @@ class Person:
         os.write(self._terminal, text.encode())
         self.screen += "⏎"
 
+    def type(self, text: str) -> None:
+        """Type without being asked."""
+        os.write(self._terminal, text.encode())
+
     def wait(self) -> int:
         """The exit status, once all is on the screen."""
         self._read(lambda: False)

@@ -36,7 +36,19 @@ def test_module_and_console_script_are_the_same_program() -> None:
 
 def test_help_names_every_command_and_every_exit_status() -> None:
     output = CliRunner().invoke(cli, ["--help"]).output
-    assert COMMANDS == ["config", "demo", "exec", "mount", "probe", "refresh", "serve", "umount"]
+    assert COMMANDS == [
+        "config",
+        "demo",
+        "exec",
+        "get",
+        "mount",
+        "probe",
+        "put",
+        "refresh",
+        "rm",
+        "serve",
+        "umount",
+    ]
     for name in COMMANDS:
         assert f"\n  {name} " in output
     for status in ExitStatus:

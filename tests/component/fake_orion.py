@@ -493,6 +493,8 @@ class FakeCalls:
     def shards_page(self, collection: int, query: Mapping[str, Any]) -> dict[str, Any]:
         with self._called("shards_page", collection, dict(query)):
             rows = [placed.row for placed in self._placed(self._collection(collection).id, inf)]
+            if self.heeds_filters and "name" in query:
+                rows = [row for row in rows if row.name == query["name"]]
             offset, limit = int(query.get("offset", 0)), min(int(query.get("limit", 100)), self.page_max)
             page = [self._shard_row(row) for row in rows[offset : offset + limit]]
             return {"count": len(rows), "results": page}

@@ -9,8 +9,11 @@ import trio
 
 from orionfs import errors
 from orionfs.collecting import Collecting
+from orionfs.models import Kind
+from orionfs.protection import Protection
+from orionfs.removing import Removing
 from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.world import mount
+from tests.component.world import World, mount
 
 pytestmark = pytest.mark.virtual_time
 
@@ -22,6 +25,12 @@ LARGE = bytes(range(256)) * 12_000  # more than one first part
 @pytest.fixture
 def fake() -> FakeCalls:
     return FakeCalls()
+
+
+def removing(world: World) -> Removing:
+    """What `orionfs rm` asks."""
+    collecting = Collecting(world.namespace, world.remote)
+    return Removing(world.namespace, world.files, world.moves, collecting, Protection())
 
 
 def documented_only(fake: FakeCalls) -> None:
@@ -65,7 +74,8 @@ async def test_session_without_pages_lists_in_one_call(tmp_path, fake) -> None:
         assert calls == ["list_shards"]
 
 
-async def test_absence_in_a_collection_holds_as_long_as_its_listing(tmp_path, fake) -> None:
+async def test_absence_that_only_a_listing_tells_holds_as_long_as_that(tmp_path, fake) -> None:
+    documented_only(fake)
     fake.add_collection(SET, a=b"one")
     async with mount(tmp_path, fake) as world:
         await world.ls(HERE)
@@ -76,6 +86,38 @@ async def test_absence_in_a_collection_holds_as_long_as_its_listing(tmp_path, fa
         await trio.sleep(20)
         fake.add_shard(fake.ids_at(SET)[0], "none", b"now")
         assert await world.stat(f"{HERE}/none") is not None
+
+
+async def test_one_name_is_asked_for_alone_and_the_second_by_a_listing(tmp_path, fake) -> None:
+    fake.page_max = 10
+    fake.add_collection(SET, **{f"s{number:03}": b"x" for number in range(25)})
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        with fake.counting() as calls:
+            assert await world.read(f"{HERE}/s007") == b"x"
+        assert calls == ["shards_page", "read_into"]
+        with fake.counting() as calls:
+            assert await world.stat(f"{HERE}/none") is None
+            assert await world.stat(f"{HERE}/s008") is not None
+        assert calls == ["shards_page"] * 3
+
+
+async def test_name_of_a_large_collection_costs_one_call_also_where_filters_are_ignored(
+    tmp_path, fake
+) -> None:
+    fake.page_max = 10
+    fake.add_collection(SET, **{f"s{number:03}": b"x" for number in range(95)})
+    async with mount(tmp_path, fake) as world:
+        await world.ls(HERE)
+        await trio.sleep(31)
+        with fake.counting() as calls:
+            assert await world.stat(f"{HERE}/s094") is not None
+            assert await world.stat(f"{HERE}/none") is None
+        assert calls.count("shards_page") == 2
+        fake.heeds_filters = False
+        await trio.sleep(31)
+        assert await world.stat(f"{HERE}/s094") is not None
+        assert await world.stat(f"{HERE}/none") is None
 
 
 async def test_shards_that_share_a_name_or_have_none_are_all_reachable(tmp_path, fake) -> None:
@@ -113,6 +155,15 @@ async def test_collection_can_be_listed_under_a_view(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         assert await world.ls(f".orion/by-id/collection/{number}") == ["a"]
         assert await world.read(f".orion/by-id/collection/{number}/a") == b"one"
+
+
+async def test_shard_that_is_seen_in_a_view_stays_at_its_place(tmp_path, fake) -> None:
+    number = fake.add_collection(SET, a=b"one")
+    async with mount(tmp_path, fake) as world:
+        shard, collection = await world.inode(f"{HERE}/a"), await world.inode(HERE)
+        shard.lookups = collection.lookups = 1
+        seen = await world.inode(f".orion/by-id/collection/{number}/a")
+        assert (seen, seen.parent) == (shard, collection)
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -187,7 +238,10 @@ async def test_new_file_is_a_new_shard_once_it_is_closed(tmp_path, fake) -> None
         world.check_nothing_left()
 
 
-async def test_writing_over_a_shard_makes_another_one_in_its_place(tmp_path, fake) -> None:
+@pytest.mark.parametrize("session", ["own", "documented"])
+async def test_writing_over_a_shard_makes_another_one_in_its_place(tmp_path, fake, session) -> None:
+    if session == "documented":
+        documented_only(fake)
     number = fake.add_collection(SET, a=b"before", b=b"two")
     async with mount(tmp_path, fake) as world:
         handle = await world.open(f"{HERE}/a", os.O_RDWR)
@@ -240,19 +294,22 @@ async def test_shard_of_another_writer_with_the_same_name_is_not_taken_for_ours(
         assert list(shards.values()) == [(b"ours", "ready")]
 
 
-@pytest.mark.parametrize("verb", ["create_shard", "fill_shard"])
-async def test_daemon_that_dies_in_an_upload_leaves_it_to_the_next(tmp_path, fake, verb) -> None:
-    number = fake.add_collection(SET)
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("verb", ["create_shard", "fill_shard", "delete"])
+async def test_daemon_that_dies_in_an_upload_leaves_it_to_the_next(tmp_path, fake, verb, is_after) -> None:
+    number = fake.add_collection(SET, new=b"before")
     async with mount(tmp_path, fake) as world:
-        fake.stall(verb, is_after=True)
+        fake.stall(verb, is_after=is_after)
         world.nursery.start_soon(_save_if_it_lives, world, f"{HERE}/new")
         await trio.sleep(5)
     fake.heal()
     async with mount(tmp_path, fake) as world:
-        assert await world.read(f"{HERE}/new") == b"contents"
+        if verb != "create_shard":  # else nothing says whose shard of that name is
+            assert await world.read(f"{HERE}/new") == b"contents"
         await world.drain()
+        assert await world.read(f"{HERE}/new") == b"contents"
         assert fake.shards(number) == {"new": b"contents"}
-        assert [row.state for row in fake.rows() if row.kind == "shard"] == ["ready"]
+        assert {row.state for row in fake.rows() if row.kind == "shard"} == {"ready"}
         world.check_nothing_left()
 
 
@@ -284,6 +341,7 @@ async def test_nothing_in_a_closed_collection_changes(tmp_path, fake) -> None:
     number = fake.add_collection(SET, state="close", a=b"one")
     fake.add_file(f"{HOME}/file", b"x")
     async with mount(tmp_path, fake) as world:
+        await world.ls(HERE)
         assert await world.read(f"{HERE}/a") == b"one"
         with fake.counting() as calls:
             for change in (
@@ -322,6 +380,31 @@ async def test_renames_that_orion_can_not_do_change_nothing(tmp_path, fake, old,
         assert fake.shards(number) == {"a": b"one", "other": b"two"}
         assert await world.ls("my-data") == ["empty", "file", "folder", "set"]
         assert await world.ls(HERE) == ["a", "other"]
+
+
+async def test_shard_under_a_temporary_name_is_made_once_it_has_its_own(tmp_path, fake) -> None:
+    number = fake.add_collection(SET, a=b"before")
+    async with mount(tmp_path, fake) as world:
+        await world.ls(HERE)
+        with fake.counting() as calls:
+            await world.save(f"{HERE}/.a.Xb12Cd", b"synced")
+            assert calls == []
+            await world.rename(f"{HERE}/.a.Xb12Cd", f"{HERE}/a")
+        assert calls == ["create_shard", "fill_shard", "delete"]
+        assert fake.shards(number) == {"a": b"synced"}
+        assert [row.name for row in fake.rows() if row.kind == "shard"] == ["a", "a"]
+        assert await world.ls(HERE) == ["a"]
+        world.check_nothing_left()
+
+
+async def test_litter_in_a_collection_stays_here(tmp_path, fake) -> None:
+    number = fake.add_collection(SET, a=b"before")
+    async with mount(tmp_path, fake) as world:
+        await world.save(f"{HERE}/.a.swp", b"litter")
+        assert await world.ls(HERE) == [".a.swp", "a"]
+        await world.unlink(f"{HERE}/.a.swp")
+        assert fake.shards(number) == {"a": b"before"}
+        assert fake.count("create_shard") == 0
 
 
 async def test_mkdir_in_a_collection_is_not_permitted(tmp_path, fake) -> None:
@@ -373,10 +456,59 @@ async def test_whole_collection_goes_in_one_call(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         await world.ls(HERE)
         with fake.counting() as calls:
-            await Collecting(world.namespace, world.remote).remove(await world.inode(HERE))
+            assert await removing(world).remove(f"/{HERE}") is Kind.COLLECTION
         assert calls == ["delete"]
         assert fake.row(number).is_deleted
         assert await world.ls("my-data") == []
+
+
+async def test_what_is_on_its_way_into_a_collection_goes_along_with_it(tmp_path, fake) -> None:
+    fake.add_collection(SET, a=b"one")
+    fake.fail("create_shard", "OrionServiceError", 500, times=1000)
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open(f"{HERE}/open", os.O_WRONLY | os.O_CREAT)
+        await world.files.write(handle, 0, b"x")
+        with pytest.raises(errors.RemoteFailure):
+            await world.save(f"{HERE}/new", b"x")
+        await removing(world).remove(f"/{HERE}")
+        fake.heal()
+        await world.close(handle)
+        await world.drain()
+        assert fake.count("fill_shard") == 0
+        world.check_nothing_left()
+
+
+async def test_file_and_empty_folder_are_removed_by_path_as_well(tmp_path, fake) -> None:
+    fake.add_folder(f"{HOME}/folder")
+    fake.add_file(f"{HOME}/folder/file", b"x")
+    async with mount(tmp_path, fake) as world:
+        with pytest.raises(errors.DirectoryNotEmpty):
+            await removing(world).remove("/my-data/folder")
+        assert await removing(world).remove("/my-data/folder/file") is Kind.FILE
+        assert await removing(world).remove("/my-data/folder") is Kind.FOLDER
+        with pytest.raises(errors.NoSuchName):
+            await removing(world).remove("/my-data/folder")
+        with pytest.raises(errors.NotPermitted):
+            await removing(world).remove("/my-data")
+
+
+async def test_kept_back_shard_is_made_behind_its_close(tmp_path, fake) -> None:
+    number = fake.add_collection(SET, a=b"one")
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.ls(HERE)
+        stall = fake.stall("create_shard")
+        with fake.counting() as calls:
+            await world.save(f"{HERE}/new", b"contents")
+            assert await world.read(f"{HERE}/new") == b"contents"
+            assert await world.ls(HERE) == ["a", "new"]
+        assert "fill_shard" not in calls
+        stall.release()
+        await world.drain()
+        assert fake.shards(number) == {"a": b"one", "new": b"contents"}
+        await world.unlink(f"{HERE}/a")
+        await world.drain()
+        assert fake.shards(number) == {"new": b"contents"}
+        world.check_nothing_left()
 
 
 # -- attributes ----------------------------------------------------------------------------------

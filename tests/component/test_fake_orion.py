@@ -10,7 +10,10 @@ import pytest
 
 from orionfs.bridge import CallFailed, Calls, InProcess, SessionCalls
 from orionfs.client import OrionSession, SessionConfig, get_session, types
-from orionfs.shapes import read_item, read_page
+from orionfs.errors import NoSuchName
+from orionfs.models import Key, Kind
+from orionfs.remote import Remote
+from orionfs.shapes import read_item, read_page, read_shard, read_shards
 from tests.client.embedded import Embedded, running_server
 from tests.component.fake_orion import HOME, FakeCalls
 
@@ -99,6 +102,15 @@ def test_items_are_found_by_tag_and_among_the_deleted(orion, folder, source) -> 
     assert orion.get("file", gone["id"])["deleted"]
     assert not orion.get("file", kept["id"])["deleted"]
     assert len(orion.find("file", {}, 1)) == 1
+
+
+async def test_item_is_shared_with_a_project_again_and_again(orion, source) -> None:
+    remote, id = Remote(orion), read_item(orion.upload("to be shared", source)).id
+    assert id is not None
+    for permissions in (["read"], ["read", "write"]):
+        await remote.share(Key(Kind.FILE, id), "project", 1, permissions)
+    with pytest.raises(NoSuchName):
+        await remote.share(Key(Kind.FILE, 2**40), "project", 1, ["read"])
 
 
 def test_session_tells_who_it_is(orion) -> None:
@@ -321,3 +333,70 @@ def test_names_of_all_kinds_come_back(orion, folder, source) -> None:
     for name in odd:
         place(orion, source, folder, name)
     assert names(orion, folder) == odd
+
+
+def make_collection(orion: SessionCalls, name: str) -> int:
+    """A new, open collection; its id."""
+    if isinstance(orion, FakeCalls):
+        return orion.add_collection(f"{HOME}/{name}")
+    assert isinstance(orion, InProcess)
+    made = orion.documented("create_resource", [{"type": "collection"}, {"name": name}], {})
+    id: int = made["answer"]["id"]
+    return id
+
+
+def test_shard_is_made_filled_listed_and_read(orion, source, tmp_path) -> None:
+    collection = make_collection(orion, "shards")
+    shard = read_shard(orion.create_shard(collection, "a", {"orionfs": "mark"}), collection)
+    assert (shard.name, shard.state, shard.size) == ("a", "open", None)
+    assert shard.id is not None
+    reference = [collection, shard.id]
+    assert orion.get("shard", reference)["metadata"] == {"orionfs": "mark"}
+    with pytest.raises(CallFailed) as error:
+        orion.download("shard", reference, str(tmp_path / "early"))
+    assert error.value.info["status"] == 409
+    filled = read_shard(orion.fill_shard(reference, source), collection)
+    assert (filled.key, filled.state, filled.size) == (shard.key, "ready", 10)
+    with pytest.raises(CallFailed) as error:
+        orion.fill_shard(reference, source)
+    assert error.value.info["status"] == 409
+    other = read_shard(orion.create_shard(collection, "a", {}), collection)
+    page = read_shards(orion.shards_page(collection, {"limit": 1, "order_by": "id"}), collection)
+    assert (page.total, len(page.rows)) == (2, 1)
+    assert orion.list_shards(collection, str(tmp_path / "rows")) == 2
+    assert len((tmp_path / "rows").read_text().splitlines()) == 2
+    orion.download("shard", reference, str(tmp_path / "whole"))
+    assert (tmp_path / "whole").read_bytes() == b"0123456789"
+    fd = os.open(tmp_path / "target", os.O_RDWR | os.O_CREAT)
+    try:
+        assert orion.read_into("shard", reference, 2, 3, fd, 0) == 3
+        assert os.pread(fd, 100, 0) == b"234"
+    finally:
+        os.close(fd)
+    assert other.key != shard.key
+
+
+def test_shard_of_another_collection_or_a_closed_one_is_out_of_reach(orion, source) -> None:
+    one, other = make_collection(orion, "one"), make_collection(orion, "other")
+    shard = read_shard(orion.create_shard(one, "a", {}), one)
+    assert shard.id is not None
+    reference = [one, shard.id]
+    orion.fill_shard(reference, source)
+    with pytest.raises(CallFailed) as error:
+        orion.get("shard", [other, shard.id])
+    assert refusal(error) == ("NotFoundResponse", 404)
+    orion.set_state(one, "close")
+    assert read_item(orion.get("collection", one)).state == "close"
+    for change in (
+        lambda: orion.create_shard(one, "b", {}),
+        lambda: orion.delete("shard", reference),
+    ):
+        with pytest.raises(CallFailed) as error:
+            change()
+        assert error.value.info["status"] == 409
+    orion.set_state(one, "open")
+    orion.delete("shard", reference)
+    with pytest.raises(CallFailed) as error:
+        orion.get("shard", reference)
+    assert refusal(error) == ("NotFoundResponse", 404)
+    assert read_shards(orion.shards_page(one, {"limit": 10}), one).total == 0

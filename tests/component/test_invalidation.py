@@ -101,6 +101,21 @@ async def test_kernel_that_lets_us_wait_stops_nobody_else() -> None:
     assert kernel.told == [(FOLDER, b"x")] * 2
 
 
+async def test_attributes_that_somebody_waits_for_wait_for_no_entry() -> None:
+    kernel = Kernel()
+    kernel.gate.clear()
+    async with telling(kernel) as invalidations:
+        invalidations.entry_changed(FOLDER, "x")
+        await trio.to_thread.run_sync(kernel.entered.wait)
+        await invalidations.tell_attributes(FILE)
+        assert kernel.told == [(FILE, None)]
+        kernel.gate.set()
+        assert await invalidations.settled(LONG_S)
+        await invalidations.close()
+        await invalidations.tell_attributes(FILE)
+    assert kernel.told == [(FILE, None), (FOLDER, b"x")]
+
+
 async def test_too_much_news_drops_the_oldest() -> None:
     def many(invalidations: Invalidations) -> None:
         for number in range(10):

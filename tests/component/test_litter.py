@@ -15,7 +15,6 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.carry import UploadState
 from orionfs.models import MARK_PREFIX
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
@@ -846,17 +845,20 @@ async def test_save_that_a_killed_daemon_was_at_is_finished_by_the_next(
         assert world.claimed.journal.parked.all() == []
 
 
-async def test_states_of_what_stays_and_what_waits(tmp_path, fake) -> None:
+async def test_what_orion_does_not_show_under_its_name_is_local_only(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
-        await world.save("my-data/doc~", b"x")
+
+        async def word(name: str) -> bytes:
+            return await world.attributes.get(await world.inode(f"my-data/{name}"), b"user.orion.sync")
+
+        handle = await world.open("my-data/.doc.swp", os.O_WRONLY | os.O_CREAT)
+        assert await word(".doc.swp") == b"local-only"
+        await world.close(handle)
         await world.save("my-data/x.part", b"x")
-        states = {
-            name: upload.state
-            for name in ("doc~", "x.part")
-            if (upload := world.files.upload_of(await world.inode(f"my-data/{name}"))) is not None
-        }
-        assert states == {"doc~": UploadState.LOCAL, "x.part": UploadState.HELD}
-        assert world.moves.litter.is_local_only(await world.inode("my-data/doc~"))
-        assert not world.moves.litter.is_local_only(await world.inode("my-data/x.part"))
-        await world.rename("my-data/doc", "my-data/doc.~1~")
-        assert world.moves.litter.is_local_only(await world.inode("my-data/doc.~1~"))
+        assert await word("doc") == b"clean"
+        await world.rename("my-data/doc", "my-data/doc~")
+        assert {await word(name) for name in (".doc.swp", "x.part", "doc~")} == {b"local-only"}
+        assert await world.attributes.get(await world.inode("my-data"), b"user.orion.sync") == b"clean"
+        await world.rename("my-data/x.part", "my-data/x")
+        await world.rename("my-data/doc~", "my-data/doc")
+        assert {await word(name) for name in ("doc", "x")} == {b"clean"}

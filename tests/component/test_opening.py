@@ -31,19 +31,6 @@ def change(fake: FakeCalls, contents: bytes, count: int) -> None:
     row.contents, row.count = contents, count
 
 
-class Kernel:
-    """Hears of attributes that changed."""
-
-    def __init__(self) -> None:
-        self.attributes: list[InodeNumber] = []
-
-    def entry_changed(self, parent: InodeNumber, name: str) -> None:
-        """Not looked at."""
-
-    def attributes_changed(self, number: InodeNumber) -> None:
-        self.attributes.append(number)
-
-
 async def test_dataset_has_its_size_from_open_on(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         inode = await world.inode(PATH)
@@ -82,10 +69,16 @@ async def test_dataset_of_as_many_records_is_kept_on_after_a_look(tmp_path, fake
 
 
 async def test_dataset_that_has_changed_is_fetched_anew_and_the_kernel_drops_its_pages(
-    tmp_path, fake
+    tmp_path, fake, monkeypatch
 ) -> None:
-    kernel = Kernel()
-    async with mount(tmp_path, fake, kernel=kernel) as world:
+    told: list[InodeNumber] = []
+
+    async def tell(number: InodeNumber) -> None:
+        assert world.namespace.inodes.get(number).item.size == len(SECOND)
+        told.append(number)
+
+    async with mount(tmp_path, fake) as world:
+        monkeypatch.setattr(world.opening, "_tell_attributes", tell)
         inode = await world.inode(PATH)
         inode.lookups = 1
         await world.read(PATH)
@@ -95,7 +88,7 @@ async def test_dataset_that_has_changed_is_fetched_anew_and_the_kernel_drops_its
         assert not world.files.keeps_pages(handle)
         assert await world.read_all(handle) == SECOND
         assert world.namespace.attributes(inode, 1.0).size == len(SECOND)
-        assert kernel.attributes == [inode.number]
+        assert told == [inode.number]
         assert (await world.inode(PATH)).number == inode.number
 
 
@@ -121,6 +114,18 @@ async def test_bytes_that_were_evicted_are_another_version(tmp_path, fake) -> No
         handle = await world.open(PATH)
         assert not world.files.keeps_pages(handle)
         assert await world.read_all(handle) == SECOND
+
+
+@pytest.mark.expect_log("offline")
+async def test_offline_a_dataset_that_is_here_can_still_be_opened(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.read(PATH)
+        await trio.sleep(301)
+        for verb in ("get", "ls_path", "stat_path", "whoami"):
+            fake.fail(verb, "OrionConnectionError", times=1000, refused=True)
+        with pytest.raises(errors.TimedOut):
+            await world.ls("team-data")
+        assert await world.read(PATH) == FIRST
 
 
 async def test_dataset_that_is_being_written_is_busy(tmp_path, fake) -> None:
@@ -197,3 +202,18 @@ async def test_contents_of_unknown_size_are_fetched_once_whoever_forgets_the_ino
         for _ in range(2):
             assert await world.read("my-data/set/a") == FIRST
         assert fake.count("download") == 1
+
+
+async def test_fetch_goes_on_when_whoever_opens_gives_up(tmp_path, fake) -> None:
+    fake.ranged = fake.paged_shards = fake.shards_tell_sizes = False
+    fake.add_collection(f"{HOME}/set", a=FIRST)
+    async with mount(tmp_path, fake) as world:
+        for path in (PATH, "my-data/set/a"):
+            stall = fake.stall("download")
+            with trio.move_on_after(5):
+                await world.open(path)
+            assert all(inode.opens == 0 for inode in world.namespace.inodes)
+            stall.release()
+            with fake.counting() as calls:
+                assert await world.read(path) == FIRST
+            assert "download" not in calls

@@ -1,6 +1,7 @@
 """What other mounts of remote storage got wrong, one situation each; the kernel is one in miniature.
 
-Elsewhere are those that need a real process: signals, the token, invalidations against a busy kernel.
+Elsewhere are those that need a real process: signals, the token (401 in the middle of an upload is in
+tests/bridge/test_renewal.py), invalidations against a busy kernel.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,6 +19,8 @@ import pyfuse3
 import pytest
 import trio
 
+from orionfs.content import ContentCache
+from orionfs.journal import Journal
 from orionfs.toplevel import find_tops
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import ACCOUNT, World, mount, outcomes
@@ -161,6 +165,56 @@ async def test_size_is_the_last_one_while_an_upload_is_under_way(mounted, fake) 
         await world.close(handle)
         await world.drain()
         assert fake.contents(f"{HOME}/doc") == b"xxx"
+
+
+async def test_uploads_that_stall_hold_up_nobody_else(mounted, fake) -> None:
+    """Bodies that did not move on and took every worker, so that not even a stat was answered."""
+    fake.add_file(f"{HOME}/other", b"read meanwhile")
+    async with mounted() as (world, kernel):
+        stall = fake.stall("upload")
+        async with trio.open_nursery() as nursery:
+            for number in range(40):
+                nursery.start_soon(outcomes, partial(kernel.save, f"my-data/new-{number}", b"x"))
+            await stall.arrived.wait()
+            with trio.fail_after(1):
+                assert (await kernel.stat(DOC))[2] == 10
+                assert (await kernel.load("my-data/other"))[1] == b"read meanwhile"
+                await kernel.rename("my-data/other", "my-data/renamed")
+            stall.release()
+        await world.drain()
+        assert len(fake.tree()) == 42
+
+
+async def test_slow_work_on_the_local_disk_is_done_in_threads(mounted, fake, monkeypatch) -> None:
+    """Folders made, files synced and copied in the event loop: one slow disk, and nobody was answered."""
+    data = b"large" * 10**6
+    fake.add_file(f"{HOME}/large", data)
+    seen: set[str] = set()
+
+    def watch(owner: object, name: str) -> None:
+        original = getattr(owner, name)
+
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            assert threading.current_thread() is not threading.main_thread(), name
+            seen.add(name)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, checked)
+
+    async with mounted(cache_bytes=10**6) as (world, kernel):
+        watch(os, "fdatasync")
+        watch(os, "copy_file_range")
+        watch(Journal, "_transaction")
+        watch(ContentCache, "evict")
+        handle, number = await kernel.open("my-data/large", os.O_RDWR)
+        await kernel.write(handle, number, b"LARGE")
+        await world.files.fsync(handle)
+        await kernel.write(handle, number, b"again")
+        await kernel.close(handle, number)
+        await kernel.unlink("my-data/large")
+        await trio.sleep(20)
+        await world.drain()
+    assert seen == {"fdatasync", "copy_file_range", "_transaction", "evict"}
 
 
 # -- names ---------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.carry import UploadState
 from orionfs.journal import UploadStep
 from orionfs.remote import Health
+from orionfs.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import KNOWN, World, mount, outcomes, settle
 
@@ -640,6 +640,8 @@ async def test_bytes_that_can_never_be_promised_are_kept_where_the_next_mount_fi
         (name,) = world.staged_files()
         assert (world.claimed.staging / name).read_bytes() == b"new"
         assert fake.contents(f"{HOME}/doc") == b"old"
+        assert await world.read("my-data/doc") == b"old"
+        assert await world.ls("my-data") == ["doc"]
 
 
 async def test_staged_bytes_that_are_gone_are_an_error_and_not_a_short_upload(tmp_path, fake) -> None:

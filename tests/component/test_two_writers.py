@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.carry import UploadState
 from orionfs.models import HandleId
+from orionfs.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.kernel import FakeKernel
 from tests.component.world import World, mount, outcomes
@@ -74,6 +74,8 @@ async def test_file_replaced_elsewhere_while_it_is_written_is_kept_and_the_write
             await world.close(handle)
         assert fake.ids_at(f"{HOME}/doc.txt") == [theirs]
         assert "doc.txt" in kernel.names()
+        error = await world.attributes.get(await world.inode(DOC), b"user.orion.error")
+        assert (await the_copy(world)).encode() in error
         await check_both(world, b"theirs", b"mine")
         (id,) = fake.ids_at(f"{HOME}/{await the_copy(world)}")
         assert fake.row(id).tags == {"lead"}
@@ -206,6 +208,21 @@ async def test_version_that_goes_up_behind_its_writer_is_kept_beside_as_well(tmp
         await check_both(world, b"theirs", b"MINE")
 
 
+async def test_writer_whose_version_went_beside_behind_it_hears_of_it_once(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await begin_to_write(world)
+        await world.files.flush(handle)
+        await world.files.write(handle, 0, b"MINE")
+        await world.files.flush(handle)
+        fake.replace(f"{HOME}/doc.txt", b"theirs")
+        await trio.sleep(LONG_S)
+        with pytest.raises(errors.ChangedElsewhere):
+            await world.files.flush(handle)
+        await world.files.fsync(handle)
+        await world.close(handle)
+        await check_both(world, b"theirs", b"MINE")
+
+
 async def test_two_copies_of_one_second_get_two_names(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         for number in range(2):
@@ -332,3 +349,30 @@ async def test_rename_looks_again_only_if_the_name_was_not_just_heard_of(tmp_pat
             with fake.counting() as verbs:
                 await world.rename("my-data/tmp", DOC)
             assert [verb for verb in verbs if verb not in ("assign_paths", "tag")] == [*look, "delete"]
+
+
+@pytest.mark.parametrize("name", ["tmp", "part.part"])
+async def test_rename_of_what_is_not_on_orion_yet_replaces_what_has_the_name_now(
+    tmp_path, fake, name
+) -> None:
+    """A download is renamed when it is whole; nobody has read what somebody else has put there."""
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        await outcomes(partial(world.stat, f"my-data/{name}"))
+        handle = await world.open(f"my-data/{name}", os.O_WRONLY | os.O_CREAT)
+        await world.files.write(handle, 0, b"mine")
+        if name != "tmp":
+            await world.close(handle)
+        await trio.sleep(LONG_S)
+        fake.replace(f"{HOME}/doc.txt", b"theirs")
+        stall = fake.stall("upload")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.rename, f"my-data/{name}", DOC)
+            await trio.sleep(5)
+            stall.release()
+        if name == "tmp":
+            await world.close(handle)
+        await world.drain()
+        assert fake.tree() == {"doc.txt": b"mine"}
+        assert await world.ls("my-data") == ["doc.txt"]
+        world.check_nothing_left()

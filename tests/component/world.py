@@ -70,6 +70,7 @@ class World:
     namespace: Namespace
     sync: Sync
     fetcher: Fetcher
+    opening: Opening
     files: Files
     ahead: Ahead
     contents_ahead: ContentsAhead
@@ -111,7 +112,7 @@ class World:
         return await self.namespace.make_folder(*await self.place(path))
 
     async def rmdir(self, path: str) -> None:
-        await self.namespace.remove_folder(*await self.place(path))
+        await self.moves.rmdir(*await self.place(path))
 
     async def unlink(self, path: str) -> None:
         await self.moves.unlink(*await self.place(path))
@@ -244,13 +245,14 @@ async def mount(
                     remote.run,
                     world.sync.run,
                     world.fetcher.run,
+                    world.opening.run,
                     world.ahead.run,
                     world.contents_ahead.run,
                     world.refresher.run,
                 )
                 for service in services:
                     await nursery.start(service)
-                await adopt(claimed.journal, world.namespace, world.files, world.sync)
+                await adopt(claimed.journal, world.namespace, world.files, world.sync, world.moves.deferral)
                 try:
                     yield world
                 finally:
@@ -302,10 +304,11 @@ def _build(
         views_items_max,
         kernel=kernel,
     )
-    namespace.show_relocations(sync.relocator)
+    namespace.show_relocations(sync.relocator, sync.until_free)
     plant(namespace.inodes, [Top(name, orion_path) for name, orion_path in tops.items()], WORKSPACES)
     fetcher = Fetcher(remote, content)
-    files = Files(namespace, sync, fetcher, Opening(namespace, remote, fetcher, content))
+    opening = Opening(namespace, remote, fetcher, content)
+    files = Files(namespace, sync, fetcher, opening)
     ahead = Ahead(namespace, remote, cache_items_max, (limits or Limits()).metadata_in_flight)
     bytes_ahead = min(BYTES_MAX, cache_bytes // 8)
     contents_ahead = ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead)
@@ -327,6 +330,7 @@ def _build(
         namespace,
         sync,
         fetcher,
+        opening,
         files,
         ahead,
         contents_ahead,

@@ -12,6 +12,9 @@ _MAKING = object()
 _FILE_UPLOAD = signature("session, name, path")
 _FILE_DOWNLOAD = signature("path")
 _DATASET_DOWNLOAD = signature("filename")
+_DATASET_UPLOAD = signature("session, name, filename, project=None")
+_DATASET_RECORDS = signature("record_ids=None, offset=None, limit=None, format='binary', fieldlist=None")
+_COLLECTION_CREATE = signature("session, name, metadata=None")
 _SHARD_CREATE = signature("collection, name, metadata=None")
 _SHARD_UPLOAD = signature("path")
 
@@ -75,6 +78,18 @@ class Dataset(_Resource):
         "deleted",
     )
 
+    @classmethod
+    def upload(cls, *args: Any, **kwargs: Any) -> Dataset:
+        check_call("Dataset.upload", _DATASET_UPLOAD, args, kwargs)
+        session, *more = args
+        with session._one_thread("Dataset.upload"):
+            return make(cls, own.Dataset.upload(session._inner, *more, **kwargs))
+
+    def download(self, *args: Any, **kwargs: Any) -> bytes:
+        check_call("Dataset.download", _DATASET_RECORDS, args, kwargs)
+        contents: bytes = self._inner.download(*args, **kwargs)
+        return contents
+
     def download_to_file(self, *args: Any, **kwargs: Any) -> None:
         check_call("Dataset.download_to_file", _DATASET_DOWNLOAD, args, kwargs)
         self._inner.download_to_file(*args, **kwargs)
@@ -84,6 +99,12 @@ class ShardCollection(_Resource):
     """A collection."""
 
     shown = ("id", "name", "state", "metadata")
+
+    @classmethod
+    def create(cls, *args: Any, **kwargs: Any) -> ShardCollection:
+        check_call("ShardCollection.create", _COLLECTION_CREATE, args, kwargs)
+        session, *more = args
+        return make(cls, own.ShardCollection.create(session._inner, *more, **kwargs))
 
     def list_shards(self) -> Iterator[Shard]:
         return (make(Shard, each) for each in self._inner.list_shards())

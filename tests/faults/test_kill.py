@@ -121,6 +121,7 @@ class Step:
     nth: int = 1
     is_large: bool = False
     style: str = "truncate"
+    is_tagged: bool = False
 
     def rule(self, action: str) -> dict[str, object]:
         """From this request on, all of its kind come to this."""
@@ -137,6 +138,7 @@ STEPS = [
     Step("begin", "POST", "files$", is_large=True),
     Step("part", "PUT", "^/blobs/upload/", nth=2, is_large=True),
     Step("complete", "POST", "/complete$", is_large=True),
+    Step("tag", "POST", r"files/\d+/tags$", is_tagged=True),
     Step("assign", "POST", "/paths/assign$"),
     Step("delete", "DELETE", r"files/\d+$"),
     Step("rename-assign", "POST", "/paths/assign$", nth=2, style="rename"),
@@ -170,6 +172,8 @@ def test_daemon_killed_at_a_step_leaves_a_whole_version(request, step_stand, ste
         folder.mkdir()
         path = folder / "doc"
         path.write_bytes(body(1))
+        if step.is_tagged:
+            os.setxattr(path, "user.orion.tag.lead", b"")
         mark = step_server.mark()
         step_server.misbehave(step.rule(WHEN[when]))
         version = LARGE_VERSION if step.is_large else SMALL_VERSION
@@ -184,6 +188,7 @@ def test_daemon_killed_at_a_step_leaves_a_whole_version(request, step_stand, ste
         assert whole_version(stand, stand.orion_path(folder), "doc.new") in wanted
         save(step.style, str(path), body(version + 1))
         assert whole_version(stand, stand.orion_path(folder)) == version + 1
+        assert not step.is_tagged or stand.direct.tags(stand.orion_path(path)) == ["lead"]
 
 
 # -- the server ------------------------------------------------------------------------------------

@@ -240,6 +240,17 @@ def test_mv_of_a_file_costs_one(mounted, listed) -> None:
     assert counted.cost == ["assign"]
 
 
+def test_overwriting_all_of_a_file_without_truncating_it_fetches_nothing(mounted, put) -> None:
+    path = put("x", b"old content")
+    os.listdir(path.parent)
+    with mounted.counting() as counted:
+        descriptor = os.open(path, os.O_WRONLY)
+        os.pwrite(descriptor, b"new content", 0)
+        os.close(descriptor)
+    assert [word for word in counted.cost if word != "get"] == ["upload", "assign", "delete"]
+    assert mounted.direct.content(mounted.orion_path(path)) == b"new content"
+
+
 def test_appending_to_a_large_file_does_not_fetch_what_was_written_here(mounted, listed) -> None:
     (listed / "x").write_bytes(b"x" * 2**20)
     with mounted.counting() as counted:

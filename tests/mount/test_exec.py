@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from orionfs.mountinfo import read_mountinfo
+from tests.cli.person import Person
 from tests.cli.processes import PLAIN_UID, wait_for
 from tests.mount.stand import COMMAND_TIMEOUT_S, Client, Stand, is_alive
 
@@ -122,6 +123,26 @@ def test_signal_reaches_the_command_and_its_last_words_reach_orion(stand) -> Non
     assert stand.direct.content(f"{stand.direct.home}/checkpoint") == b"saved\n"
     assert not is_alive(daemon)
     assert nothing_is_left(stand)
+
+
+def test_key_that_interrupts_reaches_the_command_once_and_ends_nothing_else(stand) -> None:
+    script = """
+    trap 'echo interrupted >> got' INT
+    cd "$1"
+    touch runs
+    until [ -e got ]; do sleep 0.05; done
+    echo after > "$ORIONFS_MOUNT/my-data/after"
+    """
+    command = [sys.executable, "-P", "-m", "orionfs", "exec", "--", "sh", "-c", script, "sh", stand.folder]
+    person = Person([str(word) for word in command], stand.environment)
+    try:
+        wait_for((stand.folder / "runs").exists)
+        person.type("\x03")
+        assert person.wait() == 0, person.screen
+    finally:
+        person.close()
+    assert (stand.folder / "got").read_text() == "interrupted\n"
+    assert stand.direct.content(f"{stand.direct.home}/after") == b"after\n"
 
 
 @pytest.mark.expect_log(OFFLINE)

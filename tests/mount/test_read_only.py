@@ -98,6 +98,8 @@ def test_read_only_mount_makes_no_request_that_changes_anything(make_stand) -> N
     look_at(folder)
     assert (folder / "there").stat().st_mtime == 10**9
     assert set(errors_of(folder)) == {"EROFS"}
+    done = stand.run("rm", folder / "there", folder / "sub")
+    assert (done.returncode, done.stderr.count("read-only")) == (1, 2), done.stderr
     if os.geteuid() == 0:
         # The kernel lets everything through now, and the mount itself refuses.
         subprocess.run(["mount", "-i", "-o", "remount,rw", stand.point], check=True)

@@ -82,6 +82,21 @@ def test_files_are_made_moved_read_and_removed(stand: Stand) -> None:
     assert stand.direct.find(f"{Direct.home}/vendor") is None
 
 
+def test_shards_are_made_read_and_removed_with_their_collection(stand: Stand) -> None:
+    api = "/api/v1/storage/collections"
+    stand.direct.api.post(api, {"name": "shards", "folder_path": Direct.team})
+    shards = stand.team / "shards"
+    (shards / "one").write_bytes(CONTENTS)
+    (shards / "two").write_bytes(b"second")
+    stand.remount()
+    assert sorted(os.listdir(shards)) == ["one", "two"]
+    assert subprocess.run(["cat", shards / "one"], check=True, capture_output=True).stdout == CONTENTS
+    (shards / "two").unlink()
+    assert os.listdir(shards) == ["one"]
+    assert stand.run("rm", shards).returncode == 0
+    assert stand.direct.find(f"{Direct.team}/shards") is None
+
+
 @pytest.mark.expect_log("offline: |no answer within|not reachable")
 def test_hanging_call_holds_nothing_up_and_leaves_no_process(stand: Stand, stand_in: StandIn) -> None:
     path = stand.mine / "hang"

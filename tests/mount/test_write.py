@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import random
+import re
 import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -387,6 +389,71 @@ def test_file_replaced_elsewhere_while_written_goes_on_for_its_writer(impatient,
     assert (folder / "x").read_bytes() == b"mine"
     assert impatient.direct.content(f"{there}/x") == b"mine"
     assert impatient.direct.names(there) == ["x"]
+
+
+@pytest.mark.expect_log("changed elsewhere meanwhile and stays so")
+def test_file_saved_elsewhere_while_it_is_written_is_kept_beside_what_was_written(mounted, folder) -> None:
+    there = mounted.orion_path(folder)
+    (folder / "x.txt").write_text("old")
+    os.setxattr(folder / "x.txt", "user.orion.tag.lead", b"")
+    descriptor = os.open(folder / "x.txt", os.O_RDWR)
+    try:
+        os.pwrite(descriptor, b"MINE", 0)
+        mounted.direct.replace(f"{there}/x.txt", b"theirs")
+        with pytest.raises(OSError, match="Stale") as told:
+            os.fsync(descriptor)
+        assert told.value.errno == errno.ESTALE
+        assert os.pread(descriptor, 100, 0) == b"MINE"
+        os.pwrite(descriptor, b" too", 4)
+    finally:
+        os.close(descriptor)
+    (copy,) = [name for name in os.listdir(folder) if name != "x.txt"]
+    assert re.fullmatch(r"x~conflict-[A-Za-z0-9-]+-\d{8}-\d{6}\.txt", copy)
+    assert ((folder / "x.txt").read_text(), (folder / copy).read_text()) == ("theirs", "MINE too")
+    mounted.drain()
+    assert mounted.direct.tree(there) == [("x.txt", b"theirs"), (copy, b"MINE too")]
+    assert mounted.direct.tags(f"{there}/{copy}") == ["lead"]
+    for name in ("x.txt", copy):
+        assert copy in os.getxattr(folder / name, "user.orion.error").decode()
+    (folder / "x.txt").write_text("over theirs")
+    assert mounted.direct.content(f"{there}/x.txt") == b"over theirs"
+
+
+def test_kernel_copies_ranges_within_the_mount_and_out_of_it(
+    folder, on_orion, cold, mounted, tmp_path
+) -> None:
+    data = content(300_000)
+    mounted.direct.put(mounted.orion_path(cold / "x"), data)
+    (folder / "y").write_bytes(b"-" * 1000)
+    with (
+        (cold / "x").open("rb") as source,
+        (folder / "y").open("r+b", buffering=0) as goal,
+        (tmp_path / "out").open("wb") as out,
+    ):
+        for file, at in ((goal, 500), (out, 0)):
+            left = 200_000
+            while left:
+                where = 200_000 - left
+                try:
+                    left -= os.copy_file_range(source.fileno(), file.fileno(), left, where, at + where)
+                except OSError as error:  # as cp, which then copies by itself
+                    assert error.errno in (errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL)
+                    left -= os.pwrite(file.fileno(), os.pread(source.fileno(), left, where), at + where)
+    assert on_orion(folder / "y") == b"-" * 500 + data[:200_000]
+    assert (tmp_path / "out").read_bytes() == data[:200_000]
+
+
+def test_mapping_of_a_file_that_is_only_on_orion_is_read_and_written(mounted, cold, on_orion) -> None:
+    data = content(200_000)
+    mounted.direct.put(mounted.orion_path(cold / "x"), data)
+    with (cold / "x").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        assert mapped[150_000:150_010] == data[150_000:150_010]
+        mapped[100_000:100_004] = b"HERE"
+        mapped.flush()
+    wanted = data[:100_000] + b"HERE" + data[100_004:]
+    assert (cold / "x").read_bytes() == wanted
+    mounted.drain()
+    assert on_orion(cold / "x") == wanted
 
 
 def test_copy_within_the_mount_is_the_same(mounted, folder, on_orion) -> None:

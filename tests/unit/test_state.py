@@ -7,7 +7,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from orionfs.content import EXACT_SUFFIX
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.models import Account, Key, Kind, LocalAttributes
-from orionfs.state import StateFolder, claim, claim_nothing
+from orionfs.state import StateFolder, claim, claim_for_now, claim_nothing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT = Account("stack", "demo", 1, 1, "Demo")
@@ -269,3 +270,38 @@ def test_journal_that_cannot_be_read_hides_nothing_else(tmp_path) -> None:
     now = claim_nothing(tmp_path, ACCOUNT)
     assert now.journal.local_attributes() == {}
     now.close()
+
+
+def test_folder_of_a_moment_stays_for_the_next_mount_with_a_promise_in_it(tmp_path) -> None:
+    now = claim_for_now(tmp_path, ACCOUNT)
+    removal = Removal(Key(Kind.FILE, 1), "/f")
+    now.journal.add_removal(removal)
+    now.close()
+    next_one = claim(tmp_path, ACCOUNT)
+    assert (next_one.path, next_one.journal.removals()) == (now.path, [removal])
+    next_one.close()
+
+
+def test_many_that_begin_and_end_at_once_do_not_meet(tmp_path) -> None:
+    """The jobs of one node begin together, and each looks at the folders of all others."""
+    failed: list[BaseException] = []
+
+    def work(begin: Callable[[Path, Account], StateFolder]) -> None:
+        try:
+            for number in range(10):
+                state = begin(tmp_path, ACCOUNT)
+                state.journal.set_local(Key(Kind.FILE, number), LocalAttributes(number))
+                state.close()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=(each,)) for each in (claim, claim_for_now, claim_nothing) * 3
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    (left,) = claim(tmp_path, ACCOUNT).path.parent.iterdir()
+    assert left.is_dir()

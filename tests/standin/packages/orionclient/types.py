@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from orionfs.client.types import Dataset, Project, Shard, ShardCollection, UserProfile
 from orionfs.client.types import File as OwnFile
-from orionfs.client.types import Project, UserProfile
 
 from .faults import fault_of, misbehave
 
-__all__ = ["File", "Project", "UserProfile"]
+__all__ = ["Dataset", "File", "Project", "Shard", "ShardCollection", "UserProfile"]
 
 
 class File(OwnFile):

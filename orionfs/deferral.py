@@ -1,0 +1,77 @@
+"""Removals behind their callers, with write-back: promised, seen by everybody here at once, done later.
+
+An item that is on Orion is promised to go and shown no more; a folder in which something is still to be
+done goes after that. What Orion refuses in the end is seen again. Decides from the namespace, which commits;
+`removals` carries out. Must not know FUSE.
+"""
+
+from __future__ import annotations
+
+from orionfs.errors import DirectoryNotEmpty, OrionFsError
+from orionfs.files import Files
+from orionfs.inodes import Inode
+from orionfs.journal import Removal
+from orionfs.models import Key, Kind
+from orionfs.namespace import Namespace
+from orionfs.removals import OnEnd
+from orionfs.sync import Sync
+
+
+class Deferral:
+    """Removals of one mount that nobody waits for."""
+
+    def __init__(self, namespace: Namespace, files: Files, sync: Sync) -> None:
+        self._namespace = namespace
+        self._files = files
+        self._sync = sync
+
+    async def unlink(self, inode: Inode, parent: Inode, name: str) -> None:
+        """Have an item removed; who has it open reads on, and it goes at the last close."""
+
+        async def promise(key: Key) -> None:
+            removal = Removal(key, inode.orion_path())
+            await self._sync.promise_removal(removal, is_durable=not self._sync.is_write_back)
+            on_end = self._when_over(parent, name)
+            if inode.opens:
+                self._files.remove_at_last_close(inode, removal, on_end)
+            else:
+                self._sync.resume_removal(removal, on_end)
+
+        await self._namespace.remove_item(inode, promise, is_removed_later=inode.item.key is not None)
+
+    def is_later(self, inode: Inode) -> bool:
+        """True for a folder in which something is to be done before it can go."""
+        is_plain = inode.item.kind is Kind.FOLDER and not inode.is_virtual and inode.anchor is None
+        return self._sync.is_write_back and is_plain and self._sync.has_changes_below(inode.orion_path())
+
+    async def rmdir(self, inode: Inode) -> None:
+        """Have a folder removed that is empty here. Raises DirectoryNotEmpty, NotPermitted."""
+        parent, name = self._namespace.check_may_go(inode)
+        await self._sync.relocator.until_free(inode.orion_path(), is_deep=True)
+        with self._namespace.changing(parent):
+            items, _ = await self._namespace.beliefs.list(inode)
+            if items:
+                raise DirectoryNotEmpty(inode.local_path())
+            await self._namespace.make_way(inode, None)
+            path = inode.orion_path()
+            await self._sync.removals.promise_folder(path)
+            self._namespace.hide_folder(inode)
+        self._sync.removals.resume_folder(path, self._when_over(parent, name))
+
+    def resume(self, path: str, inode: Inode | None) -> None:
+        """Go on with the removal of a folder that an earlier mount has promised; `inode` if it is there."""
+        if inode is None:
+            self._sync.removals.resume_folder(path)
+            return
+        parent, name = self._namespace.place_of(inode)
+        self._namespace.hide_folder(inode)
+        self._sync.removals.resume_folder(path, self._when_over(parent, name))
+
+    def _when_over(self, parent: Inode, name: str) -> OnEnd:
+        def tell(refused: OrionFsError | None) -> None:
+            if refused is None:
+                self._namespace.settle(parent, name)
+            else:
+                self._namespace.reappear(parent, name)
+
+        return tell

@@ -1,0 +1,433 @@
+"""What was promised to go from Orion: items by id, or many of a folder in one call, and emptied folders.
+
+A promise stands in the journal and is carried out behind its caller, tried until Orion does it or refuses.
+Many items of one folder go by their paths in one call, if a listing taken just before shows each name once
+and with that id; every other one goes by id, which never means another item. A folder goes once all that
+was promised in it is over, and only if Orion shows it empty. What is refused is told, and not hidden any
+more. An unclear end is found out by asking again, by the next mount as well: a removal by id is the same
+however often it is made. Used by `sync` alone. Must not know inodes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from math import inf
+
+import trio
+
+from orionfs.content import ContentCache
+from orionfs.emptied import remove_empty
+from orionfs.errors import Busy, OrionFsError, Unreachable
+from orionfs.journal import Journal, Removal
+from orionfs.journal_thread import JournalThread
+from orionfs.limiter import Priority, working_at
+from orionfs.listings import ASKED_PAGE_ROWS
+from orionfs.models import Key
+from orionfs.relocating import Relocator
+from orionfs.relocation import is_below
+from orionfs.remote import Health, Remote
+from orionfs.reports import Reports
+from orionfs.tasks import Background
+
+log = logging.getLogger(__name__)
+
+_GATHER_S = 0.1  # whoever removes one item of a folder often removes more of it within moments
+_BY_PATH_MIN = 8
+_PATHS_A_CALL = 100
+_AT_ONCE = 32
+_PAUSE_MAX_S = 60.0
+_WAIT_MAX_S = 60.0
+
+OnEnd = Callable[[OrionFsError | None], None]
+"""Called once when a removal is over: with None when it is done, else with why Orion refused it."""
+
+
+def _nobody(_refused: OrionFsError | None) -> None:
+    """Nobody wants to hear of the end."""
+
+
+@dataclass(eq=False, slots=True)
+class _Pending:
+    removal: Removal
+    on_end: OnEnd
+    is_taken: bool = False
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Folder and name."""
+        folder, _, name = self.removal.path.rpartition("/")
+        return folder, name
+
+
+@dataclass(eq=False, slots=True)
+class _PendingFolder:
+    path: str
+    on_end: OnEnd
+    is_taken: bool = False
+
+
+class Removals:
+    """All removals that this daemon has promised."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        journal: JournalThread,
+        content: ContentCache,
+        relocator: Relocator,
+        background: Background,
+        reports: Reports,
+        unseen: set[Key],
+        is_moving: Callable[[str], bool],
+        has_uploads: Callable[[str], bool],
+        on_progress: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`unseen` gets the items that nobody is to be shown any more, whatever a listing says.
+
+        `is_moving` is true for a folder that is being renamed, `has_uploads` for one in or below which an
+        upload is not over.
+        """
+        self._remote = remote
+        self._journal = journal
+        self._content = content
+        self._relocator = relocator
+        self._background = background
+        self._reports = reports
+        self._unseen = unseen
+        self._is_moving = is_moving
+        self._has_uploads = has_uploads
+        self._on_progress = on_progress
+        self._items: dict[Key, _Pending] = {}
+        self._folders: dict[str, _PendingFolder] = {}
+        self._in_folder: dict[str, dict[Key, _Pending]] = {}
+        self._below: Counter[str] = Counter()  # folder -> removals that are pending in it or below
+        self._sweeping: set[str] = set()
+        self._calls: dict[trio.Event, str] = {}  # end of a call by paths -> the folder that they are in
+        self._wake = trio.Event()
+        self._news = trio.Event()
+        self.refused: list[str] = []
+        """Paths that Orion has refused to remove, until somebody was told."""
+
+    def __len__(self) -> int:
+        return len(self._items) + len(self._folders)
+
+    # Promising
+
+    async def promise(self, removal: Removal, *, is_durable: bool) -> None:
+        """Write down that an item is to go; `resume` does it. A durable promise survives a power cut."""
+        await self._journal.run(lambda journal: journal.add_removal(removal, is_durable=is_durable))
+
+    async def withdraw(self, key: Key) -> None:
+        """A promised removal has been carried out, or is not to be."""
+        await self._journal.run(lambda journal: journal.drop_removal(key))
+
+    async def promise_folder(self, path: str) -> None:
+        """Write down that a folder is to go once it is empty; `resume_folder` does it."""
+        await self._journal.run(lambda journal: journal.add_folder_removal(path))
+
+    def resume(self, removal: Removal, on_end: OnEnd = _nobody) -> None:
+        """Carry out, in the background, the removal of an item that the journal knows."""
+        pending = self._items[removal.key] = _Pending(removal, on_end)
+        self._unseen.add(removal.key)
+        self._enter(pending)
+        if removal.instead is not None:
+            pending.is_taken = True
+            self._start(pending)
+        else:
+            self._sweep_soon(pending.place[0])
+
+    def resume_folder(self, path: str, on_end: OnEnd = _nobody) -> None:
+        """Carry out, in the background, the removal of a folder that the journal knows."""
+        self._folders[path] = _PendingFolder(path, on_end)
+        self._count(path, 1)
+        self._start_folder(path)
+
+    # Waiting
+
+    def has_below(self, folder: str) -> bool:
+        """True if something is pending in a folder or below it."""
+        return self._below[folder] > 0
+
+    def is_at(self, path: str) -> bool:
+        """True if what had this path is still to be removed."""
+        folder, _, name = path.rpartition("/")
+        there = self._in_folder.get(folder, {})
+        return path in self._folders or any(each.place[1] == name for each in there.values())
+
+    async def until_free(self, path: str, *, is_deep: bool = False) -> None:
+        """Wait until nothing is to be removed at a path; `is_deep`: nor below it.
+
+        Raises Busy after a while, Unreachable while offline.
+        """
+        ends_at_s = trio.current_time() + _WAIT_MAX_S
+        while self.is_at(path) or (is_deep and self.has_below(path)):
+            if self._remote.health is Health.OFFLINE:
+                raise Unreachable(f"{path}: what was removed there is still on Orion, which is not reachable")
+            if trio.current_time() >= ends_at_s:
+                raise Busy(f"{path}: what was removed there is still on Orion")
+            self.wake()
+            with trio.move_on_at(ends_at_s):
+                await self._news.wait()
+
+    async def until_no_call(self, folder: str) -> None:
+        """Wait while items of a folder, or below it, are removed by their paths, which must not change."""
+        for ended, path in list(self._calls.items()):
+            if is_below(path, folder):
+                await ended.wait()
+
+    def wake(self) -> None:
+        """What waits for its next attempt makes it now."""
+        self._wake.set()
+        self._wake = trio.Event()
+
+    def moved(self, old: str, new: str) -> None:
+        """A folder was renamed: what is to go from it goes from where it is now."""
+        items = [each for each in self._items.values() if is_below(each.removal.path, old)]
+        for pending in items:
+            self._leave(pending)
+            path = new + pending.removal.path[len(old) :]
+            pending.removal = replace(pending.removal, path=path)
+            self._enter(pending)
+        for path in [path for path in self._folders if is_below(path, old)]:
+            folder = self._folders.pop(path)
+            self._count(path, -1)
+            folder.path = new + path[len(old) :]
+            self._folders[folder.path] = folder
+            self._count(folder.path, 1)
+        for place in {pending.place[0] for pending in items if not pending.is_taken}:
+            self._sweep_soon(place)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Nothing keeps folders from going any more that did, such as a rename of what they lie in."""
+        for path in list(self._folders):
+            self._start_folder(path)
+
+    def ended_in(self, folder: str) -> None:
+        """An upload to a folder is over: that folder may be what waits for it."""
+        for above in _upwards(f"{folder}/"):
+            self._start_folder(above)
+
+    # Items
+
+    def _sweep_soon(self, folder: str) -> None:
+        if folder not in self._sweeping:
+            self._sweeping.add(folder)
+            self._background.start(f"removals in {folder}", partial(self._sweep, folder))
+
+    async def _sweep(self, folder: str) -> None:
+        """Remove all that is to go from a folder, what comes meanwhile as well."""
+        try:
+            with trio.move_on_after(_GATHER_S):
+                await self._wake.wait()
+            with working_at(Priority.BACKGROUND):
+                while group := self._take(folder):
+                    await self._until_online()
+                    for some in _pieces(await self._by_path(folder, group), _AT_ONCE):
+                        await self._by_id(some)
+        finally:
+            self._sweeping.discard(folder)
+
+    def _take(self, folder: str) -> list[_Pending]:
+        group = [each for each in self._in_folder.get(folder, {}).values() if not each.is_taken]
+        for each in group:
+            each.is_taken = True
+        return group
+
+    async def _until_online(self) -> None:
+        if self._remote.health is Health.OFFLINE:
+            await self._remote.wait_until_back()
+
+    async def _by_path(self, folder: str, group: Sequence[_Pending]) -> list[_Pending]:
+        """Remove in few calls what can go so; the others."""
+        if len(group) < _BY_PATH_MIN or self._is_moving(folder):
+            return list(group)
+        try:
+            with self._calling(folder):
+                for some in _pieces(await self._alone(folder, group), _PATHS_A_CALL):
+                    await self._remote.remove_items({each.removal.path: each.removal.key for each in some})
+                    for each in some:
+                        await self._end(each, None)
+        except OrionFsError as error:
+            log.debug("%s: items one by one: %s", folder, error)
+        return [each for each in group if self._items.get(each.removal.key) is each]
+
+    @contextmanager
+    def _calling(self, folder: str) -> Iterator[None]:
+        """While something goes by its path, what is renamed above it waits."""
+        ended = trio.Event()
+        self._calls[ended] = folder
+        try:
+            yield
+        finally:
+            del self._calls[ended]
+            ended.set()
+
+    async def _alone(self, folder: str, group: Sequence[_Pending]) -> list[_Pending]:
+        """Those whose names a listing shows once, and with their ids; none where a listing costs more."""
+        rows = await self._remote.count(folder)
+        if 1 + -(-rows // ASKED_PAGE_ROWS) + -(-len(group) // _PATHS_A_CALL) >= len(group):
+            return []
+        answer = await self._remote.list_folder(folder, with_details=False)
+        if not answer.is_complete:
+            return []
+        counts = Counter(item.name for item in answer.items)
+        keys = {item.name: item.key for item in answer.items if counts[item.name] == 1}
+        return [
+            each for each in group if each.place[0] == folder and keys.get(each.place[1]) == each.removal.key
+        ]
+
+    async def _by_id(self, some: Sequence[_Pending]) -> None:
+        """One attempt at each; what can be tried again goes on by itself, and delays nobody."""
+        async with trio.open_nursery() as nursery:
+            for each in some:
+                nursery.start_soon(self._attempt, each)
+
+    async def _attempt(self, pending: _Pending) -> None:
+        try:
+            await self._remote.delete(pending.removal.key)
+        except OrionFsError as error:
+            if error.is_retryable:
+                self._start(pending)
+            else:
+                await self._end(pending, error)
+        else:
+            await self._end(pending, None)
+
+    def _start(self, pending: _Pending) -> None:
+        self._background.start(
+            f"removal of {pending.removal.path}", partial(self._remove_in_the_end, pending)
+        )
+
+    async def _remove_in_the_end(self, pending: _Pending) -> None:
+        try:
+            await self._until_done(partial(self._remove, pending))
+        except OrionFsError as error:
+            await self._end(pending, error)
+        else:
+            await self._end(pending, None)
+
+    async def _remove(self, pending: _Pending) -> None:
+        removal = pending.removal
+        if removal.instead is not None:
+            await self._relocator.until_free(removal.path)
+            folder, _, name = pending.removal.path.rpartition("/")
+            there = (await self._remote.list_folder(folder)).items
+            if not any(item.key == removal.instead and item.name == name for item in there):
+                log.info("%s: the rename did not happen, so nothing is removed", removal.path)
+                self._unseen.discard(removal.key)
+                return
+        await self._remote.delete(removal.key)
+
+    async def _end(self, pending: _Pending, refused: OrionFsError | None) -> None:
+        """A removal is over: done, or never to be."""
+        removal = pending.removal
+        is_gone = refused is None and removal.key in self._unseen
+        if refused is not None:
+            self._note_refused(removal.path, refused)
+            self._reports.note(removal.key, "removal", refused)
+            self._unseen.discard(removal.key)
+        if is_gone:
+            self._content.forget(removal.key)
+        await self._drop(lambda journal: journal.drop_removal(removal.key, is_gone=is_gone))
+        self._leave(pending)
+        self._items.pop(removal.key, None)
+        await self._told(pending.removal.path, pending.on_end, refused)
+
+    # Folders
+
+    def _start_folder(self, path: str) -> None:
+        """Begin with a folder if nothing in it or below is pending any more."""
+        folder = self._folders.get(path)
+        if folder is None or folder.is_taken or self.has_below(path):
+            return
+        if self._is_moving(path) or self._has_uploads(path):
+            return
+        folder.is_taken = True
+        self._background.start(f"removal of {path}", partial(self._remove_folder, folder))
+
+    async def _remove_folder(self, folder: _PendingFolder) -> None:
+        refused: OrionFsError | None = None
+        try:
+            with working_at(Priority.BACKGROUND):
+                await self._until_done(partial(self._remove_empty, folder))
+        except OrionFsError as error:
+            refused = error
+            self._note_refused(folder.path, error)
+        path = folder.path
+        await self._drop(lambda journal: journal.drop_folder_removal(path))
+        self._folders.pop(folder.path, None)
+        self._count(folder.path, -1)
+        await self._told(folder.path, folder.on_end, refused)
+
+    async def _remove_empty(self, folder: _PendingFolder) -> None:
+        with self._calling(folder.path):
+            await remove_empty(self._remote, folder.path)
+
+    # Both
+
+    async def _told(self, path: str, on_end: OnEnd, refused: OrionFsError | None) -> None:
+        on_end(refused)
+        for above in _upwards(path):
+            self._start_folder(above)
+        self._news.set()
+        self._news = trio.Event()
+        await self._on_progress()
+
+    async def _drop(self, drop: Callable[[Journal], None]) -> None:
+        try:
+            await self._journal.run(drop)
+        except OrionFsError as error:
+            log.warning("the next mount makes sure again of a removal: %s", error)
+
+    def _note_refused(self, path: str, error: OrionFsError) -> None:
+        log.warning("%s stays on Orion, and is seen again: it can't be removed: %s", path, error)
+        self.refused.append(path)
+
+    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
+        pause_s = 1.0
+        while True:
+            try:
+                await work()
+                return
+            except OrionFsError as error:
+                if not error.is_retryable:
+                    raise
+                log.debug("tried again in %.0f s: %s", pause_s, error)
+            pause_s = min(_PAUSE_MAX_S, pause_s * 2)
+            with trio.move_on_after(pause_s / 2 if self._remote.health is Health.ONLINE else inf):
+                await self._wake.wait()
+                pause_s = 1.0
+
+    def _enter(self, pending: _Pending) -> None:
+        self._in_folder.setdefault(pending.place[0], {})[pending.removal.key] = pending
+        self._count(pending.removal.path, 1)
+
+    def _leave(self, pending: _Pending) -> None:
+        there = self._in_folder[pending.place[0]]
+        there.pop(pending.removal.key, None)
+        if not there:
+            del self._in_folder[pending.place[0]]
+        self._count(pending.removal.path, -1)
+
+    def _count(self, path: str, by: int) -> None:
+        for above in _upwards(path):
+            self._below[above] += by
+            if not self._below[above]:
+                del self._below[above]
+
+
+def _pieces(group: Sequence[_Pending], size: int) -> Iterator[Sequence[_Pending]]:
+    return (group[at : at + size] for at in range(0, len(group), size))
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The folders that a path lies in, the nearest first."""
+    while (at := path.rfind("/")) > 0:
+        path = path[:at]
+        yield path
