@@ -295,7 +295,7 @@ class Remote(Caller):
                 )
 
     async def download(self, key: Key, path: Path, size: int) -> None:
-        """Fetch a whole item to a local file that does not exist yet, in a folder that nothing else is in.
+        """Fetch a whole item to a local file that does not exist yet; best in a folder of its own.
 
         It may last as long as that folder grows; `size` 0: nobody knows it.
         """
