@@ -301,7 +301,8 @@ class Remote(Caller):
         """
         inactivity_s = self._limits.inactivity_s
         unseen_s = inactivity_s + size / _SLOWEST_DOWNLOAD_BYTES_PER_S if size else _UNKNOWN_DOWNLOAD_S
-        ends_at_s = trio.current_time() + unseen_s
+        # Failures are repeated for no longer than that, whatever a download itself may take.
+        ends_at_s = trio.current_time() + inactivity_s + size / _SLOWEST_DOWNLOAD_BYTES_PER_S
         subject = (key.kind.value, key.reference)
 
         async def attempt() -> None:
