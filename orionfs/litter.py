@@ -24,7 +24,7 @@ from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.localnames import NameClass
 from orionfs.metacache import Listing
 from orionfs.models import Item, Key, Kind
-from orionfs.names import true_name
+from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.parking import Parked
 from orionfs.sync import Sync
@@ -114,7 +114,7 @@ class Litter:
             await self._park(source, before, tags, parent, name)
             self._namespace.commit_rename(source, parent, name, None, is_settled=False)
         for removal in removals:
-            self._sync.resume_removal(removal)
+            self._sync.removals.resume(removal)
         if not is_sealed:
             await self._files.publish(source)  # nobody has promised it yet; by its name it stays here
 
@@ -133,7 +133,7 @@ class Litter:
         removal = Removal(key, target.orion_path() if parked is None else parked.path)
         is_taken = parked is not None and self._sync.is_replacing(key)
         if not is_taken:
-            await self._sync.promise_removal(removal)
+            await self._sync.removals.promise(removal)
         await self._parking.end(key)
         return [] if is_taken else [removal]
 
@@ -214,8 +214,8 @@ class Litter:
             rest.append(Removal(before.replaces, before.path))
         for removal in rest:
             if removal.key != kept:
-                await self._sync.promise_removal(removal)
-                self._sync.resume_removal(removal)
+                await self._sync.removals.promise(removal)
+                self._sync.removals.resume(removal)
         if own is not None:
             await self._parking.end(own.key)
 
@@ -282,6 +282,8 @@ class Litter:
                 self._parking.register(parked)
             raise
         if parked is not None:
+            home_name = encode_name(parked.item.name)
+            self._namespace.rivals.left(parked.home, home_name, parked.key, trio.current_time())
             await self._parking.end(parked.key, is_visible=True)
         if hidden is not None and hidden.item.key is not None:
             await self._parking.end(hidden.item.key)
@@ -327,8 +329,8 @@ class Litter:
             self._namespace.commit_own(inode, replace(inode.item, id=None, mark=f"gone-{parked.key.id}"))
         elif inode.item.key is None:
             removal = Removal(parked.key, parked.path)
-            await self._sync.promise_removal(removal)
-            self._sync.resume_removal(removal)
+            await self._sync.removals.promise(removal)
+            self._sync.removals.resume(removal)
         else:
             return
         await self._parking.end(parked.key)
@@ -365,6 +367,7 @@ class Litter:
         try:
             await self.bring_here(inode)
         except Stale as gone:
+            self._namespace.beliefs.doubt(parked.home)
             self._lose(parked, str(gone))
 
     def _on_listed(self, folder: Inode, _before: Listing | None, after: Listing) -> None:

@@ -7,11 +7,12 @@ when the version written here goes beside it. Must not know sessions or contents
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from orionfs.beliefs import Beliefs, touch
 from orionfs.conflicts import Heard
 from orionfs.inodes import Inode, InodeTable
-from orionfs.models import Item, KernelView
+from orionfs.models import Item, KernelView, Key
 from orionfs.names import encode_name
 
 
@@ -32,6 +33,14 @@ class Rivals:
             return None
         item, at_s = answer
         return Heard(item.key if item is not None else None, at_s)
+
+    def left(self, folder: Inode, name: str, key: Key, now_s: float) -> None:
+        """An item that nobody was shown under a name has gone from there: answers before that say no more."""
+        changes = self._beliefs.changes
+        change = changes.get(folder.number, name)
+        item = change.item if change is not None else self._beliefs.known(folder, name)
+        is_under_way = change is not None and change.settled_at_s == inf
+        changes.record(folder.number, name, item, inf if is_under_way else now_s, key)
 
     def spare(self, inode: Inode) -> None:
         """What a version written here began from is not replaced by it: wherever it is now, it is shown."""

@@ -361,6 +361,19 @@ async def test_backup_gets_another_name_with_one_assignment(tmp_path, fake, and_
         await check_end(world, {"kept": b"old", "doc": b"other"}, {"kept": b"old", "doc": b"other"})
 
 
+async def test_name_that_a_backup_has_left_for_good_is_free(tmp_path, fake) -> None:
+    """A listing from before says that the item is still there; who saves now must not replace it."""
+    async with mount(tmp_path, fake) as world:
+        await make_backup(world)
+        await trio.sleep(40)
+        await world.ls("my-data")
+        await world.rename("my-data/doc~", "my-data/kept")
+        assert await world.ls("my-data") == ["kept"]
+        await world.save("my-data/doc", b"other")
+        await check_end(world, {"kept": b"old", "doc": b"other"}, {"kept": b"old", "doc": b"other"})
+        assert (tags_of(fake, "kept"), tags_of(fake)) == ({"lead"}, set())
+
+
 async def test_backup_gets_another_name_while_its_old_one_is_being_saved(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         await make_backup(world)
