@@ -1,8 +1,8 @@
 """Bytes on the local disk: the evictable content cache, and staged files.
 
 The cache holds one sparse file for each version (stack, account, kind, id) with a sidecar that says
-which ranges are there. A staged file holds a version that is being written here; when it is uploaded
-it becomes the cache file of its new id by rename. File names come from ids and marks, never from
+which ranges are there (`presence`). A staged file holds a version that is being written here; when it is
+uploaded it becomes the cache file of its new id by rename. File names come from ids and marks, never from
 names on Orion. Plain reads and writes happen in the caller's thread; knows no session and no inode.
 """
 
@@ -11,16 +11,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import functools
 import hashlib
-import json
 import os
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from orionfs.errors import disk_error
+from orionfs import presence
+from orionfs.errors import NoSpace, disk_error
 from orionfs.models import Key
-from orionfs.private import make_private, write_whole
+from orionfs.presence import Presence
+from orionfs.private import make_private
 from orionfs.ranges import RangeSet
 
 EXACT_SUFFIX = ".exact"
@@ -31,20 +33,12 @@ GAPS_SUFFIX = ".gaps"
 
 _COPY_CHUNK_BYTES = 64 * 2**20
 _LEFTOVER_AGE_S = 86_400
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def boot_id() -> str:
-    """The kernel's id of this boot: page-cache contents of another one may never have reached the disk."""
-    return _read_boot_id(_BOOT_ID)
-
-
-@functools.cache
-def _read_boot_id(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
+_UNFINISHED = ".tmp"
+_WORTH_A_SYNC_BYTES = 8 * 2**20
+_SAVE_EVERY_BYTES = 64 * 2**20
+_LOOK_EVERY_BYTES = 128 * 2**20
+_FLOOR_MAX_BYTES = 2**30  # left free on the cache's disk,
+_FLOOR_SHARE = 20  # or so much of the whole if that is less
 
 
 class CacheEntry:
@@ -54,14 +48,16 @@ class CacheEntry:
     that no other mount evicts the file while it is open.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, on_added: Callable[[int], None] = lambda _count: None) -> None:
+        """`on_added` hears how many bytes became present."""
         self.path = path
         self.size = size
         self.readers = 0
+        self._on_added = on_added
         self.fd = _open_shared(path)
-        self.present = RangeSet()
-        self.loaded_bytes = 0
-        self._is_saved = False
+        self._presence = presence.load(path, self.fd, size)
+        self.present = self._presence.ranges
+        self._unsaved_bytes = 0
 
     def __repr__(self) -> str:
         return f"<CacheEntry {self.path.name} {self.present.total}/{self.size}>"
@@ -70,22 +66,26 @@ class CacheEntry:
     def is_complete(self) -> bool:
         return self.present.covers(0, self.size)
 
+    @property
+    def is_worth_a_sync(self) -> bool:
+        """So much is not known to survive a power cut that it would be missed."""
+        return self.present.total - self._presence.synced.total >= _WORTH_A_SYNC_BYTES
+
     def read(self, offset: int, size: int) -> bytes:
         """Bytes that are present; the caller has made sure."""
         return os.pread(self.fd, max(0, min(size, self.size - offset)), offset)
 
     def mark_present(self, start: int, end: int) -> None:
+        """These bytes were written; now and then that is written down, for a daemon that is killed."""
+        if self.present.covers(start, end):
+            return
+        before = self.present.total
         self.present.add(start, end)
-        self._is_saved = False
-
-    def load(self) -> None:
-        """Believe the sidecar, if it is of this length and its bytes are known to be on the disk."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            saved = json.loads(_sidecar(self.path).read_text())
-            if saved["size"] == self.size and (saved["synced"] or saved["boot_id"] == boot_id()):
-                self.present = RangeSet((int(a), int(b)) for a, b in saved["ranges"])
-                self.loaded_bytes = self.present.total
-                self._is_saved = True
+        added = self.present.total - before
+        self._on_added(added)
+        self._unsaved_bytes += added
+        if self._unsaved_bytes >= _SAVE_EVERY_BYTES:
+            self.save()
 
     def fill_from(self, whole: Path) -> None:
         """Take over a file that holds the whole version; the descriptor keeps its number."""
@@ -97,13 +97,12 @@ class CacheEntry:
         self.mark_present(0, self.size)
 
     def save(self) -> None:
-        """Write the sidecar, whole, by rename."""
-        if self._is_saved:
+        """Write down what is here; what can't be is only fetched again."""
+        if self._unsaved_bytes == 0:
             return
-        saved = {"size": self.size, "ranges": list(self.present), "boot_id": boot_id(), "synced": False}
         with contextlib.suppress(OSError):
-            write_whole(_sidecar(self.path), json.dumps(saved))
-            self._is_saved = True
+            presence.save(self.path, self.fd, self.size, self._presence)
+            self._unsaved_bytes = 0
 
     def close(self) -> None:
         self.save()
@@ -111,7 +110,10 @@ class CacheEntry:
 
 
 class ContentCache:
-    """Versions of one account on one stack, below a limit shared with every mount of the same user."""
+    """Versions of one account on one stack, below a limit shared with every mount of the same user.
+
+    `has_room` is what the last look at the disk found; without room contents pass through memory.
+    """
 
     def __init__(self, folder: Path, stack: str, account: str, limit_bytes: int) -> None:
         """Make the folder (0700). `stack` and `account` are hashed: their text is not a file name."""
@@ -119,7 +121,8 @@ class ContentCache:
         self._top = folder
         self._folder = folder / digest
         make_private(self._folder)
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
+        self.has_room = limit_bytes > 0
         self._open: dict[Key, CacheEntry] = {}
         self._added_bytes = 0
 
@@ -129,22 +132,28 @@ class ContentCache:
         if entry is None:
             try:
                 make_private(self._folder)  # a cache may be deleted any time
-                entry = CacheEntry(self._path(key), size)
+                entry = CacheEntry(self._path(key), size, self._note_added)
             except OSError as error:
                 raise disk_error(error, "content cache") from error
-            entry.load()
             self._open[key] = entry
         entry.readers += 1
         os.utime(entry.fd)
         return entry
 
-    def release(self, key: Key, entry: CacheEntry) -> None:
-        """One reader less; the last one saves what is there and closes."""
+    def release(self, key: Key, entry: CacheEntry) -> bool:
+        """One reader less; the last one writes down what is there and closes. True if it should be synced."""
         entry.readers -= 1
-        if entry.readers == 0 and self._open.get(key) is entry:
-            del self._open[key]
-            self._added_bytes += entry.present.total - entry.loaded_bytes
-            entry.close()
+        if entry.readers or self._open.get(key) is not entry:
+            return False
+        del self._open[key]
+        is_worth_a_sync = entry.is_worth_a_sync
+        entry.close()
+        return is_worth_a_sync
+
+    def sync(self, key: Key, size: int) -> None:
+        """Let what is cached of a version survive a power cut. Blocking, perhaps for long."""
+        with contextlib.suppress(OSError):  # evicted, or the disk has other troubles: it is fetched again
+            presence.sync(self._path(key), size)
 
     def adopt(self, key: Key, staged: Path, size: int) -> None:
         """A staged file is now the version `key` on Orion; where it can't be renamed it is dropped."""
@@ -154,37 +163,63 @@ class ContentCache:
             staged.unlink(missing_ok=True)
             return
         self._added_bytes += size
-        saved = {"size": size, "ranges": [(0, size)], "boot_id": boot_id(), "synced": False}
         with contextlib.suppress(OSError):
-            write_whole(_sidecar(self._path(key)), json.dumps(saved))
+            fd = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                presence.save(self._path(key), fd, size, Presence(RangeSet([(0, size)])))
+            finally:
+                os.close(fd)
 
     def forget(self, key: Key) -> None:
         """The version is gone from Orion: nobody but who has it open will ask for it again."""
         if key not in self._open:
             _unlink_unused(self._path(key))
 
+    # Room
+
+    def _note_added(self, count: int) -> None:
+        self._added_bytes += count
+
     def is_over_limit(self) -> bool:
         """True once enough was added that `evict` is worth its scan."""
-        return self._added_bytes > self._limit_bytes // 20
+        return self._added_bytes > min(self.limit_bytes // 20, _LOOK_EVERY_BYTES)
 
     def evict(self) -> None:
-        """Unlink whole files, least recently used first, until a tenth of the limit is free. Blocking."""
-        self._evict_to(self._limit_bytes - self._limit_bytes // 10)
+        """Keep below the limit, and the disk from filling up. Blocking.
+
+        Files go whole, least recently used first, until a tenth of the limit is free; what is open stays,
+        and where that is too much there is no room.
+        """
+        self._added_bytes = 0
+        _remove_leftovers(self._top)
+        files = _data_files(self._top)
+        used = sum(stat.st_blocks * 512 for _, stat in files)
+        free, floor = self._free_and_floor()
+        goal = min(self.limit_bytes - self.limit_bytes // 10, used + free - floor)
+        left = _evict(files, used, goal)
+        self.has_room = free + used - left >= floor and left <= self.limit_bytes
 
     def make_room(self) -> None:
         """The disk is full: unlink all that nobody has open. Blocking."""
-        self._evict_to(0)
+        files = _data_files(self._top)
+        _evict(files, sum(stat.st_blocks * 512 for _, stat in files), 0)
 
-    def _evict_to(self, goal: int) -> None:
-        self._added_bytes = 0
-        _remove_leftovers(self._top)
-        files = sorted(_data_files(self._top), key=lambda found: found[1].st_mtime_ns)
-        used = sum(stat.st_blocks * 512 for _, stat in files)
-        for path, stat in files:
-            if used <= goal:
-                break
-            if _unlink_unused(path):
-                used -= stat.st_blocks * 512
+    def make_room_for(self, size: int) -> None:
+        """Have room for a whole version, if all that nobody has open makes room. Blocking; raises NoSpace."""
+        free, _ = self._free_and_floor()
+        if free < size:
+            self.make_room()
+            free, _ = self._free_and_floor()
+        if free < size:
+            raise NoSpace(
+                f"the disk of the content cache ({self._top}) has room for {free} bytes, not {size}"
+            )
+
+    def _free_and_floor(self) -> tuple[int, int]:
+        """What is free on the cache's disk, and how much of it is left to others."""
+        disk = os.statvfs(self._top)
+        floor = min(_FLOOR_MAX_BYTES, disk.f_blocks * disk.f_frsize // _FLOOR_SHARE)
+        return disk.f_bavail * disk.f_frsize, floor
 
     def close(self) -> None:
         for entry in self._open.values():
@@ -297,7 +332,11 @@ def _copy_by_hand(source_fd: int, target_fd: int, offset: int, end: int) -> None
 def _open_shared(path: Path) -> int:
     """Open or make a cache file under a shared flock, sure that no evictor unlinked it meanwhile."""
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            _make_new(path)
+            continue
         fcntl.flock(fd, fcntl.LOCK_SH)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.stat(path), os.fstat(fd)):
@@ -305,25 +344,41 @@ def _open_shared(path: Path) -> int:
         os.close(fd)
 
 
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + ".present")
+def _make_new(path: Path) -> None:
+    """Make an empty cache file, of which no sidecar tells anything; nothing if another mount was faster."""
+    with presence.locked(path.parent), contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        presence.sidecar(path).unlink(missing_ok=True)
 
 
 def _data_files(top: Path) -> list[tuple[Path, os.stat_result]]:
     found = []
     for path in top.glob("*/*"):
-        if path.suffix not in (".present", ".tmp"):
+        if path.suffix not in (presence.SUFFIX, _UNFINISHED):
             with contextlib.suppress(FileNotFoundError):
                 found.append((path, path.stat()))
     return found
 
 
+def _evict(files: list[tuple[Path, os.stat_result]], used: int, goal: int) -> int:
+    """Unlink files that nobody has open, least recently used first, until `goal` bytes are used.
+
+    How many are used then.
+    """
+    for path, stat in sorted(files, key=lambda found: found[1].st_mtime_ns):
+        if used <= goal:
+            break
+        if _unlink_unused(path):
+            used -= stat.st_blocks * 512
+    return used
+
+
 def _remove_leftovers(top: Path) -> None:
-    """Files of downloads that were cut short; a day is longer than any download takes."""
-    for path in top.glob("*/*.tmp"):
-        with contextlib.suppress(FileNotFoundError):
+    """Downloads that were cut short; a day is longer than any download takes."""
+    for path in top.glob(f"*/*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
             if path.stat().st_mtime < time.time() - _LEFTOVER_AGE_S:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _unlink_unused(path: Path) -> bool:
@@ -334,7 +389,7 @@ def _unlink_unused(path: Path) -> bool:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _sidecar(path).unlink(missing_ok=True)
+        presence.sidecar(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         return True
     except OSError:

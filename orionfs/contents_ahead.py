@@ -1,7 +1,9 @@
 """Fetches small files ahead of whoever reads a folder file by file, many at a time.
 
 A reader is recognised by two files opened one after the other (`runs`); from then on the next ones are
-brought into the content cache, a few at first, twice as many with each one that was foreseen. The foreground
+brought into the content cache, a few at first, twice as many with each one that was foreseen. Who has read
+one folder so is recognised by one file in the next, and who goes through a tree is run ahead of into the
+folders to come. The foreground
 goes first (`limiter`), and joins what is on its way (`fetch`). What was fetched is held until it is opened,
 or the reader has gone. Never in collections or views, never datasets, nothing that is large, here already or
 being written; none offline, none without room, none once the reader has gone elsewhere. Knows inodes as
@@ -11,7 +13,6 @@ places in the tree; must not know FUSE or handles.
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ from orionfs.limiter import Priority, working_at
 from orionfs.metacache import Entries
 from orionfs.models import InodeNumber, Item, Kind
 from orionfs.namespace import Namespace
+from orionfs.preorder import Order, Preorder, place_of
 from orionfs.remote import SMALL_BYTES, Health, Remote
 from orionfs.runs import File, Run, Visit, recognise
 from orionfs.tasks import Background
@@ -35,7 +37,9 @@ log = logging.getLogger(__name__)
 
 BYTES_MAX = 32 * 2**20
 _PATIENCE_S = 10.0  # a reader may think about each file for a while
-_READERS_MAX = 8
+_READERS_MAX = 32
+_STEPS_TELLING = 2  # folders of a tree, each read to its end
+_NONE_YET = File("", 0)  # is before all others, in every order
 _NO_ROOM_S = 60.0  # after the cache had no room
 
 
@@ -51,13 +55,20 @@ class _Fetch:
 
 @dataclass(eq=False, slots=True)
 class _Reader:
-    """Whoever reads the files of a folder, which one it opened last and when."""
+    """Whoever reads the files of a folder, which one it opened last and when.
+
+    `next` is the one who is foretold to go on in the next folder; `steps` counts the folders, one after the
+    other in a tree and in this `order`, that it has come through.
+    """
 
     folder: Inode
     last: File
     seen_at_s: float
     run: Run | None = None
     ahead: dict[str, _Fetch] = field(default_factory=dict)
+    steps: int = 0
+    order: Order = Order.LISTING
+    next: _Reader | None = None
 
 
 class ContentsAhead:
@@ -78,6 +89,7 @@ class ContentsAhead:
         """
         self._namespace = namespace
         self._beliefs = namespace.beliefs
+        self._tree = Preorder(namespace)
         self._fetcher = fetcher
         self._remote = remote
         self._bytes_max = bytes_max
@@ -86,6 +98,7 @@ class ContentsAhead:
         self._in_flight = 0
         self._bytes = 0
         self._stopped_until_s = -inf
+        self._in_order_at_s = -inf  # when somebody read a file in order
         self._has_ahead = trio.Event()
         self._background = Background()
         on_open.append(self._opened)
@@ -127,15 +140,35 @@ class ContentsAhead:
         if reader is None or reader.folder is not folder or self._is_gone(reader):
             if reader is not None:
                 self._let_go(reader)
-            reader = _Reader(folder, opened, now_s)
+            reader = self._new_reader(folder, opened, now_s)
         reader.seen_at_s = now_s
+        following = set(_following(reader))
         for other in self._readers.values():
-            if other.run is not None:
+            if other.run is not None and other not in following:
                 other.run.hold_back()
         self._readers[reader.folder.number] = reader
         while len(self._readers) > _READERS_MAX:
             self._let_go(self._readers.pop(next(iter(self._readers))))
         return reader
+
+    def _new_reader(self, folder: Inode, opened: File, now_s: float) -> _Reader:
+        """Who has read another folder in order begins here with the first file, if it goes on so."""
+        reader = _Reader(folder, opened, now_s)
+        before = next(reversed(self._readers.values()), None)
+        if before is not None and not self._is_gone(before):
+            reader.order, reader.steps = self._steps_to(folder, before)
+        if now_s - self._in_order_at_s <= _PATIENCE_S or reader.steps >= _STEPS_TELLING:
+            reader.last = _NONE_YET
+        self._in_order_at_s = -inf  # it is trusted again when it has kept to the order here
+        return reader
+
+    def _steps_to(self, folder: Inode, before: _Reader) -> tuple[Order, int]:
+        """In which order, and how far, somebody has come who was seen elsewhere before."""
+        for order in [before.order] if before.steps >= _STEPS_TELLING else Order:
+            is_read = self._tree.files(before.folder, order)[-1:] == [before.last.name]
+            if is_read and self._tree.next_folder(before.folder, order) is folder:
+                return order, before.steps + 1 if order is before.order else 1
+        return Order.LISTING, 0
 
     def _is_gone(self, reader: _Reader) -> bool:
         return self._clock() - reader.seen_at_s > _PATIENCE_S
@@ -147,6 +180,8 @@ class ContentsAhead:
         if visit is Visit.ELSEWHERE:
             self._let_go(reader)
             reader.run = self._recognise(reader, opened)
+        if visit in (Visit.AHEAD, Visit.NEXT) or (reader.run is not None and reader.last is not _NONE_YET):
+            self._in_order_at_s = self._clock()
 
     def _recognise(self, reader: _Reader, opened: File) -> Run | None:
         listed = self._beliefs.entries(reader.folder)
@@ -164,9 +199,30 @@ class ContentsAhead:
         """Fetch what may be fetched now; the reader seen last goes first."""
         if self._remote.health is Health.OFFLINE or self._clock() < self._stopped_until_s:
             return
-        for reader in reversed(list(self._readers.values())):
+        self._foretell()
+        chain = _following(current) if (current := next(reversed(self._readers.values()), None)) else []
+        others = [reader for reader in reversed(self._readers.values()) if reader not in chain]
+        for reader in (*chain, *others):
             while self._in_flight < self._remote.small_at_once and self._begin_next(reader):
                 pass
+
+    def _foretell(self) -> None:
+        """Who goes through a tree and has little left in this folder goes on in the next ones."""
+        reader = next(reversed(self._readers.values()), None)
+        if reader is None or reader.run is None or not reader.steps:
+            return
+        chain = _following(reader)
+        while len(chain) < _READERS_MAX // 2 and _is_used_up(chain, reader.run.lead):
+            folder = self._tree.next_folder(chain[-1].folder, reader.order)
+            if folder is None or folder.number in self._readers:
+                break
+            run = Run(self._tree.files(folder, reader.order))
+            run.lead = reader.run.lead
+            foretold = _Reader(folder, _NONE_YET, self._clock(), run)
+            foretold.steps, foretold.order = chain[-1].steps + 1, reader.order
+            chain[-1].next = self._readers[folder.number] = foretold
+            chain.append(foretold)
+        self._readers[reader.folder.number] = self._readers.pop(reader.folder.number)
 
     def _begin_next(self, reader: _Reader) -> bool:
         """False if this reader must wait, or has nothing left."""
@@ -255,9 +311,23 @@ class ContentsAhead:
 
 def _files(entries: Entries, known: Mapping[str, Inode], first: str) -> Iterator[File]:
     """The files of a listing from `first` on, then those before it."""
-    start = bisect_left(entries, first, key=lambda entry: entry[0])
+    start = place_of(entries, first)
     for place in chain(range(start, len(entries)), range(start)):
         name, item = entries[place]
         if item.kind is Kind.FILE:
             inode = known.get(name)
             yield File(name, inode.number if inode is not None else 0)
+
+
+def _following(reader: _Reader) -> list[_Reader]:
+    """A reader, and those that are foretold to go on after it."""
+    chain = [reader]
+    while chain[-1].next is not None and chain[-1].next not in chain:
+        chain.append(chain[-1].next)
+    return chain
+
+
+def _is_used_up(chain: list[_Reader], lead: int) -> bool:
+    """True if all of these folders was asked for, and that is not enough."""
+    is_at_end = all(reader.run is not None and reader.run.is_at_end for reader in chain)
+    return is_at_end and sum(len(reader.ahead) for reader in chain) < lead

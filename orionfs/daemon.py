@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +257,7 @@ def _presentation(config: MountConfig) -> fuse.Presentation:
         config.gid,
         config.read_deadline_s + 5,
         config.change_deadline_s + 5,
-        4 * config.inactivity_s,
+        inf,  # a read may last as long as bytes come; fetches end by themselves
     )
 
 

@@ -365,6 +365,10 @@ class InodeTable:
             self._unlink(inode)
             inode = inode.parent
 
+    def usual_number(self, parent: Inode, item: Item) -> InodeNumber:
+        """The number that an item gets when it is seen in a folder, unless somebody has it."""
+        return self._preferred(parent, item)
+
     def _preferred(self, parent: Inode, item: Item) -> InodeNumber:
         kind, id = item.kind_and_id
         if kind is _FOLDER:

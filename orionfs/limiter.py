@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
@@ -56,7 +56,13 @@ def current_urgency() -> Urgency:
 @contextmanager
 def working_at(priority: Priority) -> Iterator[Urgency]:
     """What is called in the block, and by the tasks it starts, has this priority until it is raised."""
-    urgency = Urgency(priority)
+    with working_with(Urgency(priority)) as urgency:
+        yield urgency
+
+
+@contextmanager
+def working_with(urgency: Urgency) -> Iterator[Urgency]:
+    """What is called in the block, and by the tasks it starts, is as urgent as this says, at any time."""
     token = _URGENCY.set(urgency)
     try:
         yield urgency
@@ -81,9 +87,9 @@ class AdaptiveLimiter:
     def __repr__(self) -> str:
         return f"<AdaptiveLimiter {self.in_flight} of {self.places} places, {self.places_max} at most>"
 
-    def slot(self) -> Slot:
+    def slot(self, on_taken: Callable[[], None] = lambda: None) -> Slot:
         """A place for one call, taken when its turn comes; goes to `to_thread.run_sync` as its limiter."""
-        return Slot(self)
+        return Slot(self, on_taken)
 
     @property
     def reserved(self) -> int:
@@ -184,16 +190,26 @@ class _Waiter:
 class Slot:
     """The place of one call, as `trio.to_thread.run_sync` takes and gives it back."""
 
-    def __init__(self, limiter: AdaptiveLimiter) -> None:
+    def __init__(self, limiter: AdaptiveLimiter, on_taken: Callable[[], None]) -> None:
         self._limiter = limiter
+        self._on_taken = on_taken
         self._started_at_s = inf
+        self._is_held = False
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:  # noqa: ARG002
         await self._limiter.acquire()
         self._started_at_s = trio.current_time()
+        self._is_held = True
+        self._on_taken()
 
     def release_on_behalf_of(self, borrower: object) -> None:  # noqa: ARG002
-        self._limiter.release()
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Let another call have the place, also while the thread of this one hangs on."""
+        if self._is_held:
+            self._is_held = False
+            self._limiter.release()
 
     def note_success(self) -> None:
         """The call was answered."""

@@ -1,72 +1,53 @@
-"""The session as async verbs: limiters, deadlines, retries, the offline state.
+"""The session as async verbs, each carried out by `calling`.
 
-One attempt runs in a worker thread; waiting and retrying happen here, in trio. Every failure of a
-session becomes one of our errors (`failures`). All changes but an upload are repeated after
-an unclear answer, since repeating them leaves the same result; what is unclear even then is `unclear`'s,
-and an upload is looked for by its mark first, which is `sync`'s work. Knows paths, items and keys; must
-not know inodes or names shown to users.
+All changes but an upload are repeated after an unclear answer, since repeating them leaves the same
+result; what is unclear even then is `unclear`'s, and an upload is looked for by its mark first, which is
+`sync`'s work. Knows paths, items and keys; must not know inodes or names shown to users.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import trio
 
-from orionfs.bridge import CallFailed, CallHandle, SessionCalls
-from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
+from orionfs.bridge import SessionCalls
+from orionfs.calling import SMALL_BYTES, Caller, Health, Limits
 from orionfs.details import Details
-from orionfs.errors import (
-    Conflict,
-    InvalidCall,
-    NoSuchName,
-    OrionFsError,
-    ReadOnly,
-    RemoteFailure,
-    Throttled,
-    TimedOut,
-    Unreachable,
-)
+from orionfs.errors import Conflict, InvalidCall, NoSuchName, ReadOnly, RemoteFailure
 from orionfs.facts import StackFacts
-from orionfs.failures import busy, empty_refused, failure_of, pause_before_retry_s, subject_of
+from orionfs.failures import empty_refused
 from orionfs.knowledge import Knowledge
-from orionfs.limiter import AdaptiveLimiter, Priority, current_urgency
-from orionfs.listings import ASKED_PAGE_ROWS, PAGES, FolderAnswer, as_page, list_all, whole
+from orionfs.limiter import working_with
+from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
+from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
-from orionfs.shapes import Found, Page, read_account, read_item, read_shard, read_tags
+from orionfs.shapes import (
+    Found,
+    Page,
+    read_account,
+    read_item,
+    read_shard,
+    read_tags,
+)
 from orionfs.shard_calls import Session, ShardCalls
 from orionfs.unclear import UnclearChanges
+
+__all__ = ["SMALL_BYTES", "Assignment", "Health", "Limits", "Remote"]
 
 log = logging.getLogger(__name__)
 
 _SLOWEST_UPLOAD_BYTES_PER_S = 64 * 1024  # a guess: slower lines than this can't be told from a hang
-_SILENT_CALLS_MAX = 2
-_CHECK_EVERY_S = 2.0
-_IN_FLIGHT_AT_FIRST = 8
-_THROTTLING = frozenset({429, 503})
-SMALL_BYTES = 2**20
-"""Contents up to this size have places of their own: they take round trips, larger ones take the line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Deadlines in seconds, and how many calls are in flight at most."""
-
-    read_deadline_s: float = 30.0
-    change_deadline_s: float = 75.0
-    inactivity_s: float = 60.0
-    metadata_in_flight: int = 16
-    contents_in_flight: int = 8
-    small_contents_in_flight: int = 26  # two of them are for the foreground alone
-    uploads_in_flight: int = 16
+_SLOWEST_DOWNLOAD_BYTES_PER_S = _SLOWEST_UPLOAD_BYTES_PER_S
+_UNKNOWN_DOWNLOAD_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +63,13 @@ class Assignment:
         return f"{self.folder.rstrip('/')}/{self.name}"
 
 
-class Health(Enum):
-    ONLINE = "online"
-    OFFLINE = "offline"
-
-
-class Remote:
+class Remote(Caller):
     """One account on one stack, through one session."""
 
     def __init__(self, calls: SessionCalls, limits: Limits | None = None) -> None:
-        self._calls = calls
-        self._limits = limits or Limits()
-        at_once = min(self._limits.metadata_in_flight, calls.metadata_at_once or inf)
-        self._metadata = AdaptiveLimiter(int(at_once), _IN_FLIGHT_AT_FIRST)
-        contents_at_once = calls.contents_at_once or self._limits.contents_in_flight
-        self._contents = AdaptiveLimiter(min(self._limits.contents_in_flight, contents_at_once))
-        self._small_contents = AdaptiveLimiter(self._limits.small_contents_in_flight)
-        # Uploads that nobody waits for never take the last two places.
-        self._uploads = AdaptiveLimiter(self._limits.uploads_in_flight + 2)
-        if calls.contents_at_once is not None:
-            self._small_contents = self._uploads = self._contents
+        super().__init__(calls, limits or Limits())
         self.details = Details(self.get)
-        self._silent_calls = 0
         self._unclear = UnclearChanges(self._read)
-        self.health = Health.ONLINE
-        self._went_offline = trio.Event()
-        self._came_back = trio.Event()
         self.knowledge = Knowledge()
         self.recent = RecentChanges(trio.current_time)
         limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
@@ -134,21 +96,6 @@ class Remote:
     def small_at_once(self) -> int:
         """How many small contents may be on their way for nobody who waits."""
         return self._small_contents.places - self._small_contents.reserved
-
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""
-        task_status.started()
-        while True:
-            await self._went_offline.wait()
-            while self.health is Health.OFFLINE:
-                await trio.sleep(_CHECK_EVERY_S)
-                await self._check()
-            self._went_offline = trio.Event()
-        self._came_back = trio.Event()
-
-    async def wait_until_back(self) -> None:
-        """Wait for the end of the next time offline."""
-        await self._came_back.wait()
 
     async def close(self) -> None:
         """End the session; a worker that hangs in a call is ended with it."""
@@ -336,31 +283,41 @@ class Remote:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
         return replace(item, size=size)
 
-    async def read_into(self, key: Key, offset: int, length: int, fd: int) -> None:
-        """Fetch `[offset, offset + length)` to the same place of a file. Raises NoSuchName."""
-        args = (key.kind.value, key.reference, offset, length, Borrowed(fd), offset)
-        deadline_s = self._limits.inactivity_s
-        # A 409 is a version that is not ready to be read yet.
-        limiter = self._limiter_for(length)
-        await self._retrying(limiter, deadline_s, "read_into", *args, is_conflict_busy=True)
+    async def read_into(self, key: Key, part: Part, fd: int) -> None:
+        """Fetch what has not arrived of a part yet into its place of a file. Raises NoSuchName.
+
+        It may last as long as bytes go on arriving; one attempt that gets none is given up for another.
+        """
+        tries = itertools.count()
+        subject = (key.kind.value, key.reference)
+
+        async def attempt() -> None:
+            await self._bring(key, part, fd, next(tries))
+
+        with working_with(part.urgency):
+            while part.arrived < part.end:
+                # A 409 is a version that is not ready to be read yet.
+                await self._repeated(
+                    attempt, lambda: part.expires_at_s, "read_into", subject, is_conflict_busy=True
+                )
 
     async def download(self, key: Key, path: Path, size: int) -> None:
-        """Fetch a whole item to a local file that does not exist yet."""
-        deadline_s = self._limits.inactivity_s + size / _SLOWEST_UPLOAD_BYTES_PER_S
-        args = (key.kind.value, key.reference, str(path), deadline_s)
-        limiter = self._limiter_for(size)
-        await self._retrying(limiter, deadline_s, "download", *args, is_conflict_busy=True)
+        """Fetch a whole item to a local file that does not exist yet, in a folder that nothing else is in.
 
-    def _limiter_for(self, size: int) -> AdaptiveLimiter:
-        return self._small_contents if 0 < size <= SMALL_BYTES else self._contents
+        It may last as long as that folder grows; `size` 0: nobody knows it.
+        """
+        inactivity_s = self._limits.inactivity_s
+        unseen_s = inactivity_s + size / _SLOWEST_DOWNLOAD_BYTES_PER_S if size else _UNKNOWN_DOWNLOAD_S
+        ends_at_s = trio.current_time() + unseen_s
+        subject = (key.kind.value, key.reference)
 
-    # Attempts and retries
+        async def attempt() -> None:
+            await self._download(subject, path, size, Growth(path.parent, inactivity_s, unseen_s))
+
+        await self._repeated(attempt, lambda: ends_at_s, "download", subject, is_conflict_busy=True)
 
     async def _read_page(self, path: str, query: dict[str, Any]) -> Page:
         return whole(await self._read("ls_path", path, query))
-
-    async def _read(self, verb: str, *args: Any) -> Any:
-        return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
 
     async def _change(self, verb: str, *args: Any, is_conflict_busy: bool = False) -> Any:
         deadline_s = self._limits.change_deadline_s
@@ -369,104 +326,5 @@ class Remote:
                 self._metadata, deadline_s, verb, *args, is_conflict_busy=is_conflict_busy
             )
 
-    async def _retrying(
-        self,
-        limiter: AdaptiveLimiter,
-        deadline_s: float,
-        verb: str,
-        *args: Any,
-        is_conflict_busy: bool = False,
-    ) -> Any:
-        """Attempts until one succeeds. `is_conflict_busy`: no name can be taken here, so a 409 is "busy".
-
-        What is fetched ahead is tried once: who needs it asks again.
-        """
-        ends_at = trio.current_time() + deadline_s
-        attempt, is_unclear = 0, False
-        while True:
-            try:
-                return await self._attempt(limiter, ends_at - trio.current_time(), verb, *args)
-            except OrionFsError as failed:
-                error = busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
-                attempt += 1
-                is_unclear = error.is_unclear = is_unclear or error.is_unclear
-                error.is_repeated = attempt > 1
-                pause_s = pause_before_retry_s(error, attempt)
-                if (
-                    pause_s is None
-                    or trio.current_time() + pause_s >= ends_at
-                    or self.health is Health.OFFLINE
-                    or current_urgency().priority is Priority.PREFETCH
-                ):
-                    raise error from failed.__cause__
-                log.debug("%s: %s; attempt %d follows in %.1f s", verb, error, attempt + 1, pause_s)
-            await trio.sleep(pause_s)
-            if verb == "remove_paths" and is_unclear and await self._unclear.means_item(args[0]):
-                return None
-
-    async def _attempt(self, limiter: AdaptiveLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
-        if self.health is Health.OFFLINE:
-            raise Unreachable(
-                f"{verb}: Orion is not reachable; it is asked again every {_CHECK_EVERY_S:.0f} s"
-            )
-        return await self._call(limiter, deadline_s, verb, *args)
-
-    async def _call(self, limiter: AdaptiveLimiter, deadline_s: float, verb: str, *args: Any) -> Any:
-        sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
-        handle = CallHandle()
-        call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
-        if verb in PAGES:  # in the thread, or many pages' rows would lie about at once
-            call = partial(as_page, call, PAGES[verb], args)
-        slot = limiter.slot()
-        with trio.move_on_after(deadline_s):
-            try:
-                answer = await trio.to_thread.run_sync(
-                    call,
-                    limiter=cast("trio.CapacityLimiter", slot),
-                    abandon_on_cancel=deadline_s != inf,
-                )
-            except CallFailed as failed:
-                error = failure_of(verb, args, failed.info)
-                if isinstance(error, Throttled) or error.status in _THROTTLING:
-                    slot.note_throttled()
-                self._note(error, is_refused=bool(failed.info.get("refused")))
-                raise error from failed
-            finally:
-                handle.give_up()  # one that nobody waits for ends with its worker
-                for arg in sent:
-                    if isinstance(arg, OwnDescriptor):
-                        arg.give_up()
-            self._silent_calls = 0
-            slot.note_success()
-            return answer
-        timed_out = TimedOut(f"{verb} {subject_of(args)}: no answer within {deadline_s:.0f} s")
-        timed_out.is_unclear = True
-        self._note(timed_out, is_refused=False)
-        raise timed_out
-
-    def _note(self, error: OrionFsError, *, is_refused: bool) -> None:
-        """Offline begins with a refused connection, or with two calls without an answer."""
-        if not isinstance(error, TimedOut) or isinstance(error, Throttled):
-            self._silent_calls = 0
-            return
-        self._silent_calls += 1
-        if self.health is Health.ONLINE and (is_refused or self._silent_calls >= _SILENT_CALLS_MAX):
-            self.health = Health.OFFLINE
-            self._went_offline.set()
-            log.warning("offline: %s; what is cached goes on being served", error)
-
-    async def _check(self) -> None:
-        try:
-            await self._call(self._metadata, self._limits.read_deadline_s, "whoami")
-        except Throttled as error:
-            log.debug("answers again: %s", error)
-        except TimedOut as error:
-            log.debug("still offline: %s", error)
-            return
-        except OrionFsError as error:
-            log.debug("answers again, with an error: %s", error)
-        self.health = Health.ONLINE
-        self._silent_calls = 0
-        self._came_back.set()
-        self._came_back = trio.Event()
-        log.info("online again")
+    async def _is_to_be_left(self, verb: str, args: Sequence[Any]) -> bool:
+        return verb == "remove_paths" and await self._unclear.means_item(args[0])

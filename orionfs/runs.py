@@ -107,6 +107,11 @@ class Run:
         return f"<Run at {self._at} of {len(self._names)}, {len(self._ahead)} of {self.lead} ahead>"
 
     @property
+    def is_at_end(self) -> bool:
+        """True if nothing is left to ask for."""
+        return self._at >= len(self._names)
+
+    @property
     def ahead_count(self) -> int:
         """How many files were asked for that the reader has not opened."""
         return len(self._ahead)

@@ -25,6 +25,7 @@ from scripts.bench_work import (
     shell,
 )
 
+FILES_OF_DEEP = 2
 RANDOM_READS = 100
 WRITERS = 100
 _READ_BYTES = 4096
@@ -36,6 +37,7 @@ def content_groups(sizes: Sizes) -> list[Group]:
         _one_small_file(),
         _several_files(sizes),
         _searched_files(sizes),
+        _searched_tree(sizes),
         _large_file(sizes),
         _random_reads(sizes),
         _one_by_one(),
@@ -72,6 +74,16 @@ def _searched_files(sizes: Sizes) -> Group:
         Line("grep", f"grep -r, {count} small files, cold", grep, 2 * count, 2 * count,
              _round_trips(2 * count), bare=Bare.SAME_REQUESTS),
         again("grep-again", "  again", grep),
+    ))  # fmt: skip
+
+
+def _searched_tree(sizes: Sizes) -> Group:
+    folders, files = 1 + sum(sizes.deep), FILES_OF_DEEP * sizes.deep[1]
+    most = folders + 2 * files
+    grep = run("grep", "-rc", "1", "@deep")
+    return Group(look_at("deep"), (
+        Line("grep-tree", f"grep -r, {files} files in {folders} folders, cold", grep, most, most,
+             _round_trips(most), bare=Bare.SAME_REQUESTS),
     ))  # fmt: skip
 
 

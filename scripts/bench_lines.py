@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scripts.bench_contents import content_groups
+from scripts.bench_contents import FILES_OF_DEEP, content_groups
 from scripts.bench_subjects import IN_FLIGHT, Bare, Subject
 from scripts.bench_work import (
     MEBI,
@@ -61,7 +61,7 @@ def make_tree(top: Path, sizes: Sizes) -> None:
         _fill(top / "wide" / f"folder-{number:03}", 5)
     outer, inner = sizes.deep
     for number in range(inner):
-        _fill(top / "deep" / f"outer-{number % outer:03}" / f"inner-{number:03}", 2)
+        _fill(top / "deep" / f"outer-{number % outer:03}" / f"inner-{number:03}", FILES_OF_DEEP)
     for number in range(sizes.tree[0]):
         _fill(top / "tree" / f"part-{number // 100:02}" / f"folder-{number:04}", sizes.tree[1])
     _fill(top / "small", sizes.small, SMALL_BYTES)

@@ -252,10 +252,7 @@ class Calls:
     def read_into(
         self, kind: str, id: Any, offset: int, length: int, fd: int, fd_offset: int, progress: Any = None
     ) -> int:
-        """Fetch a range into an open file at `fd_offset`; `length`, or an exception. Only if `ranged`.
-
-        `progress` hears, in the calling thread, of each piece that was written, in bytes.
-        """
+        """A range into an open file at `fd_offset`; `length`, or it raises; `progress` hears each piece."""
         count: int = self._resource(kind, id).read_into(fd, fd_offset, offset, length, progress)
         if count != length:
             raise CallFailed(_own_failure("OrionServiceError", f"{count} of {length} bytes of {kind} {id}"))

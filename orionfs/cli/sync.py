@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from math import inf
+from pathlib import Path
 
 import click
 
 from orionfs.cli.draining import deadline_in, drain, tell_left
 from orionfs.cli.mounts import resolve, wrong_mount_point
 from orionfs.cli.talking import connect
-from orionfs.cli.terminal import printable, waiting
+from orionfs.cli.terminal import waiting
 from orionfs.errors import ExitStatus, StartupError
-from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
+from orionfs.mountinfo import ORIONFS_TYPE, mount_at, read_mountinfo
 
 
 @click.command(short_help="Wait until everything is on Orion.")
@@ -26,7 +29,7 @@ from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
 def sync(mountpoint: str | None, timeout_s: float | None) -> int:
     """Wait until all that was written to MOUNTPOINT, or removed in it, is on Orion.
 
-    Without MOUNTPOINT: every mount of orionfs. What was refused before is tried once more. The mount goes on
+    Without MOUNTPOINT: every mount of yours. What was refused before is tried once more. The mount goes on
     with what is left when the command ends early; what Orion refused to remove is there again.
 
     \b
@@ -38,30 +41,34 @@ def sync(mountpoint: str | None, timeout_s: float | None) -> int:
     75 something could not be brought to Orion.
     """
     left_s = deadline_in(inf if timeout_s is None else timeout_s)
-    entries = [_entry_at(mountpoint)] if mountpoint is not None else _all_entries()
-    statuses = []
-    for entry in entries:
-        connection = connect(entry.mountpoint, entry)
-        if connection is None:
-            raise StartupError(f"the daemon of {entry.mountpoint} does not answer", ExitStatus.FAILED)
-        with connection, waiting(f"waiting for uploads of {entry.mountpoint}") as show:
-            drained = drain(connection, left_s, show)
-        if not drained.is_all_uploaded:
-            where = f"{printable(str(entry.mountpoint))} goes on with it"
-            statuses.append(tell_left(drained, f"{where}; its bytes are kept on this machine until then"))
-    return max(statuses, default=ExitStatus.OK)
+    mounts = [_mount_at(mountpoint)] if mountpoint is not None else _own_mounts()
+    return max(_sync(point, connection, left_s) for point, connection in mounts)
 
 
-def _entry_at(mountpoint: str) -> MountEntry:
+def _sync(point: Path, connection: socket.socket, left_s: Callable[[], float]) -> ExitStatus:
+    with connection, waiting(f"waiting for uploads of {point}") as show:
+        drained = drain(connection, left_s, show)
+    if drained.is_all_uploaded:
+        return ExitStatus.OK
+    return tell_left(drained, f"{point} goes on with it; its bytes are kept on this machine until then")
+
+
+def _mount_at(mountpoint: str) -> tuple[Path, socket.socket]:
     point = resolve(mountpoint)
     entry = mount_at(read_mountinfo(), point)
     if entry is None or entry.fs_type != ORIONFS_TYPE:
         raise wrong_mount_point(f"{point} is not a mount of orionfs")
-    return entry
+    connection = connect(point, entry)
+    if connection is None:
+        raise StartupError(f"the daemon of {point} does not answer", ExitStatus.FAILED)
+    return point, connection
 
 
-def _all_entries() -> list[MountEntry]:
-    mounts = {entry.mountpoint: entry for entry in read_mountinfo() if entry.fs_type == ORIONFS_TYPE}
+def _own_mounts() -> list[tuple[Path, socket.socket]]:
+    """The mounts whose daemons listen to this user."""
+    points = {entry.mountpoint: entry for entry in read_mountinfo() if entry.fs_type == ORIONFS_TYPE}
+    found = [(point, connect(point, entry)) for point, entry in points.items()]
+    mounts = [(point, connection) for point, connection in found if connection is not None]
     if not mounts:
         raise wrong_mount_point("nothing of orionfs is mounted")
-    return list(mounts.values())
+    return mounts

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Answered", "Signed", "Source", "read_into", "stream", "to_file"]
 
 CHUNK_BYTES = 1 << 20
+_FIRST_PIECE_BYTES = 1 << 16  # somebody may wait for the first bytes alone
 _PIECE_BYTES = 1 << 18  # receiving and writing is fastest in pieces that stay in the processor's cache
 _ATTEMPTS = 3
 _HOPS_MAX = 5
@@ -260,9 +261,10 @@ def read_into(
 def _pieces(response: requests.Response, length: int) -> Generator[memoryview, None, None]:
     """The body in pieces of one buffer, each valid until the next one is asked for. Errors as `_chunks`."""
     buffer, body, done = _buffer(), _body(response), 0
+    piece_bytes = _FIRST_PIECE_BYTES
     try:
-        while count := _receive(response, body, buffer, f"{done} of {length} bytes"):
-            done += count
+        while count := _receive(response, body, buffer[:piece_bytes], f"{done} of {length} bytes"):
+            done, piece_bytes = done + count, _PIECE_BYTES
             yield buffer[:count]
         if done == length:
             response.raw.release_conn()

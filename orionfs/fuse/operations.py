@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyfuse3
@@ -26,6 +27,7 @@ from orionfs.errors import (
 )
 from orionfs.files import Files
 from orionfs.fuse.boundary import Presentation, changing, contents, reading, uploading
+from orionfs.fuse.callers import Callers
 from orionfs.fuse.reporting import Reporter
 from orionfs.holds import Holds
 from orionfs.inodes import Inode
@@ -88,6 +90,7 @@ class Operations(pyfuse3.Operations):
         self._protection = protection
         self._directories: dict[int, _Directory] = {}
         self._next_directory = 1
+        self._callers = Callers()
         self.begun = trio.Event()  # the kernel and we have agreed on how to talk
         self.ended = trio.Event()
         self.presentation = presentation
@@ -245,6 +248,8 @@ class Operations(pyfuse3.Operations):
         is_changing = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
         found = self._changeable(inode) if is_changing else self._inodes.get(inode)
         handle_id = await self._files.open(found, flags)
+        if is_changing:
+            self._callers.note(handle_id, ctx)
         return _opened(handle_id, keeps_pages=self._files.keeps_pages(handle_id))
 
     @uploading
@@ -261,6 +266,7 @@ class Operations(pyfuse3.Operations):
         else:
             with self._withdrawing(inode):
                 handle_id = self._files.create(inode, flags)
+        self._callers.note(handle_id, ctx)
         return _opened(handle_id), self._entered(inode, self._namespace.own_valid_s)
 
     @contents
@@ -273,14 +279,15 @@ class Operations(pyfuse3.Operations):
 
     @uploading
     async def flush(self, fh: int) -> None:
-        await self._files.flush(HandleId(fh))
+        await self._callers.while_alive(fh, partial(self._files.flush, HandleId(fh)))
 
     @uploading
     async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._files.fsync(HandleId(fh))
+        await self._callers.while_alive(fh, partial(self._files.fsync, HandleId(fh)))
 
     @uploading
     async def release(self, fh: int) -> None:
+        self._callers.forget(fh)
         await self._files.release(HandleId(fh))
 
     # Extended attributes

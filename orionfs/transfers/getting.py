@@ -28,6 +28,7 @@ from orionfs.errors import (
 )
 from orionfs.models import NAME_MAX_BYTES, Item, Key, Kind
 from orionfs.names import base_name, visible_names
+from orionfs.parts import Part
 from orionfs.transfers import report
 from orionfs.transfers.desk import Desk
 from orionfs.transfers.outcomes import Listener, Outcome, Status, Work, all_or_first_error
@@ -150,7 +151,8 @@ class _Getter:
 
         async def fetch(start: int, fd: int) -> None:
             nonlocal done
-            await self._remote.read_into(key, start, min(PART_BYTES, size - start), fd)
+            end = min(start + PART_BYTES, size)
+            await self._remote.read_into(key, Part(start, end, self._remote.line), fd)
             done += 1
             self._listener.goes_on(words, done, len(starts))
 

@@ -47,6 +47,7 @@ def test_help_names_every_command_and_every_exit_status() -> None:
         "refresh",
         "rm",
         "serve",
+        "sync",
         "umount",
     ]
     for name in COMMANDS:

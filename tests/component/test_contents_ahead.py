@@ -77,6 +77,7 @@ async def test_files_read_in_order_are_fetched_ahead_once_each(tmp_path, is_rang
         assert len(fetched(world)) == len(set(fetched(world))) == 200
         at_once = 24 if is_ranged else 3
         assert (trio.current_time() - started_at_s) / ROUND_TRIP_S <= 200 / at_once + 4
+        await settle()
         assert held(world) == 0
 
 
@@ -149,6 +150,7 @@ async def test_reader_that_goes_elsewhere_is_not_run_ahead_of(tmp_path, elsewher
     async with folder(tmp_path, *names) as world:
         world.fake.add_file(f"{HOME}/other", b"x")
         await cat(world, names[:50])
+        await settle()
         before = len(fetched(world))
         in_flight = world.fake.in_flight["read_into"]
         await world.read(elsewhere)
@@ -358,3 +360,92 @@ async def test_full_disk_stops_it_and_evicts_nothing(tmp_path) -> None:
         await trio.sleep(60)
         await cat(world, names[10:12])
         assert len(fetched(world)) == 9 + LEAD_AT_FIRST + 2 + LEAD_AT_FIRST
+
+
+# -- trees
+
+
+@asynccontextmanager
+async def tree(tmp_path: Path, folders: int, files: int) -> AsyncIterator[World]:
+    """A mount that has listed a tree of folders, in two levels, with few files in each."""
+    fake = FakeCalls()
+    fake.add_folder(f"{HOME}/tree")
+    paths = [f"tree/{number // 10:02}" for number in range(0, folders, 10)]
+    paths += [f"tree/{number // 10:02}/{number % 10}" for number in range(folders)]
+    for path in sorted(paths):
+        fake.add_folder(f"{HOME}/{path}")
+    for number in range(folders):
+        for file in named(files):
+            fake.add_file(f"{HOME}/tree/{number // 10:02}/{number % 10}/{file}", contents(file))
+    async with mount(tmp_path, fake) as world:
+        for path in ("tree", *sorted(paths)):
+            await world.ls(f"my-data/{path}")
+        fake.log.clear()
+        fake.latency_s = ROUND_TRIP_S
+        yield world
+
+
+async def read_tree(world: World, folders: Iterable[int], files: list[str]) -> None:
+    for number in folders:
+        for file in files:
+            path = f"my-data/tree/{number // 10:02}/{number % 10}/{file}"
+            assert await world.read(path) == contents(file)
+
+
+async def by_number(world: World, path: str) -> list[str]:
+    """The paths of the files in a tree, as cp -r goes through it."""
+    folder = await world.inode(path)
+    snapshot = await world.namespace.snapshot(folder)
+    found = [await world.namespace.child(folder, name) for name, _ in snapshot.entries]
+    paths: list[str] = []
+    for inode in sorted(found, key=lambda each: each.number):
+        below = f"{path}/{inode.name}"
+        paths += await by_number(world, below) if inode.children is not None else [below]
+    return paths
+
+
+@pytest.mark.parametrize("files", [1, 2, 3, 10])
+async def test_tree_is_read_ahead_in_the_order_of_inode_numbers(tmp_path, files) -> None:
+    async with tree(tmp_path, 60, files) as world:
+        paths = await by_number(world, "my-data/tree")
+        started_at_s = trio.current_time()
+        for path in paths:
+            assert await world.read(path) == contents(path.rpartition("/")[2])
+        assert len(fetched(world)) == len(set(fetched(world))) == 60 * files
+        assert (trio.current_time() - started_at_s) / ROUND_TRIP_S <= 60 * files / 24 + 12
+
+
+@pytest.mark.parametrize("files", [1, 2, 3, 10])
+async def test_tree_is_read_ahead_from_folder_to_folder(tmp_path, files) -> None:
+    async with tree(tmp_path, 60, files) as world:
+        started_at_s = trio.current_time()
+        await read_tree(world, range(60), named(files))
+        assert len(fetched(world)) == len(set(fetched(world))) == 60 * files
+        round_trips = (trio.current_time() - started_at_s) / ROUND_TRIP_S
+        assert round_trips <= 60 * files / 24 + 8
+        await trio.sleep(30)
+        assert held(world) == 0
+
+
+async def test_reader_that_leaves_a_tree_is_not_run_ahead_of(tmp_path) -> None:
+    async with tree(tmp_path, 100, 3) as world:
+        await read_tree(world, range(20), named(3))
+        await trio.sleep(60)
+        assert len(fetched(world)) <= 60 + LEAD_MAX
+        assert held(world) == 0
+
+
+async def test_first_file_of_many_folders_wastes_a_few_at_most(tmp_path) -> None:
+    async with tree(tmp_path, 100, 5) as world:
+        await read_tree(world, range(0, 4, 2), named(5))
+        await read_tree(world, range(10, 100, 3), named(1))
+        await trio.sleep(30)
+        assert len(fetched(world)) <= 10 + 30 + 2 * LEAD_AT_FIRST
+
+
+async def test_folders_read_in_no_order_are_each_read_ahead_alone(tmp_path) -> None:
+    async with tree(tmp_path, 60, 5) as world:
+        folders = random.Random(2).sample(range(60), 20)
+        await read_tree(world, folders, named(5))
+        await trio.sleep(30)
+        assert len(fetched(world)) <= 100 + LEAD_MAX

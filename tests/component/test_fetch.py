@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -301,11 +302,13 @@ async def test_bug_in_a_flight_is_an_error_of_the_reader_and_not_an_endless_loop
         calls: list[object] = []
         healthy = it.fake.read_into
 
-        def broken(kind: str, id: int, offset: int, length: int, fd: int, fd_offset: int) -> int:
+        def broken(
+            kind: str, id: int, offset: int, length: int, fd: int, fd_offset: int, progress: Any
+        ) -> int:
             calls.append(offset)
             if len(calls) <= 10:
                 raise KeyError("a bug")
-            return healthy(kind, id, offset, length, fd, fd_offset)
+            return healthy(kind, id, offset, length, fd, fd_offset, progress)
 
         monkeypatch.setattr(it.fake, "read_into", broken)
         source = it.open()
@@ -439,4 +442,5 @@ async def test_version_let_go_of_while_its_bytes_are_awaited_is_read_to_the_end(
             nursery.start_soon(it.read, source, Window(), 0, 5000)
             await settle()
             it.fetcher.close(source)
+        await settle()
         assert not it.content._open

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from orionfs import errors, moves
-from orionfs.carry import UploadState
 from orionfs.content import Staged
+from orionfs.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 

@@ -59,7 +59,7 @@ HANDLERS: dict[str, tuple[Any, ...]] = {
     "statfs": (None,),
 }
 WITHOUT_DEADLINE = {
-    "setattr", "mknod", "rename", "create", "write", "flush", "fsync", "release",
+    "setattr", "mknod", "rename", "create", "write", "flush", "fsync", "release", "fsyncdir",
 }  # fmt: skip
 
 

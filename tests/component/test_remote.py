@@ -18,6 +18,7 @@ from orionfs import errors
 from orionfs.limiter import Priority, working_at
 from orionfs.listings import together
 from orionfs.models import Item, Key, Kind
+from orionfs.parts import Part
 from orionfs.remote import Assignment, Health, Limits, Remote
 from tests.cli.processes import wait_for
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
@@ -315,6 +316,10 @@ async def test_stat_does_not_wait_for_a_row_of_listings_fetched_ahead() -> None:
             nursery.cancel_scope.cancel()
 
 
+async def read_into(remote: Remote, id: int, length: int, fd: int) -> None:
+    await remote.read_into(Key(Kind.FILE, id), Part(0, length, remote.line), fd)
+
+
 async def test_stalled_contents_never_delay_metadata(tmp_path: Path) -> None:
     async with session(Limits(contents_in_flight=2, small_contents_in_flight=2)) as (fake, remote):
         id = fake.add_file(f"{HOME}/a", b"x" * 10)
@@ -322,7 +327,7 @@ async def test_stalled_contents_never_delay_metadata(tmp_path: Path) -> None:
         fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
         async with trio.open_nursery() as nursery:
             for _ in range(5):
-                nursery.start_soon(outcomes, partial(remote.read_into, Key(Kind.FILE, id), 0, 10, fd))
+                nursery.start_soon(outcomes, partial(read_into, remote, id, 10, fd))
             await settle()
             assert await remote.stat(HOME) is not None
             assert trio.current_time() < 1
@@ -670,7 +675,7 @@ async def test_abandoned_read_never_writes_to_a_descriptor_that_was_used_again(t
         stall = fake.stall("read_into")
         fd = os.open(tmp_path / "first", os.O_RDWR | os.O_CREAT)
         with pytest.raises(errors.TimedOut):
-            await remote.read_into(Key(Kind.FILE, id), 0, 11, fd)
+            await read_into(remote, id, 11, fd)
         os.close(fd)
         again = os.open(tmp_path / "second", os.O_RDWR | os.O_CREAT)
         assert again == fd
@@ -693,7 +698,7 @@ async def test_read_that_is_cancelled_before_it_starts_leaves_no_descriptor(tmp_
         fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
         before = len(os.listdir("/proc/self/fd"))
         with trio.move_on_after(5):
-            await outcomes(*[partial(remote.read_into, Key(Kind.FILE, id), 0, 10, fd)] * 5)
+            await outcomes(*[partial(read_into, remote, id, 10, fd)] * 5)
         stall.release()
         await settle()
         gc.collect()

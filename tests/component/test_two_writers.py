@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.carry import UploadState
 from orionfs.models import HandleId
+from orionfs.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.kernel import FakeKernel
 from tests.component.world import World, mount, outcomes

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.carry import UploadState
 from orionfs.facts import UNKNOWN, StackFacts
+from orionfs.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import KNOWN, mount
 

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orionfs import content
-from orionfs.content import CacheEntry, ContentCache, Staged, boot_id, copy_range
+from orionfs import content, presence
+from orionfs.content import CacheEntry, ContentCache, Staged, copy_range
 from orionfs.errors import LocalDiskError, NoSpace
 from orionfs.models import Key, Kind
+from orionfs.presence import boot_id
 
 KEY = Key(Kind.FILE, 5)
 HOLDS = """
@@ -133,7 +134,7 @@ def test_ranges_are_saved_when_the_daemon_ends_with_the_version_open(tmp_path: P
 def test_ranges_of_another_boot_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = make_cache(tmp_path)
     put(cache, KEY, b"abc")
-    monkeypatch.setattr(content, "boot_id", lambda: "another boot")
+    monkeypatch.setattr(presence, "boot_id", lambda: "another boot")
     assert reopened(tmp_path, 3) == []
 
 
@@ -142,8 +143,8 @@ def test_ranges_of_another_boot_that_were_synced_are_believed(
 ) -> None:
     path = put(make_cache(tmp_path), KEY, b"abc")
     sidecar = path.with_name(path.name + ".present")
-    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "synced": True}))
-    monkeypatch.setattr(content, "boot_id", lambda: "another boot")
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "synced": [[0, 3]]}))
+    monkeypatch.setattr(presence, "boot_id", lambda: "another boot")
     assert reopened(tmp_path, 3) == [(0, 3)]
 
 
@@ -185,7 +186,7 @@ def test_ranges_beyond_the_end_are_not_read(tmp_path: Path) -> None:
 
 def test_boot_has_an_id_of_the_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(boot_id()) == 36
-    monkeypatch.setattr(content, "_BOOT_ID", tmp_path / "none")
+    monkeypatch.setattr(presence, "_BOOT_ID", tmp_path / "none")
     assert boot_id() == ""
 
 
@@ -604,3 +605,145 @@ def test_source_that_is_too_short_is_an_error_and_never_zeros(tmp_path: Path) ->
         pytest.raises(LocalDiskError),
     ):
         copy_range(source.fileno(), target.fileno(), 7)
+
+
+# -- several mounts ------------------------------------------------------------------------------
+
+
+def test_mounts_that_share_a_version_add_to_what_the_other_has_written_down(tmp_path: Path) -> None:
+    one, other = make_cache(tmp_path), make_cache(tmp_path)
+    entries = one.open(KEY, 9), other.open(KEY, 9)
+    fill(entries[0], 0, b"012")
+    fill(entries[1], 6, b"678")
+    one.release(KEY, entries[0])
+    other.release(KEY, entries[1])
+    assert reopened(tmp_path, 9) == [(0, 3), (6, 9)]
+
+
+def test_eviction_by_one_mount_spares_what_another_has_open(tmp_path: Path) -> None:
+    one, other = make_cache(tmp_path, limit=1), make_cache(tmp_path, limit=1)
+    entry = one.open(KEY, len(BLOCK))
+    fill(entry, 0, BLOCK)
+    with held_by_another_process(entry.path):
+        one.release(KEY, entry)
+        other.evict()
+        assert entry.path.exists()
+    other.evict()
+    assert not entry.path.exists()
+
+
+def test_nothing_is_written_down_for_a_file_that_was_deleted_and_made_anew(tmp_path: Path) -> None:
+    """A sidecar of the old file beside the new one would make its holes come out as zeros."""
+    one, other = make_cache(tmp_path), make_cache(tmp_path)
+    old = one.open(KEY, 9)
+    fill(old, 0, b"012345678")
+    old.path.unlink()
+    new = other.open(KEY, 9)
+    one.release(KEY, old)
+    other.release(KEY, new)
+    assert reopened(tmp_path, 9) == []
+
+
+def test_sidecar_of_another_file_is_not_believed(tmp_path: Path) -> None:
+    path = put(make_cache(tmp_path), KEY, b"abc")
+    path.rename(path.with_name("away"))
+    path.write_bytes(b"\0\0\0")
+    assert reopened(tmp_path, 3) == []
+
+
+def test_file_that_is_made_has_no_sidecar_of_an_earlier_one(tmp_path: Path) -> None:
+    path = put(make_cache(tmp_path), KEY, b"abc")
+    path.unlink()
+    assert reopened(tmp_path, 3) == []
+    assert not path.with_name(path.name + ".present").exists()
+
+
+# -- power cuts ----------------------------------------------------------------------------------
+
+
+def test_what_was_synced_is_believed_in_another_boot_and_the_rest_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache(tmp_path)
+    entry = cache.open(KEY, 9)
+    fill(entry, 0, b"012")
+    cache.release(KEY, entry)
+    cache.sync(KEY, 9)
+    entry = cache.open(KEY, 9)
+    fill(entry, 6, b"678")
+    cache.release(KEY, entry)
+    assert reopened(tmp_path, 9) == [(0, 3), (6, 9)]
+    monkeypatch.setattr(presence, "boot_id", lambda: "another boot")
+    assert reopened(tmp_path, 9) == [(0, 3)]
+
+
+def test_only_much_is_worth_a_sync_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "_WORTH_A_SYNC_BYTES", len(BLOCK))
+    cache = make_cache(tmp_path)
+    small = cache.open(KEY, 3)
+    fill(small, 0, b"abc")
+    assert not cache.release(KEY, small)
+    large = Key(Kind.FILE, 6)
+    entry = cache.open(large, len(BLOCK))
+    fill(entry, 0, BLOCK)
+    assert cache.release(large, entry)
+    cache.sync(large, len(BLOCK))
+    assert not cache.release(large, cache.open(large, len(BLOCK)))
+
+
+def test_sync_of_a_version_that_was_evicted_is_nothing(cache: ContentCache) -> None:
+    cache.sync(KEY, 3)
+
+
+def test_long_download_is_written_down_before_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "_SAVE_EVERY_BYTES", 4)
+    entry = make_cache(tmp_path).open(KEY, 9)
+    fill(entry, 0, b"0123")
+    fill(entry, 4, b"45")
+    assert reopened(tmp_path, 9) == [(0, 4)]
+
+
+# -- room ----------------------------------------------------------------------------------------
+
+
+def with_free(cache: ContentCache, monkeypatch: pytest.MonkeyPatch, free: int, floor: int) -> None:
+    monkeypatch.setattr(cache, "_free_and_floor", lambda: (free, floor))
+
+
+def test_disk_is_kept_from_filling_up_below_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache(tmp_path, limit=10**9)
+    for id in range(4):
+        age(put(cache, Key(Kind.FILE, id), BLOCK), 100 - id)
+    with_free(cache, monkeypatch, free=100_000, floor=100_000 + 2 * 8192)
+    cache.evict()
+    assert {name for name in names(tmp_path) if "." not in name} == {"file-2", "file-3"}
+    assert cache.has_room
+
+
+def test_there_is_no_room_where_what_is_open_is_too_much(tmp_path: Path) -> None:
+    cache = make_cache(tmp_path, limit=8192)
+    entry = cache.open(KEY, 4 * 8192)
+    fill(entry, 0, BLOCK * 4)
+    cache.evict()
+    assert not cache.has_room
+    cache.release(KEY, entry)
+    cache.evict()
+    assert cache.has_room
+
+
+def test_room_for_a_whole_version_is_made_or_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache(tmp_path)
+    put(cache, KEY, BLOCK)
+    free = [100, 5000]
+    monkeypatch.setattr(cache, "_free_and_floor", lambda: (free.pop(0), 0))
+    cache.make_room_for(5000)
+    assert names(tmp_path) == set()
+    with_free(cache, monkeypatch, 100, 0)
+    with pytest.raises(NoSpace, match="room for 100 bytes"):
+        cache.make_room_for(5000)

@@ -1,0 +1,280 @@
+"""Calls of a session, attempt after attempt: limiters, deadlines, retries, the offline state.
+
+One attempt runs in a worker thread; waiting and retrying happen here, in trio. Every failure of a session
+becomes one of our errors (`failures`). Base of `Remote`, which alone knows what the verbs mean.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any, cast
+
+import trio
+
+from orionfs.bridge import CallFailed, CallHandle, SessionCalls
+from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
+from orionfs.errors import Conflict, OrionFsError, Throttled, TimedOut, Unreachable
+from orionfs.failures import busy, failure_of, pause_before_retry_s, subject_of
+from orionfs.limiter import AdaptiveLimiter, Priority, Slot, current_urgency
+from orionfs.listings import PAGES, as_page
+from orionfs.models import Key
+from orionfs.parts import Growth, Line, Part
+
+log = logging.getLogger(__name__)
+
+SMALL_BYTES = 2**20
+"""Contents up to this size have places of their own: they take round trips, larger ones take the line."""
+
+_SILENT_CALLS_MAX = 2
+_CHECK_EVERY_S = 2.0
+_IN_FLIGHT_AT_FIRST = 8
+_THROTTLING = frozenset({429, 503})
+_CONTENTS = frozenset({"read_into", "download"})
+_NO_LIMIT_S = 1e9  # somebody else ends the call
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Deadlines in seconds, and how many calls are in flight at most."""
+
+    read_deadline_s: float = 30.0
+    change_deadline_s: float = 75.0
+    inactivity_s: float = 60.0
+    metadata_in_flight: int = 16
+    contents_in_flight: int = 8
+    small_contents_in_flight: int = 26  # two of them are for the foreground alone
+    uploads_in_flight: int = 16
+
+
+class Health(Enum):
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class Caller:
+    """Makes the calls of one session, for one account on one stack."""
+
+    def __init__(self, calls: SessionCalls, limits: Limits) -> None:
+        self._calls = calls
+        self._limits = limits
+        at_once = min(limits.metadata_in_flight, calls.metadata_at_once or inf)
+        self._metadata = AdaptiveLimiter(int(at_once), _IN_FLIGHT_AT_FIRST)
+        contents_at_once = calls.contents_at_once or limits.contents_in_flight
+        self._contents = AdaptiveLimiter(min(limits.contents_in_flight, contents_at_once))
+        self._small_contents = AdaptiveLimiter(limits.small_contents_in_flight)
+        # Those that nobody waits for never take the last two places.
+        self._uploads = AdaptiveLimiter(limits.uploads_in_flight + 2)
+        if calls.contents_at_once is not None:
+            self._small_contents = self._uploads = self._contents
+        self.line = Line(limits.inactivity_s)
+        self._silent_calls = 0
+        self.health = Health.ONLINE
+        self._went_offline = trio.Event()
+        self._came_back = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""
+        task_status.started()
+        while True:
+            await self._went_offline.wait()
+            while self.health is Health.OFFLINE:
+                await trio.sleep(_CHECK_EVERY_S)
+                await self._check()
+            self._went_offline = trio.Event()
+        self._came_back = trio.Event()
+
+    async def wait_until_back(self) -> None:
+        """Wait for the end of the next time offline."""
+        await self._came_back.wait()
+
+    async def _read(self, verb: str, *args: Any) -> Any:
+        return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
+
+    async def _bring(self, key: Key, part: Part, fd: int, patience: int) -> None:
+        """One attempt at the rest of a part; it returns as well when the attempt has stalled.
+
+        Raises TimedOut once no byte came for as long as may be.
+        """
+        attempt = part.begin_attempt()
+        subject = (key.kind.value, key.reference)
+        rest = (part.arrived, part.end - part.arrived, Borrowed(fd), part.arrived - part.base, attempt)
+        limiter = self._limiter_for(part.end - part.start)
+
+        async def bring() -> None:
+            await self._attempt(limiter, _NO_LIMIT_S, "read_into", *subject, *rest, on_taken=attempt.begin)
+            part.arrived = part.end
+
+        await _watched(bring, partial(part.watch, attempt, patience))
+        if part.arrived < part.end and trio.current_time() >= part.expires_at_s:
+            raise self._no_answer("read_into", subject, self._limits.inactivity_s)
+
+    async def _download(self, subject: tuple[Any, ...], path: Path, size: int, growth: Growth) -> None:
+        """One attempt at a whole item. Raises TimedOut once it has not gone on for too long."""
+        limiter = self._limiter_for(size)
+
+        async def download() -> None:
+            args = (*subject, str(path), _NO_LIMIT_S)  # its worker ends with the attempt
+            await self._attempt(limiter, _NO_LIMIT_S, "download", *args, on_taken=growth.begin)
+
+        if not await _watched(download, growth.watch):
+            raise self._no_answer("download", subject, self._limits.inactivity_s)
+
+    def _limiter_for(self, size: int) -> AdaptiveLimiter:
+        return self._small_contents if 0 < size <= SMALL_BYTES else self._contents
+
+    async def _retrying(
+        self,
+        limiter: AdaptiveLimiter,
+        deadline_s: float,
+        verb: str,
+        *args: Any,
+        is_conflict_busy: bool = False,
+    ) -> Any:
+        """Attempts until one succeeds. `is_conflict_busy`: no name can be taken here, so a 409 is "busy".
+
+        What is fetched ahead is tried once: who needs it asks again.
+        """
+        ends_at_s = trio.current_time() + deadline_s
+
+        async def attempt() -> Any:
+            return await self._attempt(limiter, ends_at_s - trio.current_time(), verb, *args)
+
+        return await self._repeated(attempt, lambda: ends_at_s, verb, args, is_conflict_busy=is_conflict_busy)
+
+    async def _repeated(
+        self,
+        call: Callable[[], Awaitable[Any]],
+        ends_at_s: Callable[[], float],
+        verb: str,
+        args: Sequence[Any],
+        *,
+        is_conflict_busy: bool,
+    ) -> Any:
+        attempt, is_unclear = 0, False
+        while True:
+            try:
+                return await call()
+            except OrionFsError as failed:
+                error = busy(failed) if is_conflict_busy and isinstance(failed, Conflict) else failed
+                attempt += 1
+                is_unclear = error.is_unclear = is_unclear or error.is_unclear
+                error.is_repeated = attempt > 1
+                pause_s = pause_before_retry_s(error, attempt)
+                if (
+                    pause_s is None
+                    or trio.current_time() + pause_s >= ends_at_s()
+                    or self.health is Health.OFFLINE
+                    or current_urgency().priority is Priority.PREFETCH
+                ):
+                    raise error from failed.__cause__
+                log.debug("%s: %s; attempt %d follows in %.1f s", verb, error, attempt + 1, pause_s)
+            await trio.sleep(pause_s)
+            if is_unclear and await self._is_to_be_left(verb, args):
+                return None
+
+    async def _is_to_be_left(self, verb: str, args: Sequence[Any]) -> bool:  # noqa: ARG002
+        """Whether an unclear call must not be made again; for who knows what the verbs mean."""
+        return False
+
+    async def _attempt(
+        self,
+        limiter: AdaptiveLimiter,
+        deadline_s: float,
+        verb: str,
+        *args: Any,
+        on_taken: Callable[[], None] = lambda: None,
+    ) -> Any:
+        if self.health is Health.OFFLINE:
+            raise Unreachable(
+                f"{verb}: Orion is not reachable; it is asked again every {_CHECK_EVERY_S:.0f} s"
+            )
+        return await self._call(limiter.slot(on_taken), deadline_s, verb, *args)
+
+    async def _call(self, slot: Slot, deadline_s: float, verb: str, *args: Any) -> Any:
+        sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
+        handle = CallHandle()
+        call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
+        if verb in PAGES:  # in the thread, or many pages' rows would lie about at once
+            call = partial(as_page, call, PAGES[verb], args)
+        with trio.move_on_after(deadline_s):
+            try:
+                answer = await trio.to_thread.run_sync(
+                    call,
+                    limiter=cast("trio.CapacityLimiter", slot),
+                    abandon_on_cancel=deadline_s != inf,
+                )
+            except CallFailed as failed:
+                error = failure_of(verb, args, failed.info)
+                if isinstance(error, Throttled) or error.status in _THROTTLING:
+                    slot.note_throttled()
+                self._note(error, is_refused=bool(failed.info.get("refused")))
+                raise error from failed
+            finally:
+                handle.give_up()  # one that nobody waits for ends with its worker
+                if verb in _CONTENTS:
+                    slot.give_back()  # or its thread, which hangs, would keep others from reading
+                for arg in sent:
+                    if isinstance(arg, OwnDescriptor):
+                        arg.give_up()
+            self._silent_calls = 0
+            slot.note_success()
+            return answer
+        raise self._no_answer(verb, args, deadline_s)
+
+    def _no_answer(self, verb: str, args: Sequence[Any], limit_s: float) -> TimedOut:
+        timed_out = TimedOut(f"{verb} {subject_of(args)}: no answer within {limit_s:.0f} s")
+        timed_out.is_unclear = True
+        self._note(timed_out, is_refused=False)
+        return timed_out
+
+    def _note(self, error: OrionFsError, *, is_refused: bool) -> None:
+        """Offline begins with a refused connection, or with two calls without an answer."""
+        if not isinstance(error, TimedOut) or isinstance(error, Throttled):
+            self._silent_calls = 0
+            return
+        self._silent_calls += 1
+        if self.health is Health.ONLINE and (is_refused or self._silent_calls >= _SILENT_CALLS_MAX):
+            self.health = Health.OFFLINE
+            self._went_offline.set()
+            log.warning("offline: %s; what is cached goes on being served", error)
+
+    async def _check(self) -> None:
+        try:
+            await self._call(self._metadata.slot(), self._limits.read_deadline_s, "whoami")
+        except Throttled as error:
+            log.debug("answers again: %s", error)
+        except TimedOut as error:
+            log.debug("still offline: %s", error)
+            return
+        except OrionFsError as error:
+            log.debug("answers again, with an error: %s", error)
+        self.health = Health.ONLINE
+        self._silent_calls = 0
+        self._came_back.set()
+        self._came_back = trio.Event()
+        log.info("online again")
+
+
+async def _watched(
+    call: Callable[[], Awaitable[None]], watch: Callable[[trio.CancelScope], Awaitable[None]]
+) -> bool:
+    """Make a call that `watch` may end by its scope; False if it did. Raises what the call does."""
+    failed: OrionFsError | None = None
+    is_done = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, nursery.cancel_scope)
+        try:
+            await call()
+            is_done = True
+        except OrionFsError as error:
+            failed = error
+        nursery.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+    return is_done
