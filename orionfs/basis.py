@@ -14,6 +14,11 @@ from orionfs.content import Staged, copy_range
 from orionfs.fetch import Fetcher, Source, Window
 from orionfs.ranges import RangeSet
 
+_PIECE_BYTES = 2**20
+
+Brought = list[tuple[int, bytes]]
+"""Bytes of a version and where they begin in it."""
+
 
 class Basis:
     """The first `end` bytes of a version, where nothing was written over them.
@@ -64,16 +69,19 @@ class Basis:
             await self._fetcher.ensure(self._source, start, end)
         return True
 
-    async def bring(self, window: Window, offset: int, size: int) -> None:
-        """Have here what the file lacks at a place. Raises Stale if the version is gone."""
-        for start, end in self.gaps(offset, offset + size):
-            await self._fetcher.read(self._source, window, start, end - start)
+    async def bring(self, window: Window, offset: int, size: int) -> Brought:
+        """What the file lacks at a place. Raises Stale if the version is gone."""
+        return [
+            (start, await self._fetcher.read(self._source, window, start, end - start))
+            for start, end in self.gaps(offset, offset + size)
+        ]
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Bytes of the file as it stands; what it lacks there was brought."""
+    def read(self, offset: int, size: int, brought: Brought) -> bytes:
+        """Bytes of the file as it stands; what it lacked there was brought."""
         data = bytearray(self._staged.read(offset, size))
-        for start, end in self.gaps(offset, offset + len(data)):
-            data[start - offset : end - offset] = self._source.entry.read(start, end - start)
+        for start, there in brought:
+            for gap_start, gap_end in self.gaps(start, min(start + len(there), offset + len(data))):
+                data[gap_start - offset : gap_end - offset] = there[gap_start - start : gap_end - start]
         return bytes(data)
 
     async def fill(self) -> None:
@@ -82,6 +90,18 @@ class Basis:
         for start, end in self.gaps(0, self._end):
             await trio.to_thread.run_sync(copy_range, entry.fd, self._staged.fd, end, start)
             self.note_written(start, end)
+
+    async def next_piece(self) -> Brought:
+        """A little of what is missing, where all of it can't be held beside the staged file."""
+        start, end = self.gaps(0, self._end)[0]
+        return await self.bring(Window(), start, min(end - start, _PIECE_BYTES))
+
+    def put(self, brought: Brought) -> None:
+        """Write it where it is still missing. Raises NoSpace; nobody writes meanwhile."""
+        for start, there in brought:
+            for gap_start, gap_end in self.gaps(start, start + len(there)):
+                self._staged.write(gap_start, there[gap_start - start : gap_end - start])
+                self.note_written(gap_start, gap_end)
 
     def close(self) -> None:
         self._fetcher.close(self._source)

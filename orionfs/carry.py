@@ -99,7 +99,7 @@ class Carrier:
             return await self._carry_file(upload, path)
         finally:
             if path.name != upload.row.staged:
-                _discard(path)  # a copy that has not become a cache file
+                path.unlink(missing_ok=True)  # a copy that has not become a cache file
 
     async def _carry_file(self, upload: Upload, path: Path) -> Removal | None:
         if upload.is_held and upload.is_kept_back:
@@ -320,10 +320,6 @@ def _replaced_item(row: UploadRow) -> Item:
     """What a version replaces, as far as the journal knows it."""
     assert row.replaces is not None
     return Item(row.replaces.kind, row.replaces.id, row.name)
-
-
-def _discard(path: Path) -> None:
-    path.unlink(missing_ok=True)
 
 
 def _copy_prefix(source: Path, target: Path, size: int) -> None:

@@ -64,7 +64,7 @@ class Files:
         """Open a file; O_TRUNC empties it here, and on Orion with the next flush."""
         if inode.children is not None:
             raise IsADirectory(inode.local_path())
-        may_write = flags & os.O_ACCMODE != os.O_RDONLY
+        may_write = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
         if may_write and inode.item.kind not in (Kind.FILE, Kind.SHARD):
             word = inode.item.kind.value
             raise AccessDenied(f"{inode.local_path()}: to write a {word}: orionfs put --as {word}")
@@ -77,7 +77,7 @@ class Files:
             return handle_id
         self._handles[handle_id].is_appending = bool(flags & os.O_APPEND)
         try:
-            is_emptied = bool(flags & os.O_TRUNC and may_write)
+            is_emptied = bool(flags & os.O_TRUNC)
             if self._opening.is_due(inode) and not is_emptied:
                 await self._opening.find_out(self._handles[handle_id])
             elif needs_what_is_there(flags):

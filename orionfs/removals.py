@@ -27,7 +27,7 @@ from orionfs.journal import Journal, Removal
 from orionfs.journal_thread import JournalThread
 from orionfs.limiter import Priority, working_at
 from orionfs.listings import ASKED_PAGE_ROWS
-from orionfs.models import Key
+from orionfs.models import Key, Kind
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
@@ -245,7 +245,8 @@ class Removals:
 
     async def _by_path(self, folder: str, group: Sequence[_Pending]) -> list[_Pending]:
         """Remove in few calls what can go so; the others."""
-        if len(group) < _BY_PATH_MIN or self._is_moving(folder):
+        have_paths = all(each.removal.key.kind is not Kind.SHARD for each in group)
+        if len(group) < _BY_PATH_MIN or self._is_moving(folder) or not have_paths:
             return list(group)
         try:
             with self._calling(folder):

@@ -32,6 +32,14 @@ class StagedFiles:
         self.use(staged.path.name)
         return staged
 
+    def has_room(self, size: int) -> bool:
+        """True if the disk could hold so many bytes more."""
+        try:
+            room = os.statvfs(self._folder)
+        except OSError as error:
+            raise disk_error(error, "staging") from error
+        return room.f_bavail * room.f_frsize >= size
+
     def open(self, name: str, size: int) -> Staged:
         """A version that is under way, for reading; one use more. `size` is its own, in bytes."""
         staged = Staged(self._folder / name, create=False)

@@ -110,9 +110,9 @@ class Staging:
             basis = file.basis
             if basis is None:
                 return file.staged.read(offset, size)
-            await basis.bring(handle.window, offset, size)
+            brought = await basis.bring(handle.window, offset, size)
             if file.basis is basis:  # nobody has completed it meanwhile
-                return basis.read(offset, size)
+                return basis.read(offset, size, brought)
         return await self._fetcher.read(self.source(file), handle.window, offset, size)
 
     def source(self, file: OpenFile) -> Source:
@@ -126,7 +126,7 @@ class Staging:
     async def writable(self, file: OpenFile, offset: int) -> Staged:
         """A staged file whose bytes from `offset` on may change. The caller holds `staging`."""
         if file.staged is None:
-            self._stage(file, file.inode.item.size or 0)
+            await self._stage(file, file.inode.item.size or 0)
         elif not file.staged.can_change_from(offset):
             await self._clone(file, file.staged, file.staged.size)
         assert file.staged is not None
@@ -138,7 +138,7 @@ class Staging:
         async with file.staging:
             handle.has_written = True
             if file.staged is None:
-                self._stage(file, min(size, file.inode.item.size or 0))
+                await self._stage(file, min(size, file.inode.item.size or 0))
             elif not file.staged.can_change_from(min(size, file.staged.size)):
                 await self._clone(file, file.staged, min(size, file.staged.size))
             assert file.staged is not None
@@ -150,11 +150,22 @@ class Staging:
     async def complete(self, file: OpenFile) -> None:
         """Have all bytes in the staged file, as it must be to be sealed. Raises Stale, NoSpace and others."""
         while file.basis is not None:
-            await file.basis.fetch()
+            try:
+                await file.basis.fetch()
+            except NoSpace:  # not all of it fits twice
+                await self._complete_piece(file, file.basis)
+                continue
             async with file.staging:
                 if file.basis is not None:
                     await file.basis.fill()
                     self._close_basis_if_complete(file)
+
+    async def _complete_piece(self, file: OpenFile, basis: Basis) -> None:
+        brought = await basis.next_piece()
+        async with file.staging:
+            if file.basis is basis:
+                basis.put(brought)
+                self._close_basis_if_complete(file)
 
     async def make_readable(self, file: OpenFile, limit_bytes: int) -> bool:
         """Have all of a file on this machine; False if more than the limit would have to be fetched."""
@@ -180,8 +191,15 @@ class Staging:
         file.staged.close()
         file.staged = None
 
-    def _stage(self, file: OpenFile, keep: int) -> None:
-        """Begin to write a version that is on Orion: its first `keep` bytes show until they are changed."""
+    async def _stage(self, file: OpenFile, keep: int) -> None:
+        """Begin to write a version that is on Orion: its first `keep` bytes show until they are changed.
+
+        They come later, so that there is room for them is seen to now. Raises NoSpace.
+        """
+        if keep and not self._sync.staged.has_room(keep):
+            await self._fetcher.make_room()
+            if not self._sync.staged.has_room(keep):
+                raise NoSpace(f"staging: no room for the {keep} bytes that are to be changed")
         staged = self._sync.staged.new(has_gaps=bool(keep))
         try:
             if keep:

@@ -511,6 +511,26 @@ async def test_kept_back_shard_is_made_behind_its_close(tmp_path, fake) -> None:
         world.check_nothing_left()
 
 
+async def test_collection_is_emptied_and_removed_with_write_back(tmp_path, fake) -> None:
+    fake.add_collection(SET, **{f"s{number:02}": b"x" for number in range(20)})
+    async with mount(tmp_path, fake, write_back=True) as world:
+        for name in await world.ls(HERE):
+            await world.unlink(f"{HERE}/{name}")
+        await world.save(f"{HERE}/new", b"contents")
+        with pytest.raises(errors.DirectoryNotEmpty):
+            await world.rmdir(HERE)
+        await world.unlink(f"{HERE}/new")
+        with fake.counting() as calls:
+            await world.rmdir(HERE)
+            assert await world.ls("my-data") == []
+            await world.drain()
+        assert set(calls) <= {"delete", "shards_page", "create_shard", "fill_shard", "ls_path"}
+        await trio.sleep(60)
+        assert await world.ls("my-data") == []
+        assert [row for row in fake.rows() if row.kind == "collection" and not row.is_deleted] == []
+        world.check_nothing_left()
+
+
 # -- attributes ----------------------------------------------------------------------------------
 
 

@@ -10,7 +10,9 @@ import pytest
 import trio
 
 from orionfs import errors, moves
+from orionfs.basis import Basis
 from orionfs.content import Staged
+from orionfs.staged_files import StagedFiles
 from orionfs.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
@@ -53,6 +55,14 @@ async def test_bytes_written_are_read_back_before_they_are_anywhere(tmp_path, fa
         assert fake.count("upload") == 0
         await world.close(handle)
         await finish(world, doc=b"012abc6789")
+
+
+async def test_open_to_read_that_truncates_empties_the_file(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/doc", os.O_RDONLY | os.O_TRUNC)
+        assert await world.files.read(handle, 0, 100) == b""
+        await world.close(handle)
+        await finish(world, doc=b"")
 
 
 async def test_write_beyond_the_end_leaves_a_hole(tmp_path, fake) -> None:
@@ -140,6 +150,41 @@ async def test_byte_written_while_what_was_there_is_fetched_wins(tmp_path, fake)
         assert on_orion(world) == {"doc": b"a12345678z"}
         await world.close(handle)
         await finish(world, doc=b"a12345678z")
+
+
+async def test_disk_without_room_for_what_is_to_be_changed_is_an_error_of_the_first_write(
+    tmp_path, fake, monkeypatch
+) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/doc", os.O_RDWR)
+        with monkeypatch.context() as patch:
+            patch.setattr(StagedFiles, "has_room", lambda _self, _size: False)
+            with pytest.raises(errors.NoSpace):
+                await world.files.write(handle, 0, b"x")
+            with pytest.raises(errors.NoSpace):
+                await world.files.truncate(await world.inode("my-data/doc"), 3, handle)
+        assert await world.files.read(handle, 0, 100) == b"0123456789"
+        await world.close(handle)
+        await finish(world, doc=b"0123456789")
+
+
+async def test_rest_that_does_not_fit_into_the_cache_is_put_into_place_piece_by_piece(
+    tmp_path, fake, monkeypatch
+) -> None:
+    data = os.urandom(5 * MEBI)
+    fake.add_file(f"{HOME}/large", data)
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/large", os.O_WRONLY)
+        await world.files.write(handle, MEBI + 7, b"abc")
+
+        async def full(_self: Basis, _limit_bytes: int | None = None) -> bool:
+            raise errors.NoSpace("content cache: no room left")
+
+        monkeypatch.setattr(Basis, "fetch", full)
+        await world.close(handle)
+        assert fake.contents(f"{HOME}/large") == data[: MEBI + 7] + b"abc" + data[MEBI + 10 :]
+        await world.drain()
+        world.check_nothing_left()
 
 
 async def test_appending_open_of_a_version_that_is_gone_is_stale(tmp_path, fake) -> None:

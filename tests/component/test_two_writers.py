@@ -376,3 +376,40 @@ async def test_rename_of_what_is_not_on_orion_yet_replaces_what_has_the_name_now
         assert fake.tree() == {"doc.txt": b"mine"}
         assert await world.ls("my-data") == ["doc.txt"]
         world.check_nothing_left()
+
+
+# -- write-back ----------------------------------------------------------------------------------
+
+
+async def test_with_write_back_the_copy_comes_behind_its_writer_and_both_versions_tell(
+    tmp_path, fake
+) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        handle = await begin_to_write(world)
+        fake.replace(f"{HOME}/doc.txt", b"theirs")
+        await trio.sleep(LONG_S)
+        await world.close(handle)
+        await world.drain()
+        await check_both(world, b"theirs", b"mine")
+        copy = await the_copy(world)
+        for name in ("doc.txt", copy):
+            told = await world.attributes.get(await world.inode(f"my-data/{name}"), b"user.orion.error")
+            assert copy.encode() in told
+
+
+async def test_with_write_back_many_that_were_changed_elsewhere_all_keep_both(tmp_path, fake) -> None:
+    names = [f"f{number}" for number in range(5)]
+    for name in names:
+        fake.add_file(f"{HOME}/{name}", b"old")
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.ls("my-data")
+        await trio.sleep(LONG_S)
+        for name in names[1:]:
+            fake.replace(f"{HOME}/{name}", b"theirs")
+        for name in names:
+            await world.save(f"my-data/{name}", b"mine")
+        await world.drain()
+        contents = sorted(filter(None, fake.tree().values()))
+        assert contents == sorted([b"old", b"mine", *[b"mine", b"theirs"] * 4])
+        assert len(await world.ls("my-data")) == len(contents)
+        world.check_nothing_left()
