@@ -1,0 +1,39 @@
+"""What may be changed in the tree by its place alone, and what is in the way of a rename; pure.
+
+Used by `namespace`, which knows what names mean. Must not know sessions or beliefs.
+"""
+
+from __future__ import annotations
+
+from orionfs.errors import InvalidCall, NoSuchName, NotADirectory, NotPermitted
+from orionfs.inodes import Inode
+from orionfs.shard_rules import check_open
+
+
+def place_of(inode: Inode) -> tuple[Inode, str]:
+    """Parent and visible name. Raises NoSuchName if detached, NotPermitted for what the mount made."""
+    if inode.anchor is not None or inode.parent is None:
+        raise NotPermitted(f"{inode.local_path()} is part of the mount")
+    if not inode.is_attached:
+        raise NoSuchName(inode.local_path())
+    return inode.parent, inode.name
+
+
+def check_may_change(folder: Inode) -> None:
+    """Raises what forbids to make, rename or remove something in a folder."""
+    if folder.children is None:
+        raise NotADirectory(folder.local_path())
+    check_open(folder)
+    if folder.is_virtual:
+        raise NotPermitted("the top of the mount is made by orionfs; work inside its folders")
+
+
+def check_places(source: Inode, parent: Inode) -> None:
+    """Raises what forbids a rename of `source` into `parent`, whatever is there."""
+    check_may_change(parent)
+    check_may_change(place_of(source)[0])
+    ancestor: Inode | None = parent
+    while ancestor is not None:
+        if ancestor is source:
+            raise InvalidCall(f"{source.local_path()} can't be moved into itself")
+        ancestor = ancestor.parent
