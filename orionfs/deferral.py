@@ -7,6 +7,8 @@ done goes after that. What Orion refuses in the end is seen again. Decides from 
 
 from __future__ import annotations
 
+from math import inf
+
 from orionfs.errors import DirectoryNotEmpty, OrionFsError
 from orionfs.files import Files
 from orionfs.inodes import Inode
@@ -57,7 +59,7 @@ class Deferral:
             await self._namespace.make_way(inode, None)
             path = inode.orion_path()
             await self._sync.removals.promise_folder(path)
-            self._namespace.hide_folder(inode)
+            self._hide(inode)
         self._sync.removals.resume_folder(path, self._when_over(parent, name))
 
     def resume(self, path: str, inode: Inode | None) -> None:
@@ -66,8 +68,12 @@ class Deferral:
             self._sync.removals.resume_folder(path)
             return
         parent, name = place_of(inode)
-        self._namespace.hide_folder(inode)
+        self._hide(inode)
         self._sync.removals.resume_folder(path, self._when_over(parent, name))
+
+    def _hide(self, folder: Inode) -> None:
+        self._namespace.commit_gone(folder, inf)
+        self._namespace.beliefs.drop(folder)
 
     def _when_over(self, parent: Inode, name: str) -> OnEnd:
         def tell(refused: OrionFsError | None) -> None:

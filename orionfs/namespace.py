@@ -277,11 +277,6 @@ class Namespace:
         self._kernel.entry_changed(parent.number, name)
         touch(parent)
 
-    def hide_folder(self, folder: Inode) -> None:
-        """A folder that was promised to go is seen no more."""
-        self.commit_gone(folder, inf)
-        self._beliefs.drop(folder)
-
     def _is_removed(self, parent: Inode, name: str) -> bool:
         change = self._changes.get(parent.number, name)
         return change is not None and change.item is None
