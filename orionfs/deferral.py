@@ -13,6 +13,7 @@ from orionfs.inodes import Inode
 from orionfs.journal import Removal
 from orionfs.models import Key, Kind
 from orionfs.namespace import Namespace
+from orionfs.places import check_may_change, place_of
 from orionfs.removals import OnEnd
 from orionfs.sync import Sync
 
@@ -30,12 +31,12 @@ class Deferral:
 
         async def promise(key: Key) -> None:
             removal = Removal(key, inode.orion_path())
-            await self._sync.promise_removal(removal, is_durable=not self._sync.is_write_back)
+            await self._sync.removals.promise(removal, is_durable=not self._sync.is_write_back)
             on_end = self._when_over(parent, name)
             if inode.opens:
                 self._files.remove_at_last_close(inode, removal, on_end)
             else:
-                self._sync.resume_removal(removal, on_end)
+                self._sync.removals.resume(removal, on_end)
 
         await self._namespace.remove_item(inode, promise, is_removed_later=inode.item.key is not None)
 
@@ -46,7 +47,8 @@ class Deferral:
 
     async def rmdir(self, inode: Inode) -> None:
         """Have a folder removed that is empty here. Raises DirectoryNotEmpty, NotPermitted."""
-        parent, name = self._namespace.check_may_go(inode)
+        parent, name = place_of(inode)
+        check_may_change(parent)
         await self._sync.relocator.until_free(inode.orion_path(), is_deep=True)
         with self._namespace.changing(parent):
             items, _ = await self._namespace.beliefs.list(inode)
@@ -63,7 +65,7 @@ class Deferral:
         if inode is None:
             self._sync.removals.resume_folder(path)
             return
-        parent, name = self._namespace.place_of(inode)
+        parent, name = place_of(inode)
         self._namespace.hide_folder(inode)
         self._sync.removals.resume_folder(path, self._when_over(parent, name))
 

@@ -46,16 +46,23 @@ class Callers:
         if pid is None:
             await work()
             return
+        failed: Exception | None = None
         with trio.CancelScope() as waiting:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_for_signal, pid, waiting)
-                await work()
+                try:
+                    await work()
+                except Exception as error:  # raised below: a nursery would wrap it
+                    failed = error
                 nursery.cancel_scope.cancel()
+            if failed is not None:
+                raise failed
             return
         raise Interrupted(f"process {pid} is to end; what it wrote is kept, and uploaded behind it")
 
 
 async def _cancel_for_signal(pid: int, waiting: trio.CancelScope) -> None:
+    await trio.sleep(_LOOK_EVERY_S)  # most work is done by then
     while not has_fatal_signal(pid):  # noqa: ASYNC110  /proc tells nobody of its own accord
         await trio.sleep(_LOOK_EVERY_S)
     waiting.cancel()

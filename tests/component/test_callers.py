@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -87,3 +88,14 @@ def test_pending_kill_of_any_thread_is_seen(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(callers, "Path", lambda path: Path(f"{tmp_path}{path}"))
     assert callers.has_fatal_signal(10)
     assert not callers.has_fatal_signal(12)
+
+
+@pytest.mark.expect_log("as scripted")
+async def test_flush_of_a_living_process_fails_with_the_error_of_its_upload(tmp_path) -> None:
+    fake = FakeCalls()
+    async with mount(tmp_path, fake) as world:
+        handle = await open_new(world, pid=os.getpid())
+        fake.fail("upload", "AuthorizationRequired", 403, times=10**6)
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await world.operations.flush(handle)
+        assert caught.value.errno == errno.EACCES
