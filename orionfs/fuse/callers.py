@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from orionfs.errors import Interrupted
+from orionfs.errors import Interrupted, OrionFsError
 
 _LOOK_EVERY_S = 1.0
 _FATAL = sum(1 << (number - 1) for number in (signal.SIGKILL, signal.SIGINT))
@@ -40,17 +40,23 @@ class Callers:
     async def while_alive(self, handle: int, work: Callable[[], Awaitable[None]]) -> None:
         """Do some work that goes on by itself; Interrupted once its caller has a fatal signal pending.
 
-        `work` is cancelled then, and must lose nothing by it.
+        `work` is cancelled then, and must lose nothing by it. Raises what `work` does.
         """
         pid = self._pids.get(handle)
         if pid is None:
             await work()
             return
+        failed: OrionFsError | None = None
         with trio.CancelScope() as waiting:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_for_signal, pid, waiting)
-                await work()
+                try:
+                    await work()
+                except OrionFsError as error:  # a nursery would make a group of it
+                    failed = error
                 nursery.cancel_scope.cancel()
+            if failed is not None:
+                raise failed
             return
         raise Interrupted(f"process {pid} is to end; what it wrote is kept, and uploaded behind it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -61,6 +62,19 @@ async def test_flush_of_a_living_process_waits(tmp_path) -> None:
         await world.operations.flush(handle)
         assert fake.contents(f"{HOME}/new") == b"data"
         await world.operations.release(handle)
+
+
+@pytest.mark.expect_log("flush 1: .*as scripted")
+async def test_error_of_a_flush_is_its_own_while_its_caller_is_watched(tmp_path) -> None:
+    fake = FakeCalls()
+    async with mount(tmp_path, fake) as world:
+        handle = await open_new(world, pid=os.getpid())
+        fake.fail("upload", "AuthorizationRequired", 403, times=2)  # it is tried once more
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await world.operations.flush(handle)
+        assert caught.value.errno == errno.EACCES
+        await world.operations.release(handle)
+        assert [upload.row.name for upload in world.sync.pending] == ["new"]
 
 
 @pytest.mark.parametrize("how", ["blocked", "ignored"])
