@@ -50,7 +50,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
         else:
             files.under_way.adopt(inode, row)
     for removal in journal.removals():
-        sync.resume_removal(removal)
+        sync.removals.resume(removal)
     for path in journal.folder_removals():
         deferral.resume(path, await _folder_if_there(namespace, path))
 

@@ -341,13 +341,12 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
         sync.hurry()
         while sync.pending_count and trio.current_time() < ends_at_s and not sync.is_stuck:
             yield {"pending": sync.pending_count}
-            await sync.wait_progress(min(_PROGRESS_EVERY_S, ends_at_s - trio.current_time()))
+            await sync.steps.wait(min(_PROGRESS_EVERY_S, ends_at_s - trio.current_time()))
         failed = [upload.row.path for upload in sync.pending if upload.state is UploadState.FAILED]
         kept_in = str(layers.staging.parent)
-        refused = list(sync.removals.refused)
+        refused, sync.removals.refused = sync.removals.refused, []  # somebody hears of them
         rest = {"pending": sync.pending_count, "failed": failed, "refused": refused, "kept_in": kept_in}
         yield {"done": True, **rest}
-        del sync.removals.refused[: len(refused)]  # somebody has heard of them
 
     async def status(_request: Mapping[str, Any]) -> control.Answers:
         yield {

@@ -30,12 +30,12 @@ class Deferral:
 
         async def promise(key: Key) -> None:
             removal = Removal(key, inode.orion_path())
-            await self._sync.promise_removal(removal, is_durable=not self._sync.is_write_back)
+            await self._sync.removals.promise(removal, is_durable=not self._sync.is_write_back)
             on_end = self._when_over(parent, name)
             if inode.opens:
                 self._files.remove_at_last_close(inode, removal, on_end)
             else:
-                self._sync.resume_removal(removal, on_end)
+                self._sync.removals.resume(removal, on_end)
 
         await self._namespace.remove_item(inode, promise, is_removed_later=inode.item.key is not None)
 

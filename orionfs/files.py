@@ -349,7 +349,7 @@ class Files:
             upload.hurry.set()
         doomed = self._doomed.pop(file.inode.number, None)
         if doomed is not None:
-            self._sync.resume_removal(*doomed)
+            self._sync.removals.resume(*doomed)
         self._namespace.inodes.collect(file.inode)
 
     async def _begin_to_read(self, file: OpenFile) -> None:

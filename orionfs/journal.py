@@ -4,9 +4,8 @@ Five tables: `uploads` (a sealed version on its way, by the mark its upload carr
 be removed), `folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed
 here and are not all at their new place) and `local` (time of the last write here, chmod). A version is
 sealed by one full-sync commit after its bytes were synced; later steps need no sync, since a lost one is
-found out by the mark.
-Blocking: callers run it
-in a thread, one call at a time. Knows no session and no inode.
+found out by the mark. Blocking: callers run it in a thread, one call at a time. Knows no session and no
+inode.
 """
 
 from __future__ import annotations
@@ -15,10 +14,8 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +23,20 @@ from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, St
 from orionfs.models import Key, Kind, LocalAttributes
 from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.parked_rows import ParkedRows
+from orionfs.promises import Glimpse, RelocationRow, Removal, UploadRow, UploadStep, rewritten
 from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
 from orionfs.share_rows import ShareRows
+
+__all__ = [
+    "Glimpse",
+    "Journal",
+    "RelocationRow",
+    "Removal",
+    "UploadRow",
+    "UploadStep",
+    "look_into",
+    "rewritten",
+]
 
 log = logging.getLogger(__name__)
 
@@ -72,68 +81,6 @@ _UPLOAD_COLUMNS = (
 )
 
 
-class UploadStep(Enum):
-    """How far a sealed version has come; a step is written down after it was done."""
-
-    LOCAL = "local"  # stays on this machine: its name is one that Orion is not to see
-    SEALED = "sealed"
-    UPLOADED = "uploaded"
-    CANCELLED = "cancelled"  # not wanted any more; what it may have left on Orion is still to be removed
-
-
-@dataclass(frozen=True, slots=True)
-class UploadRow:
-    """One sealed version: its bytes, where they go, what they replace."""
-
-    mark: str
-    folder: str
-    name: str
-    staged: str
-    size_bytes: int
-    mtime_ns: int
-    permissions: int | None = None
-    tags: tuple[str, ...] | None = None
-    replaces: Key | None = None
-    new_id: int | None = None
-    step: UploadStep = UploadStep.SEALED
-    sealed_ns: int = 0
-
-    @property
-    def path(self) -> str:
-        return f"{self.folder.rstrip('/')}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """An item to be removed from Orion; `path` is where users knew it.
-
-    With `instead` it goes only if that item has the path: a rename was promised, and may not have
-    happened.
-    """
-
-    key: Key
-    path: str
-    instead: Key | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RelocationRow:
-    """A folder that was renamed from `old` to `new` (absolute Orion paths), its id and tags if known."""
-
-    old: str
-    new: str
-    old_id: int | None = None
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Glimpse:
-    """What a journal of another daemon shows: how many changes are unfinished, what it knows of items."""
-
-    unfinished: int
-    local: Mapping[Key, LocalAttributes]
-
-
 def look_into(path: Path) -> Glimpse:
     """Look into a journal that is another daemon's; one that can't be read shows nothing."""
     try:
@@ -151,12 +98,6 @@ def look_into(path: Path) -> Glimpse:
 def _read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
     rows = db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
     return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
-
-
-def rewritten(now: UploadRow, row: UploadRow) -> UploadRow:
-    """A version as far as it is now, with another name and attributes; one that stayed here may leave."""
-    step = row.step if now.step is UploadStep.LOCAL else now.step
-    return replace(row, step=step, new_id=now.new_id)
 
 
 class Journal:
@@ -405,8 +346,26 @@ class Journal:
             self._db.execute(f"DELETE FROM {table} WHERE kind = ? AND id = ?", _columns(key))
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written in the block is one durable commit; what fails in it takes nothing else along."""
+        with self._transaction(durable=True):
+            yield
+
+    @property
+    def is_together(self) -> bool:
+        """False once a full disk, say, has ended what was to be one commit."""
+        return self._db.in_transaction
+
+    @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:
-        """One commit; a durable one is synced to the disk before it returns."""
+        """One commit; a durable one is synced to the disk before it returns.
+
+        Within another one it is a part of that, and lasts as that does.
+        """
+        if self._db.in_transaction:
+            with self._savepoint():
+                yield
+            return
         level = "FULL" if durable or not self._is_lazy_allowed else "NORMAL"
         try:
             self._db.execute(f"PRAGMA synchronous = {level}")
@@ -416,6 +375,20 @@ class Journal:
         except BaseException as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise _journal_error(error) from error
+            raise
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        try:
+            self._db.execute("SAVEPOINT part")
+            yield
+            self._db.execute("RELEASE part")
+        except BaseException as error:
+            if self._db.in_transaction:  # a full disk may have ended all of it
+                self._db.execute("ROLLBACK TO part")
+                self._db.execute("RELEASE part")
             if isinstance(error, sqlite3.Error):
                 raise _journal_error(error) from error
             raise

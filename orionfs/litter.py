@@ -114,7 +114,7 @@ class Litter:
             await self._park(source, before, tags, parent, name)
             self._namespace.commit_rename(source, parent, name, None, is_settled=False)
         for removal in removals:
-            self._sync.resume_removal(removal)
+            self._sync.removals.resume(removal)
         if not is_sealed:
             await self._files.publish(source)  # nobody has promised it yet; by its name it stays here
 
@@ -133,7 +133,7 @@ class Litter:
         removal = Removal(key, target.orion_path() if parked is None else parked.path)
         is_taken = parked is not None and self._sync.is_replacing(key)
         if not is_taken:
-            await self._sync.promise_removal(removal)
+            await self._sync.removals.promise(removal)
         await self._parking.end(key)
         return [] if is_taken else [removal]
 
@@ -214,8 +214,8 @@ class Litter:
             rest.append(Removal(before.replaces, before.path))
         for removal in rest:
             if removal.key != kept:
-                await self._sync.promise_removal(removal)
-                self._sync.resume_removal(removal)
+                await self._sync.removals.promise(removal)
+                self._sync.removals.resume(removal)
         if own is not None:
             await self._parking.end(own.key)
 
@@ -329,8 +329,8 @@ class Litter:
             self._namespace.commit_own(inode, replace(inode.item, id=None, mark=f"gone-{parked.key.id}"))
         elif inode.item.key is None:
             removal = Removal(parked.key, parked.path)
-            await self._sync.promise_removal(removal)
-            self._sync.resume_removal(removal)
+            await self._sync.removals.promise(removal)
+            self._sync.removals.resume(removal)
         else:
             return
         await self._parking.end(parked.key)

@@ -271,8 +271,8 @@ class Moves:
             return  # users see it under another name
         assert upload.row.replaces is not None
         removal = Removal(upload.row.replaces, upload.row.path)
-        await self._sync.promise_removal(removal)
-        self._sync.resume_removal(removal)
+        await self._sync.removals.promise(removal)
+        self._sync.removals.resume(removal)
 
     async def _move_on_orion(self, source: Inode, replaced: _Replaced | None, place: Assignment) -> None:
         """New in place first, then the old one removed; if that may not be, everything stays as it was."""
@@ -281,17 +281,17 @@ class Moves:
             return
         back = Assignment(source.item, *self.litter.place_on_orion(source))
         removal = Removal(replaced.inode.item.key, f"{place.folder}/{place.name}", source.item.key)
-        await self._sync.promise_removal(removal)
+        await self._sync.removals.promise(removal)
         try:
             await self._place(replaced, place)
             await self._carry_tags(source, replaced.inode, place.path)
             old_place = Assignment(replaced.inode.item, place.folder, place.name)
             await self._remove_replaced(replaced, removal, (old_place, back))
         except (TimedOut, RemoteFailure):
-            self._sync.resume_removal(removal)  # an unclear end: whether it happened is looked up
+            self._sync.removals.resume(removal)  # an unclear end: whether it happened is looked up
             raise
         except OrionFsError:
-            await self._sync.withdraw_removal(removal.key)
+            await self._sync.removals.withdraw(removal.key)
             raise
 
     async def _place(self, replaced: _Replaced | None, place: Assignment) -> None:
@@ -326,9 +326,9 @@ class Moves:
             raise AccessDenied(f"{removal.path}: what is there may not be replaced: {denied}") from denied
         except OrionFsError as error:
             log.info("%s: the replaced item is removed later: %s", removal.path, error)
-            self._sync.resume_removal(removal)
+            self._sync.removals.resume(removal)
         else:
-            await self._sync.withdraw_removal(removal.key)
+            await self._sync.removals.withdraw(removal.key)
 
 
 def _note_move(old: str, new: str) -> None:

@@ -140,7 +140,7 @@ class Part:
 
 
 class Growth:
-    """Whether a download that reports nothing goes on: the folder that it alone writes to grows.
+    """Whether a download that reports nothing goes on: the folder that it writes to grows.
 
     A client that keeps the bytes elsewhere until it has all of them has `unseen_s` seconds for that.
     """
@@ -157,7 +157,8 @@ class Growth:
     async def watch(self, attempt_scope: trio.CancelScope) -> None:
         """End a download whose folder has not grown for too long."""
         step_s = self._inactivity_s / 4
-        seen, silent_s = 0, 0.0
+        first = seen = self._size()
+        silent_s = 0.0
         while True:
             await trio.sleep(step_s)
             size = self._size()
@@ -165,7 +166,7 @@ class Growth:
                 seen, silent_s = size, 0.0
                 continue
             silent_s += step_s
-            if silent_s >= (self._inactivity_s if seen else self._unseen_s):
+            if silent_s >= (self._unseen_s if seen == first else self._inactivity_s):
                 attempt_scope.cancel()
                 return
 

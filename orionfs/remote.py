@@ -30,14 +30,7 @@ from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
-from orionfs.shapes import (
-    Found,
-    Page,
-    read_account,
-    read_item,
-    read_shard,
-    read_tags,
-)
+from orionfs.shapes import Found, Page, read_account, read_item, read_shard, read_tags
 from orionfs.shard_calls import Session, ShardCalls
 from orionfs.unclear import UnclearChanges
 
@@ -302,13 +295,14 @@ class Remote(Caller):
                 )
 
     async def download(self, key: Key, path: Path, size: int) -> None:
-        """Fetch a whole item to a local file that does not exist yet, in a folder that nothing else is in.
+        """Fetch a whole item to a local file that does not exist yet; best in a folder of its own.
 
         It may last as long as that folder grows; `size` 0: nobody knows it.
         """
         inactivity_s = self._limits.inactivity_s
         unseen_s = inactivity_s + size / _SLOWEST_DOWNLOAD_BYTES_PER_S if size else _UNKNOWN_DOWNLOAD_S
-        ends_at_s = trio.current_time() + unseen_s
+        # Failures are repeated for no longer than that, whatever a download itself may take.
+        ends_at_s = trio.current_time() + inactivity_s + size / _SLOWEST_DOWNLOAD_BYTES_PER_S
         subject = (key.kind.value, key.reference)
 
         async def attempt() -> None:

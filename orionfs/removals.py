@@ -20,7 +20,7 @@ from math import inf
 
 import trio
 
-from orionfs.content import ContentCache
+from orionfs.behind import Behind
 from orionfs.emptied import remove_empty
 from orionfs.errors import Busy, OrionFsError, Unreachable
 from orionfs.journal import Journal, Removal
@@ -36,18 +36,20 @@ from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
 
-_GATHER_S = 0.1  # whoever removes one item of a folder often removes more of it within moments
+# Whoever removes one item of a folder often removes more of it: they go together when no more came for so
+# long, after so long at most.
+_QUIET_S = 0.1
+_GATHER_MAX_S = 1.0
 _BY_PATH_MIN = 8
 _PATHS_A_CALL = 100
 _AT_ONCE = 32
-_PAUSE_MAX_S = 60.0
 _WAIT_MAX_S = 60.0
 
 OnEnd = Callable[[OrionFsError | None], None]
 """Called once when a removal is over: with None when it is done, else with why Orion refused it."""
 
 
-def _nobody(_refused: OrionFsError | None) -> None:
+def nobody(_refused: OrionFsError | None) -> None:
     """Nobody wants to hear of the end."""
 
 
@@ -78,23 +80,25 @@ class Removals:
         self,
         remote: Remote,
         journal: JournalThread,
-        content: ContentCache,
         relocator: Relocator,
         background: Background,
+        behind: Behind,
         reports: Reports,
         unseen: set[Key],
         is_moving: Callable[[str], bool],
         has_uploads: Callable[[str], bool],
+        on_gone: Callable[[Key], None],
         on_progress: Callable[[], Awaitable[None]],
     ) -> None:
         """`unseen` gets the items that nobody is to be shown any more, whatever a listing says.
 
         `is_moving` is true for a folder that is being renamed, `has_uploads` for one in or below which an
-        upload is not over.
+        upload is not over; `on_gone` hears of items that are gone from Orion.
         """
         self._remote = remote
         self._journal = journal
-        self._content = content
+        self._behind = behind
+        self._on_gone = on_gone
         self._relocator = relocator
         self._background = background
         self._reports = reports
@@ -107,6 +111,7 @@ class Removals:
         self._in_folder: dict[str, dict[Key, _Pending]] = {}
         self._below: Counter[str] = Counter()  # folder -> removals that are pending in it or below
         self._sweeping: set[str] = set()
+        self._asked_at_s = -inf
         self._calls: dict[trio.Event, str] = {}  # end of a call by paths -> the folder that they are in
         self._wake = trio.Event()
         self._news = trio.Event()
@@ -118,7 +123,7 @@ class Removals:
 
     # Promising
 
-    async def promise(self, removal: Removal, *, is_durable: bool) -> None:
+    async def promise(self, removal: Removal, *, is_durable: bool = True) -> None:
         """Write down that an item is to go; `resume` does it. A durable promise survives a power cut."""
         await self._journal.run(lambda journal: journal.add_removal(removal, is_durable=is_durable))
 
@@ -130,7 +135,7 @@ class Removals:
         """Write down that a folder is to go once it is empty; `resume_folder` does it."""
         await self._journal.run(lambda journal: journal.add_folder_removal(path))
 
-    def resume(self, removal: Removal, on_end: OnEnd = _nobody) -> None:
+    def resume(self, removal: Removal, on_end: OnEnd = nobody) -> None:
         """Carry out, in the background, the removal of an item that the journal knows."""
         pending = self._items[removal.key] = _Pending(removal, on_end)
         self._unseen.add(removal.key)
@@ -139,9 +144,10 @@ class Removals:
             pending.is_taken = True
             self._start(pending)
         else:
+            self._asked_at_s = trio.current_time()
             self._sweep_soon(pending.place[0])
 
-    def resume_folder(self, path: str, on_end: OnEnd = _nobody) -> None:
+    def resume_folder(self, path: str, on_end: OnEnd = nobody) -> None:
         """Carry out, in the background, the removal of a folder that the journal knows."""
         self._folders[path] = _PendingFolder(path, on_end)
         self._count(path, 1)
@@ -223,8 +229,7 @@ class Removals:
     async def _sweep(self, folder: str) -> None:
         """Remove all that is to go from a folder, what comes meanwhile as well."""
         try:
-            with trio.move_on_after(_GATHER_S):
-                await self._wake.wait()
+            await self._gather()
             with working_at(Priority.BACKGROUND):
                 while group := self._take(folder):
                     await self._until_online()
@@ -232,6 +237,14 @@ class Removals:
                         await self._by_id(some)
         finally:
             self._sweeping.discard(folder)
+
+    async def _gather(self) -> None:
+        """Wait for a pause of those who remove, or for somebody who waits."""
+        with trio.move_on_after(_GATHER_MAX_S):
+            while (quiet_at_s := self._asked_at_s + _QUIET_S) > trio.current_time():
+                with trio.move_on_at(quiet_at_s):
+                    await self._wake.wait()
+                    break
 
     def _take(self, folder: str) -> list[_Pending]:
         group = [each for each in self._in_folder.get(folder, {}).values() if not each.is_taken]
@@ -307,7 +320,7 @@ class Removals:
 
     async def _remove_in_the_end(self, pending: _Pending) -> None:
         try:
-            await self._until_done(partial(self._remove, pending))
+            await self._behind.until_done(partial(self._remove, pending))
         except OrionFsError as error:
             await self._end(pending, error)
         else:
@@ -334,7 +347,7 @@ class Removals:
             self._reports.note(removal.key, "removal", refused)
             self._unseen.discard(removal.key)
         if is_gone:
-            self._content.forget(removal.key)
+            self._on_gone(removal.key)
         await self._drop(lambda journal: journal.drop_removal(removal.key, is_gone=is_gone))
         self._leave(pending)
         self._items.pop(removal.key, None)
@@ -356,7 +369,7 @@ class Removals:
         refused: OrionFsError | None = None
         try:
             with working_at(Priority.BACKGROUND):
-                await self._until_done(partial(self._remove_empty, folder))
+                await self._behind.until_done(partial(self._remove_empty, folder))
         except OrionFsError as error:
             refused = error
             self._note_refused(folder.path, error)
@@ -389,21 +402,6 @@ class Removals:
     def _note_refused(self, path: str, error: OrionFsError) -> None:
         log.warning("%s stays on Orion, and is seen again: it can't be removed: %s", path, error)
         self.refused.append(path)
-
-    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
-        pause_s = 1.0
-        while True:
-            try:
-                await work()
-                return
-            except OrionFsError as error:
-                if not error.is_retryable:
-                    raise
-                log.debug("tried again in %.0f s: %s", pause_s, error)
-            pause_s = min(_PAUSE_MAX_S, pause_s * 2)
-            with trio.move_on_after(pause_s / 2 if self._remote.health is Health.ONLINE else inf):
-                await self._wake.wait()
-                pause_s = 1.0
 
     def _enter(self, pending: _Pending) -> None:
         self._in_folder.setdefault(pending.place[0], {})[pending.removal.key] = pending

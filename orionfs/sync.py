@@ -19,11 +19,12 @@ import trio
 
 from orionfs.assigning import Assigner
 from orionfs.attempts import Attempts
+from orionfs.behind import Behind
 from orionfs.carry import Carrier
 from orionfs.content import ContentCache, Staged
 from orionfs.errors import OrionFsError
 from orionfs.holding import Holding
-from orionfs.journal import Journal, Removal, UploadRow, rewritten
+from orionfs.journal import Journal, UploadRow, rewritten
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes
 from orionfs.localnames import LocalNames
@@ -32,17 +33,16 @@ from orionfs.order import Order
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
-from orionfs.removals import OnEnd, Removals
+from orionfs.removals import Removals
 from orionfs.reports import Reports
 from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
-from orionfs.tasks import Background
+from orionfs.tasks import Background, Steps
 from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_EVERY_S = 0.5
-_BACKGROUND_PAUSE_MAX_S = 60.0
 
 
 class Sync:
@@ -72,8 +72,7 @@ class Sync:
         self._content = content
         self.staging = staging
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
-        # Items that nobody is shown, whatever a listing says: on their way to their name (our own change
-        # shows them), or promised to be removed.
+        # Items that nobody is shown, whatever a listing says: on their way to their name, or to be removed.
         self.unseen: set[Key] = set()
         self.assigner = Assigner(remote, self._journal, staging, home)
         self.shares = Shares(remote, self._journal)
@@ -84,39 +83,43 @@ class Sync:
         self._attempts = Attempts(
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
-        self._carrier = Carrier(
+        self._carrier = self._new_carrier(content, home)
+        self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
+        self.staged = StagedFiles(staging)
+        self.steps = Steps()
+        # Versions that can't be sealed yet, and tags on their way.
+        self._behind = Behind(remote, self._background, self.steps.note)
+        self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
+        self.relocator.on_end = self.steps.note
+        self.removals = Removals(
             remote,
+            self._journal,
+            self.relocator,
+            self._background,
+            self._behind,
+            self._reports,
+            self.unseen,
+            self._is_at_moving,
+            self._has_uploads,
+            self._forget,
+            self.steps.note,
+        )
+
+    def _new_carrier(self, content: ContentCache, home: str) -> Carrier:
+        return Carrier(
+            self._remote,
             self.assigner,
             self._lanes,
             self.shares,
             self._journal,
             content,
-            staging,
+            self.staging,
             home,
             self._until_still,
             self._is_moving,
             self._attempts.sent,
             self.unseen,
         )
-        self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
-        self.staged = StagedFiles(staging)
-        self._behind = 0  # versions that can't be sealed yet, and tags on their way
-        self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
-        self.relocator.on_end = self._note_progress
-        self.removals = Removals(
-            remote,
-            self._journal,
-            content,
-            self.relocator,
-            self._background,
-            self._reports,
-            self.unseen,
-            self._is_folder_moving,
-            self._has_uploads,
-            self._note_progress,
-        )
-        self._progress = trio.Condition()
-        self._wake = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Home of everything in the background. Ends when cancelled; the journal has the rest."""
@@ -134,7 +137,7 @@ class Sync:
 
     @property
     def pending_count(self) -> int:
-        return len(self.pending) + len(self.removals) + len(self.relocator.pending) + self._behind
+        return len(self.pending) + len(self.removals) + len(self.relocator.pending) + len(self._behind)
 
     async def seal(
         self,
@@ -159,7 +162,7 @@ class Sync:
         descriptor = os.dup(staged.fd)  # its owner may go on in a copy, and let go of this one, meanwhile
         staged.seal()
         try:
-            await self._journal.run(lambda journal: journal.seal(upload.row, descriptor, superseded))
+            await self._journal.seal(upload.row, descriptor, superseded)
         except BaseException:
             staged.is_dirty = True
             await self._over(upload)
@@ -182,10 +185,7 @@ class Sync:
     # Carrying out
 
     async def carry(self, upload: Upload) -> None:
-        """Carry an upload out now. An error leaves it to the background, and is raised.
-
-        Raises ChangedElsewhere for a version that is on Orion, but beside its name.
-        """
+        """Carry an upload out now. An error leaves it to the background, and is raised, as is a conflict."""
         if upload.state is not UploadState.LOCAL:
             await self._attempts.now(upload)
         if upload.conflict is not None:
@@ -274,13 +274,12 @@ class Sync:
         uploads = (upload for upload in self._uploads.values() if upload.state is not UploadState.LOCAL)
         return any(is_below(upload.row.folder, folder) for upload in uploads)
 
-    def _is_folder_moving(self, folder: str) -> bool:
-        is_held = any(is_below(folder, path) for path in self._moving)
-        return is_held or self.relocator.moves.blocking(folder, is_deep=False) is not None
+    def _is_at_moving(self, path: str) -> bool:
+        is_held = any(is_below(path, moving) for moving in self._moving)
+        return is_held or self.relocator.moves.blocking(path, is_deep=False) is not None
 
     def _is_moving(self, upload: Upload) -> bool:
-        is_held = any(is_below(upload.row.folder, path) for path in self._moving)
-        return is_held or self.relocator.moves.blocking(upload.row.path, is_deep=False) is not None
+        return self._is_at_moving(upload.row.path)
 
     async def cancel(self, upload: Upload) -> None:
         """The version is not wanted any more; what it leaves on Orion is removed behind this."""
@@ -290,18 +289,6 @@ class Sync:
             is_durable = not self.is_write_back
             await self._journal.run(lambda journal: journal.cancel(upload.row.mark, is_durable=is_durable))
             self._set_cancelled(upload)
-
-    async def promise_removal(self, removal: Removal, *, is_durable: bool = True) -> None:
-        """Write down that an item is to go; `resume_removal` does it."""
-        await self.removals.promise(removal, is_durable=is_durable)
-
-    async def withdraw_removal(self, key: Key) -> None:
-        """A promised removal has been carried out, or is not to be."""
-        await self.removals.withdraw(key)
-
-    def resume_removal(self, removal: Removal, on_end: OnEnd | None = None) -> None:
-        """Carry out, in the background, a removal that the journal knows."""
-        self.removals.resume(removal, *([on_end] if on_end is not None else []))
 
     async def until_free(self, path: str, *, is_deep: bool = False) -> None:
         """Wait until nothing that was promised is in the way of a change of the name at a path.
@@ -321,24 +308,22 @@ class Sync:
 
     def item_removed(self, key: Key) -> None:
         """An item is gone from Orion: forget its bytes, and what only this machine knew of it."""
+        self._forget(key)
+        self.write_down_soon(key, None)
+
+    def _forget(self, key: Key) -> None:
         self._content.forget(key)
         self.shares.gone(key)
-        self.write_down_soon(key, None)
 
     def tag_soon(self, key: Key, add: Sequence[str], remove: Sequence[str] = ()) -> None:
         """Change the tags of an item behind the caller."""
-        self._behind += 1
-        self._background.start(f"tags of {key.kind.value} {key.id}", partial(self._tag, key, add, remove))
+        self._behind.start(f"tags of {key.kind.value} {key.id}", partial(self._tag, key, add, remove))
 
     async def _tag(self, key: Key, add: Sequence[str], remove: Sequence[str]) -> None:
-        try:
-            if remove:
-                await self._until_done(lambda: self._remote.untag(key, remove))
-            if add:
-                await self._until_done(lambda: self._remote.tag(key, add))
-        finally:
-            self._behind -= 1
-        await self._note_progress()
+        if remove:
+            await self._remote.untag(key, remove)
+        if add:
+            await self._remote.tag(key, add)
 
     async def retag(self, upload: Upload, tags: Sequence[str]) -> None:
         """A version under way gets these tags with its name."""
@@ -354,15 +339,7 @@ class Sync:
 
     def seal_when_possible(self, path: str, seal: Callable[[], Awaitable[None]]) -> None:
         """Bytes that nobody waits for can't be promised yet: `seal` does it in the end, behind the caller."""
-        self._behind += 1
-        self._background.start(f"rest of {path}", partial(self._seal_in_the_end, seal))
-
-    async def _seal_in_the_end(self, seal: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await self._until_done(seal)
-        finally:
-            self._behind -= 1
-        await self._note_progress()
+        self._behind.start(f"rest of {path}", seal)
 
     async def drain(self, limit_s: float) -> bool:
         """Wait until nothing is pending; what waits for its time goes at once. False if something stays.
@@ -372,7 +349,7 @@ class Sync:
         self.hurry()
         with trio.move_on_after(limit_s):
             while self.pending_count and not self.is_stuck:
-                await self.wait_progress(_PROGRESS_EVERY_S)
+                await self.steps.wait(_PROGRESS_EVERY_S)
         return not self.pending_count
 
     def hurry(self) -> None:
@@ -397,12 +374,6 @@ class Sync:
         is_going_on = self.removals or self.relocator.pending or self._behind
         return not is_going_on and self._attempts.is_stuck
 
-    async def wait_progress(self, limit_s: float) -> None:
-        """Wait until one upload or removal more is over, or for so many seconds."""
-        with trio.move_on_after(limit_s):
-            async with self._progress:
-                await self._progress.wait()
-
     async def set_local(self, key: Key, local: LocalAttributes | None) -> None:
         """Write down what only this machine knows of an item."""
         await self._journal.run(lambda journal: journal.set_local(key, local))
@@ -412,10 +383,10 @@ class Sync:
             return
         left_over = await self._carrier.carry(upload)
         if left_over is not None:
-            self.resume_removal(left_over)
+            self.removals.resume(left_over)
         if upload.state is UploadState.HELD:
             self.holding.watch(upload)
-            await self._note_progress()
+            await self.steps.note()
         if upload.state is UploadState.DONE:
             self._tell_conflict(upload)
             await self._over(upload)
@@ -438,26 +409,11 @@ class Sync:
         """Remove what a cancelled version left on Orion and here, once its last attempt has ended."""
         async with upload.carrying:
             try:
-                await self._until_done(lambda: self._carrier.remove_marked(upload))
+                await self._behind.until_done(lambda: self._carrier.remove_marked(upload))
             except OrionFsError as error:
                 log.warning("%s: %s stays on Orion: %s", upload.row.path, upload.row.mark, error)
         await self._journal.run(lambda journal: journal.drop_upload(upload.row.mark))
         await self._over(upload)
-
-    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
-        pause_s = 1.0
-        while True:
-            try:
-                await work()
-                return
-            except OrionFsError as error:
-                if not error.is_retryable:
-                    raise
-                log.debug("tried again in %.0f s: %s", pause_s, error)
-            pause_s = min(_BACKGROUND_PAUSE_MAX_S, pause_s * 2)
-            with trio.move_on_after(pause_s / 2):
-                await self._wake.wait()
-                pause_s = 1.0
 
     def _wake_all(self) -> None:
         """Whatever waits for its next attempt makes it now."""
@@ -465,8 +421,7 @@ class Sync:
             upload.hurry.set()
         self._attempts.rush()
         self.removals.wake()
-        self._wake.set()
-        self._wake = trio.Event()
+        self._behind.wake()
         self.relocator.wake()
 
     async def _wake_when_online(self) -> None:
@@ -487,8 +442,4 @@ class Sync:
         self._attempts.ended(upload)
         self.staged.release(upload.row.staged)
         self.removals.ended_in(upload.row.folder)
-        await self._note_progress()
-
-    async def _note_progress(self) -> None:
-        async with self._progress:
-            self._progress.notify_all()
+        await self.steps.note()

@@ -12,6 +12,23 @@ from orionfs.errors import OrionFsError
 log = logging.getLogger(__name__)
 
 
+class Steps:
+    """Steps of what goes on in the background, for those who wait for the next one."""
+
+    def __init__(self) -> None:
+        self._next = trio.Event()
+
+    async def note(self) -> None:
+        """One more thing is over."""
+        self._next.set()
+        self._next = trio.Event()
+
+    async def wait(self, limit_s: float) -> None:
+        """Wait for the next step, or for so many seconds."""
+        with trio.move_on_after(limit_s):
+            await self._next.wait()
+
+
 class Background:
     """A nursery whose tasks can't hurt each other; `run` it for as long as they may live."""
 

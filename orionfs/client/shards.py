@@ -194,7 +194,7 @@ class Shard(Resource):
     ) -> int:
         """Fetch bytes [offset, offset + length) and write them at `fd_offset` of a descriptor.
 
-        As `File.read_into`. An extension.
+        Returns `length`; all as `File.read_into`. An extension.
         """
         return read_into(self._contents(), offset, length, fd, fd_offset, progress)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from orionfs.errors import Interrupted, OrionFsError
+from orionfs.errors import Interrupted
 
 _LOOK_EVERY_S = 1.0
 _FATAL = sum(1 << (number - 1) for number in (signal.SIGKILL, signal.SIGINT))
@@ -40,19 +40,19 @@ class Callers:
     async def while_alive(self, handle: int, work: Callable[[], Awaitable[None]]) -> None:
         """Do some work that goes on by itself; Interrupted once its caller has a fatal signal pending.
 
-        `work` is cancelled then, and must lose nothing by it. Raises what `work` does.
+        `work` is cancelled then, and must lose nothing by it.
         """
         pid = self._pids.get(handle)
         if pid is None:
             await work()
             return
-        failed: OrionFsError | None = None
+        failed: Exception | None = None
         with trio.CancelScope() as waiting:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_for_signal, pid, waiting)
                 try:
                     await work()
-                except OrionFsError as error:  # a nursery would make a group of it
+                except Exception as error:  # raised below: a nursery would wrap it
                     failed = error
                 nursery.cancel_scope.cancel()
             if failed is not None:
@@ -62,6 +62,7 @@ class Callers:
 
 
 async def _cancel_for_signal(pid: int, waiting: trio.CancelScope) -> None:
+    await trio.sleep(_LOOK_EVERY_S)  # most work is done by then
     while not has_fatal_signal(pid):  # noqa: ASYNC110  /proc tells nobody of its own accord
         await trio.sleep(_LOOK_EVERY_S)
     waiting.cancel()

@@ -151,8 +151,8 @@ class _Getter:
 
         async def fetch(start: int, fd: int) -> None:
             nonlocal done
-            end = min(start + PART_BYTES, size)
-            await self._remote.read_into(key, Part(start, end, self._remote.line), fd)
+            part = Part(start, min(start + PART_BYTES, size), self._remote.line)
+            await self._remote.read_into(key, part, fd)
             done += 1
             self._listener.goes_on(words, done, len(starts))
 

@@ -64,19 +64,6 @@ async def test_flush_of_a_living_process_waits(tmp_path) -> None:
         await world.operations.release(handle)
 
 
-@pytest.mark.expect_log("flush 1: .*as scripted")
-async def test_error_of_a_flush_is_its_own_while_its_caller_is_watched(tmp_path) -> None:
-    fake = FakeCalls()
-    async with mount(tmp_path, fake) as world:
-        handle = await open_new(world, pid=os.getpid())
-        fake.fail("upload", "AuthorizationRequired", 403, times=2)  # it is tried once more
-        with pytest.raises(pyfuse3.FUSEError) as caught:
-            await world.operations.flush(handle)
-        assert caught.value.errno == errno.EACCES
-        await world.operations.release(handle)
-        assert [upload.row.name for upload in world.sync.pending] == ["new"]
-
-
 @pytest.mark.parametrize("how", ["blocked", "ignored"])
 def test_signal_that_ends_nobody_is_none(how) -> None:
     script = {
@@ -101,3 +88,14 @@ def test_pending_kill_of_any_thread_is_seen(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(callers, "Path", lambda path: Path(f"{tmp_path}{path}"))
     assert callers.has_fatal_signal(10)
     assert not callers.has_fatal_signal(12)
+
+
+@pytest.mark.expect_log("as scripted")
+async def test_flush_of_a_living_process_fails_with_the_error_of_its_upload(tmp_path) -> None:
+    fake = FakeCalls()
+    async with mount(tmp_path, fake) as world:
+        handle = await open_new(world, pid=os.getpid())
+        fake.fail("upload", "AuthorizationRequired", 403, times=10**6)
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await world.operations.flush(handle)
+        assert caught.value.errno == errno.EACCES

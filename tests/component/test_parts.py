@@ -7,15 +7,18 @@ import errno
 import itertools
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 
 from orionfs import errors
 from orionfs.fetch import PART_BYTES, Window
+from orionfs.models import Key, Kind
 from orionfs.remote import Limits
 from tests.component.fake_orion import HOME, failure
 from tests.component.test_fetch import MIB, Stand, stand
+from tests.component.virtual import sleep_in_thread
 from tests.component.world import outcomes, settle
 
 pytestmark = pytest.mark.virtual_time
@@ -210,3 +213,36 @@ async def test_whole_version_that_can_not_be_held_is_told_before_it_is_fetched(t
             await it.fetcher.begin(source)
         assert it.fake.count("download") == 0
         it.fetcher.close(source)
+
+
+# -- whole items -------------------------------------------------------------------------------------
+
+
+@pytest.mark.expect_log("offline")
+async def test_download_that_grows_may_last_and_one_that_stops_growing_may_not(tmp_path, monkeypatch) -> None:
+    """Nobody told its size, and it reports nothing: its folder is what tells."""
+    async with stand(tmp_path, 5000, limits=Limits(inactivity_s=10.0), kind="dataset") as it:
+        grows = [True] * 50
+
+        def slow(_kind: str, _id: int, path: str, _timeout_s: float | None = None) -> None:
+            with Path(f"{path}.growing").open("wb", buffering=0) as file:
+                for _ in grows:
+                    sleep_in_thread(4.0)
+                    file.write(b"x" * 100)
+                if len(grows) < 50:
+                    sleep_in_thread(1000.0)  # given up meanwhile
+                    return
+            Path(f"{path}.growing").rename(path)
+
+        monkeypatch.setattr(it.fake, "download", slow)
+        source = it.open(size=0)
+        assert await it.fetcher.fetch_whole(source) == 5000
+        assert 200 <= trio.current_time() <= 210
+        it.fetcher.close(source)
+
+        del grows[3:]
+        again = it.fetcher.open(Key(Kind.DATASET, it.key.id + 1), 0)
+        with pytest.raises(errors.TimedOut):
+            await it.fetcher.fetch_whole(again)
+        assert trio.current_time() <= 210 + 12 + 30
+        it.fetcher.close(again)

@@ -68,9 +68,8 @@ class Load:
         assert isinstance(name, str)
         self.versions += 1
         self.done += status == 0
-        if status == errno.ENOENT:  # nothing to rename or to remove
+        if status == errno.ENOENT:  # nothing to rename or to remove, as far as the mount can know
             assert None in self.may_be[name]
-            self.may_be[name] = {None}
             return
         is_done = status == 0
         before = set(self.may_be[name])

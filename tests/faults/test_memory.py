@@ -9,6 +9,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from tests.mount.stand import Client, Stand
 
 MEBI = 2**20
 LIMIT_MIB = 150
+BUSY_LIMIT_MIB = 200
+AT_ONCE = 16
 SAMPLE_EVERY_S = 0.1
 
 
@@ -30,7 +33,7 @@ def resident_mib(pid: int, field: str = "VmRSS") -> float:
 
 
 @contextmanager
-def within_memory(stand: Stand) -> Iterator[None]:
+def within_memory(stand: Stand, limit_mib: int = LIMIT_MIB) -> Iterator[None]:
     """Sample the daemon while something is done; its peak is under the limit."""
     pid = stand.pid()
     samples: list[float] = []
@@ -49,7 +52,7 @@ def within_memory(stand: Stand) -> Iterator[None]:
         sampler.join()
     peak = resident_mib(pid, "VmHWM")
     print(f"resident: {max(samples, default=0):.0f} MiB sampled, {peak:.0f} MiB at most")
-    assert peak < LIMIT_MIB
+    assert peak < limit_mib
 
 
 def write_noise(path: Path, size_mib: int) -> str:
@@ -103,3 +106,20 @@ def test_large_files_go_through_little_memory(make_stand, client, size_mib):
 @pytest.mark.parametrize("size_mib", [64, pytest.param(1024, marks=pytest.mark.long)])
 def test_large_files_go_through_little_memory_of_the_documented_session(make_stand, client, size_mib):
     write_and_read_back(make_stand(client), size_mib)
+
+
+@pytest.mark.started
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("size_mib", [4, pytest.param(1024, marks=pytest.mark.long)])
+def test_sixteen_uploads_and_sixteen_reads_at_once_take_little_memory(make_stand, size_mib):
+    stand = make_stand(Client.OWN)
+    paths = [stand.mine / f"read-{number}" for number in range(AT_ONCE)]
+    data = random.Random(size_mib).randbytes(MEBI) * size_mib
+    for path in paths:
+        stand.server.put_in_parts(stand.orion_path(path), data)
+    wanted = hashlib.blake2b(data).hexdigest()
+    with within_memory(stand, BUSY_LIMIT_MIB), ThreadPoolExecutor(2 * AT_ONCE) as pool:
+        reads = pool.map(checksum, paths)
+        writes = pool.map(lambda number: write_noise(stand.mine / f"{number}", size_mib), range(AT_ONCE))
+        assert set(reads) == {wanted}
+        assert len(set(writes)) == 1

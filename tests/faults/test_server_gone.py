@@ -20,7 +20,7 @@ import pytest
 
 from orionfs.errors import ExitStatus
 from tests.cli.processes import wait_for
-from tests.faults.outage import Outage, error_of
+from tests.faults.outage import Outage, bytes_of, error_of
 from tests.faults.saver import body
 from tests.mount.stand import Client, Stand
 from tests.server.process import HOME
@@ -344,3 +344,24 @@ def test_stalled_reads_delay_neither_names_nor_cached_contents(make_stand, clien
         assert not any(read.done() for read in reads)
         stand.server.misbehave()
         assert [read.result() for read in reads] == [name.encode() for name in names]
+
+
+def test_open_file_that_is_cached_is_read_to_its_end_without_asking_a_server_that_is_stopped(
+    make_stand, client
+):
+    stand = make_stand(client)
+    server, content = stand.server, bytes_of(3_000_000)
+    server.put_in_parts(f"{HOME}/cached", content)
+    with (stand.mine / "cached").open("rb", buffering=0) as file:
+        assert file.readall() == content
+        mark = server.mark()
+        server.freeze()
+        try:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            file.seek(0)
+            assert os.fstat(file.fileno()).st_size == len(content)
+            assert file.readall() == content
+        finally:
+            server.thaw()
+        server.mark()
+        assert server.rows(mark) == []

@@ -53,7 +53,7 @@ def test_tree_is_copied_and_removed_at_once_and_follows_behind(back, tmp_path):
         subprocess.run(["rm", "-r", target], check=True)
         assert not target.exists()
     assert back.direct.find(f"{HOME}/copied") is None
-    assert len(counted.cost) <= 8
+    assert len(counted.cost) < FILES // 2  # many in one call
 
 
 def test_what_waits_is_finished_by_the_next_mount(back):

@@ -1,0 +1,77 @@
+"""What stands in the journal: frozen records of what was promised to users; a leaf of `journal`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from orionfs.models import Key, LocalAttributes
+
+
+class UploadStep(Enum):
+    """How far a sealed version has come; a step is written down after it was done."""
+
+    LOCAL = "local"  # stays on this machine: its name is one that Orion is not to see
+    SEALED = "sealed"
+    UPLOADED = "uploaded"
+    CANCELLED = "cancelled"  # not wanted any more; what it may have left on Orion is still to be removed
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """One sealed version: its bytes, where they go, what they replace."""
+
+    mark: str
+    folder: str
+    name: str
+    staged: str
+    size_bytes: int
+    mtime_ns: int
+    permissions: int | None = None
+    tags: tuple[str, ...] | None = None
+    replaces: Key | None = None
+    new_id: int | None = None
+    step: UploadStep = UploadStep.SEALED
+    sealed_ns: int = 0
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder.rstrip('/')}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """An item to be removed from Orion; `path` is where users knew it.
+
+    With `instead` it goes only if that item has the path: a rename was promised, and may not have
+    happened.
+    """
+
+    key: Key
+    path: str
+    instead: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelocationRow:
+    """A folder that was renamed from `old` to `new` (absolute Orion paths), its id and tags if known."""
+
+    old: str
+    new: str
+    old_id: int | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What a journal of another daemon shows: how many changes are unfinished, what it knows of items."""
+
+    unfinished: int
+    local: Mapping[Key, LocalAttributes]
+
+
+def rewritten(now: UploadRow, row: UploadRow) -> UploadRow:
+    """A version as far as it is now, with another name and attributes; one that stayed here may leave."""
+    step = row.step if now.step is UploadStep.LOCAL else now.step
+    return replace(row, step=step, new_id=now.new_id)
