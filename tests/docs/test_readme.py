@@ -293,20 +293,22 @@ def test_tag_of_a_new_folder_is_on_orion(stand, server) -> None:
 
 
 @pytest.mark.needs_fuse
-def test_of_two_savers_the_later_has_the_name_and_nothing_is_lost(own_stand, server) -> None:
+@pytest.mark.expect_log("draft.txt was changed elsewhere meanwhile")
+def test_of_two_savers_the_first_has_the_name_and_the_other_is_told(own_stand, server) -> None:
     os.listdir(own_stand.mine)  # what this mount knows, and goes on believing for its TTL
     draft = own_stand.mine / "draft.txt"
     draft.write_bytes(b"first\n")
     server.direct.replace(f"{Direct.home}/draft.txt", b"elsewhere\n")
-    draft.write_bytes(b"here\n")
-    kept = [row["id"] for row in server.direct.rows(Direct.home) if row["name"] == "draft.txt"]
-    assert sorted(server.direct.api.content(each) for each in kept) == [b"elsewhere\n", b"here\n"]
-    own_stand.remount()
+    with pytest.raises(OSError, match=r"\[Errno 116\]"):  # ESTALE
+        draft.write_bytes(b"here\n")
     shown = {path.name: path.read_bytes() for path in own_stand.mine.glob("draft*")}
-    assert shown.pop("draft.txt") == b"here\n"
-    ((other, content),) = shown.items()
-    assert re.fullmatch(r"draft~file-\d+\.txt", other)
-    assert content == b"elsewhere\n"
+    assert shown.pop("draft.txt") == b"elsewhere\n"
+    ((copy, content),) = shown.items()
+    assert re.fullmatch(r"draft~conflict-[\w-]+-\d{8}-\d{6}\.txt", copy)
+    assert content == b"here\n"
+    assert server.direct.content(f"{Direct.home}/{copy}") == b"here\n"
+    for version in ("draft.txt", copy):
+        assert copy in os.getxattr(own_stand.mine / version, "user.orion.error").decode()
 
 
 @pytest.mark.needs_fuse
