@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from orionfs.namespace import Namespace
 from orionfs.parking import Parked
 from orionfs.places import place_of
 from orionfs.sync import Sync
+from orionfs.under_way import KeptVersion
 from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,12 @@ class Litter:
         files: Files,
         sync: Sync,
         remove: Callable[[Key], Awaitable[None]],
-        drop_version: Callable[[Inode], Awaitable[None]],
+        drop_version: Callable[[Inode, Key | None], Awaitable[None]],
     ) -> None:
-        """`remove` takes an item from Orion now; `drop_version` ends what is under way of a file."""
+        """`remove` takes an item from Orion now; `drop_version` ends what is under way of a file.
+
+        What that was to replace goes with it, unless it is the key given.
+        """
         self._namespace = namespace
         self._files = files
         self._sync = sync
@@ -56,6 +60,7 @@ class Litter:
         self._drop_version = drop_version
         self._names = sync.holding.names
         self._parking = files.parking
+        self._under_way = files.under_way
         files.under_way.before_placing = self._keep_hidden
         namespace.make_way = self.make_way
         namespace.beliefs.on_listed.append(self._on_listed)
@@ -109,7 +114,7 @@ class Litter:
         await self._have_here(target)
         async with self._files.not_sealing(*_some(source, target)):
             if target is not None:
-                await self._drop_version(target)
+                await self._drop_version(target, None)
             removals = await self._promise_removals(target)
             before = await self._stop_upload(source, parent, name)
             await self._park(source, before, tags, parent, name)
@@ -176,27 +181,23 @@ class Litter:
         tags = await self._namespace.tags(target) if target is not None else ()
         await self._have_here(target)
         own, place = self._parking.shown_as(source), place_of(source)
-        async with self._files.not_sealing(*_some(source, target)):
-            if target is not None:
-                await self._drop_version(target)
-            async with upload.placing:
+        both = _some(source, target)
+        with ExitStack() as stack:
+            async with self._files.not_sealing(*both), self._under_way.still(*both):
                 if upload.is_over:  # its time was over just now, and it is an item like any other
                     return False
+                again = stack.enter_context(self._under_way.kept(target))
                 before = upload.row
                 replaced = self._replaced(target, parent, true_name(Kind.FILE, name), tags)
                 upload.is_renamed = True
                 await self._sync.rewrite(upload, _named(before, source, replaced, parent, name))
+                if target is not None:
+                    await self._drop_version(target, upload.row.replaces)
                 await self._remove_rest(own, before, replaced)
                 self._commit_named(source, replaced, parent, name, upload.row)
-        try:
-            await self._carry(upload)
-        except OrionFsError as error:
-            if error.is_retryable or upload.is_over:
-                raise
-            await self._take_name_back(source, upload, before, place, replaced)
-            if isinstance(error, InvalidCall):
-                raise NotPermitted(str(error)) from error
-            raise
+            await self._carry(
+                upload, lambda: self._take_name_back(source, upload, before, place, again or replaced)
+            )
         return True
 
     def _replaced(self, target: Inode | None, parent: Inode, name: str, tags: tuple[str, ...]) -> Item | None:
@@ -204,7 +205,11 @@ class Litter:
         if target is not None and target.item.key is not None:
             return replace(target.item, tags=tags)
         parked = self._parking.at(parent, name)
-        return parked.item if parked is not None else None
+        if parked is not None:
+            return parked.item
+        upload = self._files.upload_of(target) if target is not None else None
+        item = _replaced_item(upload.row) if upload is not None and not upload.is_over else None
+        return replace(item, tags=tags) if item is not None and not self.is_parked(item.key) else None
 
     async def _remove_rest(self, own: Parked | None, before: UploadRow, replaced: Item | None) -> None:
         """What a version that gets a name was to replace elsewhere goes, and what was parked for it."""
@@ -227,10 +232,18 @@ class Litter:
         self._namespace.commit_rename(source, parent, name, key, is_settled=False)
         self._namespace.commit_own(source, replace(source.item, tags=row.tags))
 
-    async def _carry(self, upload: Upload) -> None:
+    async def _carry(self, upload: Upload, take_back: Callable[[], Awaitable[None]]) -> None:
         """rename(2) returns when Orion shows it, or with write-back when it is promised."""
-        while not (self._sync.is_write_back or upload.is_over or upload.rests):
-            await self._sync.carry(upload)
+        try:
+            while not (self._sync.is_write_back or upload.is_over or upload.rests):
+                await self._sync.carry(upload)
+        except OrionFsError as error:
+            if error.is_retryable or upload.is_over:
+                raise
+            await take_back()
+            if isinstance(error, InvalidCall):
+                raise NotPermitted(str(error)) from error
+            raise
 
     async def _take_name_back(
         self,
@@ -238,9 +251,9 @@ class Litter:
         upload: Upload,
         before: UploadRow,
         place: tuple[Inode, str],
-        replaced: Item | None,
+        replaced: KeptVersion | Item | None,
     ) -> None:
-        """Orion refuses for good: all is as it was."""
+        """Orion refuses for good: all is as it was. `replaced` is what users saw under the new name."""
         parent, name = place_of(source)
         if before.step is UploadStep.LOCAL:
             await self._files.under_way.keep_here(source, before.folder, before.name)
@@ -249,7 +262,11 @@ class Litter:
                 row = replace(before, step=upload.row.step, new_id=upload.row.new_id)
                 await self._sync.rewrite(upload, row)
         self._namespace.commit_rename(source, *place, None, is_settled=False)
-        if replaced is not None and self._parking.get(replaced.key) is None:
+        if isinstance(replaced, KeptVersion):
+            self._namespace.inodes.attach(replaced.inode, parent, name)
+            self._namespace.commit_own(replaced.inode, replaced.inode.item)
+            await replaced.promise_again()
+        elif replaced is not None and self._parking.get(replaced.key) is None:
             shown = self._namespace.bind(parent, name, replaced)
             self._namespace.commit_own(shown, replaced)
             self._namespace.settle(parent, name)
@@ -265,7 +282,7 @@ class Litter:
             return False
         async with self._files.not_sealing(*_some(source, target)):
             if target is not None:
-                await self._drop_version(target)
+                await self._drop_version(target, None)
             await self._parking.end(parked.key, is_visible=True)
             self._namespace.commit_rename(source, parent, name, None, is_settled=True)
         return True

@@ -80,7 +80,7 @@ class Moves:
             check_may_change(parent)
             may_be_refused = inode.item.key is not None and not is_later
             if not may_be_refused:
-                await self._drop_version(inode)
+                await self._drop_version(inode, None)
             await self.litter.removing(inode)
             key = inode.item.key
             if is_later:
@@ -88,7 +88,7 @@ class Moves:
             else:
                 await self._namespace.remove_item(inode, self._remove)
             if may_be_refused:
-                await self._drop_version(inode)
+                await self._drop_version(inode, None)
             await self.litter.removed(key)
 
     async def settle_folder(self, folder: Inode) -> None:
@@ -104,7 +104,7 @@ class Moves:
         else:
             await self._namespace.remove_folder(parent, name)
 
-    async def _drop_version(self, inode: Inode, kept: Key | None = None) -> None:
+    async def _drop_version(self, inode: Inode, kept: Key | None) -> None:
         """What is under way of a file is not wanted any more; what it was to replace goes, but for `kept`."""
         await self._remove_replaced_before(inode, kept)
         await self._files.under_way.cancel(inode)

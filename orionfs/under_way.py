@@ -6,15 +6,15 @@ one is in place. Must not know handles or FUSE.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
 from orionfs.assigning import new_mark
 from orionfs.content import Staged
 from orionfs.inodes import Inode
-from orionfs.journal import UploadRow
+from orionfs.journal import UploadRow, UploadStep
 from orionfs.models import InodeNumber, Item, LocalAttributes
 from orionfs.namespace import Namespace
 from orionfs.parking import Parking
@@ -27,6 +27,14 @@ from orionfs.versions import kept_version, new_version
 
 class _InPlaceError(Exception):
     """The version before is over, so nothing supersedes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVersion:
+    """A version that was under way of a file, and can be promised again although it was cancelled."""
+
+    inode: Inode
+    promise_again: Callable[[], Awaitable[None]]
 
 
 class UnderWay:
@@ -98,6 +106,33 @@ class UnderWay:
         """What is under way of several, in the order in which whoever holds several has to wait for them."""
         found = {upload.nth: upload for inode in inodes if (upload := self.of(inode)) is not None}
         return [found[nth] for nth in sorted(found)]
+
+    @contextmanager
+    def kept(self, inode: Inode | None) -> Iterator[KeptVersion | None]:
+        """The bytes of what is under way of a file stay here meanwhile; None if that is nothing."""
+        upload = self.of(inode) if inode is not None else None
+        if inode is None or upload is None or upload.is_over:
+            yield None
+            return
+        staged = self._sync.staged.open(upload.row.staged, upload.row.size_bytes)
+        inode.pins += 1
+        try:
+            yield KeptVersion(inode, partial(self._promise_again, inode, upload, staged))
+        finally:
+            staged.close()
+            self._sync.staged.release(staged.path.name)
+            inode.pins -= 1
+            self._namespace.inodes.collect(inode)
+
+    async def _promise_again(self, inode: Inode, before: Upload, staged: Staged) -> None:
+        parent, _ = place_of(inode)
+        step = UploadStep.LOCAL if before.row.step is UploadStep.LOCAL else UploadStep.SEALED
+        mark = mark_for(parent.item, new_mark())
+        row = replace(before.row, mark=mark, step=step, new_id=None)
+        upload = await self._sync.seal(lambda: row, staged, self._on_placed(inode))
+        upload.staged = before.staged  # the one that its writer goes on with
+        self._attach(inode, upload)
+        self._sync.carry_soon(upload)
 
     async def cancel(self, inode: Inode) -> None:
         """The file was removed: its version under way is not wanted any more. It may be held `still`."""

@@ -142,3 +142,50 @@ async def test_unlink_ends_the_saved_version(tmp_path, fake, write_back) -> None
         await save_unsent(world, fake, "my-data/doc")
         await world.unlink("my-data/doc")
         await check_in_the_end(world, fake, {"other": b"other"})
+
+
+# -- by programs that save beside the file ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [".~doc", "sedAbC123"])
+@pytest.mark.parametrize("target", ["doc", "new", "over"])
+async def test_save_by_rename_that_is_refused_keeps_the_saved_version_of_its_target(
+    tmp_path, fake, name, target
+) -> None:
+    """`target`: a version of an item, of a new file, or of a new file that was renamed over an item."""
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        await world.save(f"my-data/{name}", b"beside")
+        path = "my-data/doc" if target == "doc" else "my-data/new"
+        await save_unsent(world, fake, path)
+        if target == "over":
+            await world.rename("my-data/new", "my-data/doc")
+            path = "my-data/doc"
+        fake.fail("upload", status=403, times=10**6)
+        fake.fail("assign_paths", status=403, times=10**6)
+        (ended,) = await outcomes(partial(world.rename, f"my-data/{name}", path))
+        assert isinstance(ended, errors.OrionFsError)
+        assert not ended.is_retryable
+        assert await world.read(f"my-data/{name}") == b"beside"
+        await check_shown(world, path, SAVED)
+        fake.heal()
+        await world.unlink(f"my-data/{name}")
+        kept = {"doc": BASE, "other": b"other"} | {path.removeprefix("my-data/"): SAVED}
+        await check_in_the_end(world, fake, kept)
+
+
+@pytest.mark.parametrize("name", [".~doc", "sedAbC123"])
+@pytest.mark.parametrize("write_back", [False, True], ids=["through", "back"])
+@pytest.mark.parametrize("is_over", [False, True], ids=["of the item", "renamed over it"])
+async def test_save_by_rename_ends_the_saved_version_of_its_target(
+    tmp_path, fake, name, write_back, is_over
+) -> None:
+    async with mount(tmp_path, fake, write_back=write_back) as world:
+        await world.ls("my-data")
+        await world.save(f"my-data/{name}", b"beside")
+        await save_unsent(world, fake, "my-data/new" if is_over else "my-data/doc")
+        if is_over:
+            await world.rename("my-data/new", "my-data/doc")
+        fake.heal()
+        await world.rename(f"my-data/{name}", "my-data/doc")
+        await check_in_the_end(world, fake, {"doc": b"beside", "other": b"other"})
