@@ -23,6 +23,7 @@ from orionfs.errors import (
 from orionfs.inodes import Inode
 from orionfs.models import Kind
 from orionfs.namespace import Namespace
+from orionfs.places import place_of
 from orionfs.progress import Progress
 from orionfs.reports import Reports
 
@@ -195,7 +196,7 @@ def _tag(tag: str) -> str:
 
 
 def _taggable(inode: Inode) -> Inode:
-    Namespace.place_of(inode)
+    place_of(inode)
     if inode.item.kind is Kind.SHARD:
         raise NotSupported(f"{inode.local_path()}: Orion keeps no tags of shards")
     return inode

@@ -13,6 +13,7 @@ from orionfs.errors import InvalidCall, NotADirectory
 from orionfs.inodes import Inode
 from orionfs.models import Kind
 from orionfs.namespace import Namespace
+from orionfs.places import place_of
 from orionfs.remote import Remote
 from orionfs.shard_rules import STATES, check_open
 
@@ -26,7 +27,7 @@ class Collecting:
 
     async def set_state(self, collection: Inode, state: str) -> None:
         """Open or close a collection. Raises InvalidCall for other words than "open" and "close"."""
-        self._namespace.place_of(collection)
+        place_of(collection)
         if state not in STATES:
             raise InvalidCall(f"a collection is set to {' or '.join(STATES)}, not to {state!r}")
         assert collection.item.id is not None
@@ -35,7 +36,7 @@ class Collecting:
 
     async def remove(self, collection: Inode) -> None:
         """Remove a collection with all its shards, in one call. Raises NotADirectory for anything else."""
-        parent, name = self._namespace.place_of(collection)
+        parent, name = place_of(collection)
         key = collection.item.key
         if collection.item.kind is not Kind.COLLECTION or key is None:
             raise NotADirectory(f"{collection.local_path()} is no collection")

@@ -349,19 +349,7 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
         yield {"done": True, **rest}
 
     async def status(_request: Mapping[str, Any]) -> control.Answers:
-        yield {
-            "mountpoint": str(config.mountpoint),
-            "pid": os.getpid(),
-            "profile": config.profile.name,
-            "stack": layers.account.stack,
-            "user": layers.account.username,
-            "project": layers.account.project_name,
-            "health": layers.remote.health.value,
-            "pending": sync.pending_count,
-            "inodes": len(layers.namespace.inodes),
-            "entries_invalidated": layers.kernel.entries_sent,
-            "daemon_calls": dict(layers.operations.presentation.calls),
-        }
+        yield _status_of(config, layers)
 
     async def refresh(request: Mapping[str, Any]) -> control.Answers:
         refreshed = layers.refresher.start(str(request.get("path", "/")))
@@ -392,6 +380,27 @@ def _commands(config: MountConfig, layers: Layers) -> Mapping[str, control.Comma
         yield {"done": True}
 
     return {"drain": drain, "status": status, "refresh": refresh, "remove": remove, "stop": stop}
+
+
+def _status_of(config: MountConfig, layers: Layers) -> Mapping[str, Any]:
+    """What a mount says of itself; `kept` are bytes that nobody had closed when an earlier daemon died."""
+    failed = {each.row.path: str(each.error) for each in layers.sync.pending if each.error is not None}
+    kept = sorted(map(str, (layers.staging.parent / "kept").glob("*")))
+    return {
+        "mountpoint": str(config.mountpoint),
+        "pid": os.getpid(),
+        "profile": config.profile.name,
+        "stack": layers.account.stack,
+        "user": layers.account.username,
+        "project": layers.account.project_name,
+        "health": layers.remote.health.value,
+        "pending": layers.sync.pending_count,
+        "inodes": len(layers.namespace.inodes),
+        "entries_invalidated": layers.kernel.entries_sent,
+        "daemon_calls": dict(layers.operations.presentation.calls),
+        "failed": failed,
+        "kept": kept,
+    }
 
 
 def _startup_error_of(group: BaseExceptionGroup[BaseException]) -> StartupError | None:

@@ -7,12 +7,15 @@ done goes after that. What Orion refuses in the end is seen again. Decides from 
 
 from __future__ import annotations
 
+from math import inf
+
 from orionfs.errors import DirectoryNotEmpty, OrionFsError
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.journal import Removal
 from orionfs.models import Key, Kind
 from orionfs.namespace import Namespace
+from orionfs.places import check_may_change, place_of
 from orionfs.removals import OnEnd
 from orionfs.sync import Sync
 
@@ -46,7 +49,8 @@ class Deferral:
 
     async def rmdir(self, inode: Inode) -> None:
         """Have a folder removed that is empty here. Raises DirectoryNotEmpty, NotPermitted."""
-        parent, name = self._namespace.check_may_go(inode)
+        parent, name = place_of(inode)
+        check_may_change(parent)
         await self._sync.relocator.until_free(inode.orion_path(), is_deep=True)
         with self._namespace.changing(parent):
             items, _ = await self._namespace.beliefs.list(inode)
@@ -55,7 +59,7 @@ class Deferral:
             await self._namespace.make_way(inode, None)
             path = inode.orion_path()
             await self._sync.removals.promise_folder(path)
-            self._namespace.hide_folder(inode)
+            self._hide(inode)
         self._sync.removals.resume_folder(path, self._when_over(parent, name))
 
     def resume(self, path: str, inode: Inode | None) -> None:
@@ -63,9 +67,13 @@ class Deferral:
         if inode is None:
             self._sync.removals.resume_folder(path)
             return
-        parent, name = self._namespace.place_of(inode)
-        self._namespace.hide_folder(inode)
+        parent, name = place_of(inode)
+        self._hide(inode)
         self._sync.removals.resume_folder(path, self._when_over(parent, name))
+
+    def _hide(self, folder: Inode) -> None:
+        self._namespace.commit_gone(folder, inf)
+        self._namespace.beliefs.drop(folder)
 
     def _when_over(self, parent: Inode, name: str) -> OnEnd:
         def tell(refused: OrionFsError | None) -> None:

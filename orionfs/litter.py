@@ -27,6 +27,7 @@ from orionfs.models import Item, Key, Kind
 from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.parking import Parked
+from orionfs.places import place_of
 from orionfs.sync import Sync
 from orionfs.upload import Upload, UploadState
 
@@ -157,7 +158,7 @@ class Litter:
         if known is not None:
             await self._parking.park(replace(known, shown_in=parent, shown_name=name))
             return
-        home, _ = self._namespace.place_of(source)
+        home, _ = place_of(source)
         item = source.item if source.item.key is not None else _replaced_item(before)
         if item is None or self._parking.get(item.key) is not None:
             return
@@ -174,7 +175,7 @@ class Litter:
         """A version that Orion has not seen under a name is put into place: one `assign_paths`."""
         tags = await self._namespace.tags(target) if target is not None else ()
         await self._have_here(target)
-        own, place = self._parking.shown_as(source), self._namespace.place_of(source)
+        own, place = self._parking.shown_as(source), place_of(source)
         async with self._files.not_sealing(*_some(source, target)):
             if target is not None:
                 await self._drop_version(target)
@@ -240,7 +241,7 @@ class Litter:
         replaced: Item | None,
     ) -> None:
         """Orion refuses for good: all is as it was."""
-        parent, name = self._namespace.place_of(source)
+        parent, name = place_of(source)
         if before.step is UploadStep.LOCAL:
             await self._files.under_way.keep_here(source, before.folder, before.name)
         else:
@@ -293,7 +294,7 @@ class Litter:
         parked = self._parking.get(inode.item.key)
         if parked is not None:
             return parked.home.orion_path(), parked.item.name
-        return self._namespace.place_of(inode)[0].orion_path(), inode.item.name
+        return place_of(inode)[0].orion_path(), inode.item.name
 
     async def hidden_target(
         self, source: Inode, target: Inode | None, parent: Inode, name: str

@@ -32,6 +32,7 @@ from orionfs.litter import Litter
 from orionfs.models import Item, Key, Kind
 from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
+from orionfs.places import check_places
 from orionfs.remote import Assignment, Remote
 from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
@@ -134,7 +135,7 @@ class Moves:
 
     async def _until_free(self, source: Inode, parent: Inode, name: str) -> None:
         """Wait for what is on its way at either place; what is asked for is refused at once if it can be."""
-        self._namespace.check_places(source, parent)
+        check_places(source, parent)
         new_path = f"{parent.orion_path().rstrip('/')}/{decode_name(name)}"
         if source.item.key is not None or source.children is not None:  # else it waits for its name
             await self._sync.removals.until_free(new_path)

@@ -25,7 +25,6 @@ from orionfs.errors import (
     NameExists,
     NoSuchName,
     NotADirectory,
-    NotPermitted,
     RemoteFailure,
     Stale,
     TimedOut,
@@ -38,10 +37,11 @@ from orionfs.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttributes
 from orionfs.names import true_name
 from orionfs.parking import nothing_hidden
+from orionfs.places import check_may_change, check_places, place_of
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
 from orionfs.rivals import Rivals
-from orionfs.shard_rules import check_may_hold, check_open, mark_for, new_item
+from orionfs.shard_rules import check_may_hold, mark_for, new_item
 from orionfs.snapshots import Snapshot
 from orionfs.tagging import Tagging, nobody_hears
 from orionfs.uses import Absences, Uses
@@ -231,7 +231,7 @@ class Namespace:
 
     def withdraw_new(self, inode: Inode) -> None:
         """A new file could not even be staged: it was never there."""
-        parent, name = self.place_of(inode)
+        parent, name = place_of(inode)
         self._changes.withdraw(parent.number, name)
         self.inodes.detach(inode)
 
@@ -240,7 +240,7 @@ class Namespace:
         inode = await self.child(parent, name)
         if not inode.item.is_folder:
             raise NotADirectory(inode.local_path())
-        self._check_may_change(parent)
+        check_may_change(parent)
         await self._until_free(inode.orion_path(), is_deep=True)
         with self.changing(parent):
             await self.check_empty(inode)
@@ -254,8 +254,8 @@ class Namespace:
         self, inode: Inode, remove: Callable[[Key], Awaitable[None]], *, is_removed_later: bool = False
     ) -> None:
         """unlink: by id, which never means two items. `remove` does it, or promises it for later."""
-        parent, _ = self.place_of(inode)
-        self._check_may_change(parent)
+        parent, _ = place_of(inode)
+        check_may_change(parent)
         if inode.children is not None:
             raise IsADirectory(inode.local_path())
         if inode.item.key is not None:
@@ -277,24 +277,13 @@ class Namespace:
         self._kernel.entry_changed(parent.number, name)
         touch(parent)
 
-    def check_may_go(self, folder: Inode) -> tuple[Inode, str]:
-        """Parent and name of a folder that is to be removed. Raises NotPermitted, NoSuchName."""
-        parent, name = self.place_of(folder)
-        self._check_may_change(parent)
-        return parent, name
-
-    def hide_folder(self, folder: Inode) -> None:
-        """A folder that was promised to go is seen no more."""
-        self.commit_gone(folder, inf)
-        self._beliefs.drop(folder)
-
     def _is_removed(self, parent: Inode, name: str) -> bool:
         change = self._changes.get(parent.number, name)
         return change is not None and change.item is None
 
     async def check_empty(self, folder: Inode) -> None:
         """Raises DirectoryNotEmpty unless Orion shows the folder empty now."""
-        self.place_of(folder)
+        place_of(folder)
         if await self._beliefs.list_now(folder):
             raise DirectoryNotEmpty(folder.local_path())
 
@@ -303,7 +292,7 @@ class Namespace:
     async def check_rename(self, source: Inode, parent: Inode, name: str) -> Inode | None:
         """What a rename would replace; raises what forbids it."""
         true_name(source.item.kind, name)
-        self.check_places(source, parent)
+        check_places(source, parent)
         target, _ = await self.lookup(parent, name)
         if target is None or target is source:
             return None
@@ -314,16 +303,6 @@ class Namespace:
         elif source.children is not None:
             raise NotADirectory(target.local_path())
         return target
-
-    def check_places(self, source: Inode, parent: Inode) -> None:
-        """Raises what forbids a rename of `source` into `parent`, whatever is there."""
-        self._check_may_change(parent)
-        self._check_may_change(self.place_of(source)[0])
-        ancestor: Inode | None = parent
-        while ancestor is not None:
-            if ancestor is source:
-                raise InvalidCall(f"{source.local_path()} can't be moved into itself")
-            ancestor = ancestor.parent
 
     async def folder_with_id(self, folder: Inode) -> Item:
         """The folder with the id that `assign_paths` wants. Raises CrossDevice where there is none."""
@@ -347,7 +326,7 @@ class Namespace:
         self, source: Inode, parent: Inode, name: str, replaced: Key | None, *, is_settled: bool
     ) -> None:
         """Everybody here sees the new name now; `is_settled`: Orion does too."""
-        old_parent, old_name = self.place_of(source)
+        old_parent, old_name = place_of(source)
         now_s = self._clock()
         is_settled = is_settled and source.written_size is None
         self._changes.record(old_parent.number, old_name, None, now_s, source.item.key)
@@ -383,7 +362,7 @@ class Namespace:
 
     def commit_own(self, inode: Inode, item: Item) -> None:
         """This mount says what a file is, until Orion gets to know it."""
-        parent, name = self.place_of(inode)
+        parent, name = place_of(inode)
         inode.item = item
         self._changes.record(parent.number, name, item)
 
@@ -417,11 +396,9 @@ class Namespace:
 
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
-        self._commit_tags(inode, await self._tagging.change(inode, add, remove))
-        await self.on_tagged(inode)
-
-    def _commit_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
+        tags = await self._tagging.change(inode, add, remove)
         self.commit_item(inode, replace(inode.item, tags=tags))
+        await self.on_tagged(inode)
 
     def commit_item(self, inode: Inode, item: Item) -> None:
         """Orion says something else of the same version, since this mount has said so."""
@@ -429,10 +406,8 @@ class Namespace:
         self.views.doubt()
         parent = inode.parent
         if parent is not None and inode.is_attached and not parent.is_virtual:
-            is_on_orion = inode.item.key is not None or inode.item.is_folder
-            self._changes.record(parent.number, inode.name, inode.item, self._clock() if is_on_orion else inf)
-
-    # Committing
+            settled_at_s = self._clock() if item.key is not None or item.is_folder else inf
+            self._changes.record(parent.number, inode.name, item, settled_at_s)
 
     def changing(self, *folders: Inode) -> AbstractContextManager[None]:
         """While a change of names is under way, what a listing shows of it is no foreign change."""
@@ -449,27 +424,11 @@ class Namespace:
 
     def _new_name(self, parent: Inode, name: str, kind: Kind) -> str:
         """The true name of something to be made. Raises NameExists if it is known to be there."""
-        self._check_may_change(parent)
+        check_may_change(parent)
         check_may_hold(parent, kind)
         if self._beliefs.known(parent, name) is not None:
             raise NameExists(f"{parent.local_path().rstrip('/')}/{name}")
         return true_name(kind, name)
-
-    def _check_may_change(self, folder: Inode) -> None:
-        if folder.children is None:
-            raise NotADirectory(folder.local_path())
-        check_open(folder)
-        if folder.is_virtual:
-            raise NotPermitted("the top of the mount is made by orionfs; work inside its folders")
-
-    @staticmethod
-    def place_of(inode: Inode) -> tuple[Inode, str]:
-        """Parent and visible name. Raises NoSuchName if detached, NotPermitted for what the mount made."""
-        if inode.anchor is not None or inode.parent is None:
-            raise NotPermitted(f"{inode.local_path()} is part of the mount")
-        if not inode.is_attached:
-            raise NoSuchName(inode.local_path())
-        return inode.parent, inode.name
 
     def _commit_new(self, parent: Inode, name: str, item: Item, settled_at_s: float) -> Inode:
         self._changes.record(parent.number, name, item, settled_at_s)
@@ -478,7 +437,7 @@ class Namespace:
 
     def commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         """A name means nothing any more."""
-        parent, name = self.place_of(inode)
+        parent, name = place_of(inode)
         self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
         self.views.doubt()
         self.inodes.detach(inode)

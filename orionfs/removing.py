@@ -11,6 +11,7 @@ from orionfs.inodes import Inode
 from orionfs.models import Kind
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
+from orionfs.places import place_of
 from orionfs.protection import Protection
 
 
@@ -37,7 +38,7 @@ class Removing:
         Raises NoSuchName, DirectoryNotEmpty for a folder, ReadOnly, NotPermitted for what the mount made.
         """
         inode = await self._inode(path)
-        parent, name = self._namespace.place_of(inode)
+        parent, name = place_of(inode)
         self._protection.check_name(parent, name)
         kind = inode.item.kind
         if kind is Kind.COLLECTION:

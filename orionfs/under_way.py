@@ -17,6 +17,7 @@ from orionfs.journal import UploadRow
 from orionfs.models import InodeNumber, Item, LocalAttributes
 from orionfs.namespace import Namespace
 from orionfs.parking import Parking
+from orionfs.places import place_of
 from orionfs.shard_rules import mark_for
 from orionfs.sync import Sync
 from orionfs.upload import Upload, UploadState
@@ -103,7 +104,7 @@ class UnderWay:
             await self._sync.rewrite(upload, row)
 
     def _row(self, inode: Inode, staged: Staged) -> UploadRow:
-        parent, _ = self._namespace.place_of(inode)
+        parent, _ = place_of(inode)
         mark = mark_for(parent.item, new_mark())
         return new_version(inode, parent.orion_path(), mark, staged, self.of(inode), self._parking)
 

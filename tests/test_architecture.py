@@ -34,7 +34,7 @@ RANKS: list[set[str]] = [
     {"fetch", "preorder"},
     {"asides"},
     {"namespace"},
-    {"folders", "views", "differences", "snapshots", "rivals"},
+    {"folders", "views", "differences", "snapshots", "rivals", "places"},
     {"sync", "beliefs"},
     {"holding", "attempts", "removals"},
     {"carry", "relocating"},

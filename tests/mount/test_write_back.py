@@ -77,6 +77,21 @@ def test_what_waits_is_finished_by_the_next_mount(back):
     assert [name for name in back.direct.names(HOME) if name.startswith(MARK_PREFIX)] == []
 
 
+@pytest.mark.expect_log("what was being written when an earlier mount ended is kept")
+def test_bytes_that_nobody_had_closed_are_kept_aside_and_told(back):
+    descriptor = os.open(back.mine / "unclosed", os.O_WRONLY | os.O_CREAT)
+    os.write(descriptor, b"unclosed")
+    back.kill()
+    with pytest.raises(OSError, match=r"not connected|aborted"):
+        os.close(descriptor)
+    back.run("umount", back.point)
+    back.mount(arguments=BACK)
+    status = back.ask("status")
+    assert [Path(path).read_bytes() for path in status["kept"]] == [b"unclosed"]
+    assert (status["failed"], status["pending"]) == ({}, 0)
+    assert back.direct.find(f"{HOME}/unclosed") is None
+
+
 @pytest.mark.parametrize("arguments", [[], BACK], ids=["through", "back"])
 def test_children_of_a_shell_that_write_to_one_file_are_three_uploads_at_most(
     mounted, back, arguments
