@@ -251,15 +251,20 @@ class Beliefs:
             is_under_way = change.settled_at_s == inf
             return change.item, self._clock() if is_under_way else max(change.settled_at_s, asked_at_s)
         if answer and answer[0] is not None and self.changes.hides(parent.number, answer[0], asked_at_s):
-            return None, asked_at_s
+            return self._heir(parent, name), asked_at_s
         return answer
 
+    def _heir(self, parent: Inode, name: str) -> Item | None:
+        """What has a name once the item that a listing shows there is hidden."""
+        listing = self._cache.get(parent.number).listing
+        return self.changes.overlay(parent.number, listing).get(name) if listing is not None else None
+
     def _listed(self, parent: Inode, listing: Listing, name: str) -> Item | None:
-        """A listing's item; a name with a duplicate's suffix may exist only once changes are laid over."""
+        """A listing's item; a duplicate's suffix may come, or go, only once changes are laid over."""
         item = listing.items.get(name)
-        if item is None and "~" in name and parent.number in self.changes:
-            item = self.changes.overlay(parent.number, listing).get(name)
-        return item
+        if "~" not in name or (item is not None and base_name(item) == name):
+            return item
+        return self.changes.overlay(parent.number, listing).get(name)
 
     def _fresh_listing(self, folder: Inode, since_s: float | None) -> Listing | None:
         """A listing that holds, or was asked for after `since_s`; offline, one however old."""
@@ -317,8 +322,10 @@ class Beliefs:
             return
         asked_at_s = self._clock()
         item = await self._stat(parent, name)
-        if item is not None and base_name(item) != name:
-            # A dataset by its bare name: a file of that name may be beside it, and a path tells one of them.
+        if item is not None and (
+            base_name(item) != name or self.changes.hides(parent.number, item, asked_at_s)
+        ):
+            # A dataset by its bare name, or what is hidden: another item may be there, a path tells one.
             await self._once(parent, None, lambda: self._ask_listing(parent))
             if self._best_answer(parent, name) is not None:
                 return

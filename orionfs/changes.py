@@ -15,7 +15,7 @@ from math import inf
 
 from orionfs.metacache import Listing, Names
 from orionfs.models import Holder, InodeNumber, Item, Key, Kind
-from orionfs.names import duplicate_name
+from orionfs.names import base_name, duplicate_name, visible_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,8 @@ class Changes:
     def overlay(self, folder: InodeNumber, listing: Listing) -> Mapping[str, Item]:
         """Visible name -> item: what the folder holds, from Orion's answer and our changes.
 
-        Another item that Orion shows under a name of ours keeps reachable with a duplicate's suffix.
+        Another item that Orion shows under a name of ours keeps reachable with a duplicate's suffix. One
+        that has such a suffix only for what is hidden has its plain name.
         """
         changes = self._folders.get(folder)
         if changes is None and not self._unseen:
@@ -127,8 +128,8 @@ class Changes:
         own_keys = {item.key for item in ours.values() if item is not None and item.key is not None}
         names: dict[str, Item] = {}
         displaced: list[Item] = []
-        for name, item in listing.items.items():
-            if item.key in own_keys or self.hides(folder, item, listing.asked_at_s):
+        for name, item in self._seen(folder, listing, ours).items():
+            if item.key in own_keys:
                 continue
             mine = ours.get(name)
             if mine is not None and mine.is_same_version(item):
@@ -140,6 +141,25 @@ class Changes:
         names.update((name, item) for name, item in ours.items() if item is not None)
         for item in displaced:
             names.setdefault(duplicate_name(item), item)
+        return names
+
+    def _seen(self, folder: InodeNumber, listing: Listing, ours: Collection[str]) -> Mapping[str, Item]:
+        """Without what is hidden; its name goes to whoever shares it, unless it is one of `ours`."""
+        hidden = {n for n, item in listing.items.items() if self.hides(folder, item, listing.asked_at_s)}
+        if not hidden:
+            return listing.items
+        freed = {name for name in hidden if name not in ours and base_name(listing.items[name]) == name}
+        names: dict[str, Item] = {}
+        heirs: list[Item] = []
+        for name, item in listing.items.items():
+            if name in hidden:
+                continue
+            if "~" in name and base_name(item) in freed:
+                heirs.append(item)
+            else:
+                names[name] = item
+        for name, item in visible_names(heirs).items():
+            names.setdefault(name, item)
         return names
 
     def fold(self, folder: InodeNumber, listing: Listing | None, horizon_s: float) -> Listing | None:

@@ -36,6 +36,7 @@ class Deferral:
             await self._sync.removals.promise(removal, is_durable=not self._sync.is_write_back)
             on_end = self._when_over(parent, name)
             if inode.opens:
+                self._sync.unseen.add(key)  # until it goes, Orion has it under a name that others may get
                 self._files.remove_at_last_close(inode, removal, on_end)
             else:
                 self._sync.removals.resume(removal, on_end)

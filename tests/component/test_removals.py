@@ -9,12 +9,15 @@ import pytest
 import trio
 
 from orionfs import errors
+from orionfs.journal import Removal
+from orionfs.models import Key, Kind
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, settle
 
 pytestmark = [pytest.mark.virtual_time]
 
 REFUSED = pytest.mark.expect_log("stays on Orion, and is seen again")
+LATER_S = 60.0
 FORBIDDEN: dict[str, Any] = {"error": "AuthorizationRequired", "status": 403}
 
 
@@ -295,3 +298,45 @@ async def test_journal_of_an_earlier_version_is_read(tmp_path) -> None:
         await world.rmdir("my-data/sub")
         await world.drain()
         assert fake.tree() == {}
+
+
+# -- one name, two items ----------------------------------------------------------------------------
+
+
+async def test_name_made_again_while_the_old_file_is_read_on_is_there_once(tmp_path) -> None:
+    fake = folder_of(1)
+    async with mount(tmp_path, fake, write_back=True) as world:
+        handle = await world.open("my-data/sub/f000")
+        await world.unlink("my-data/sub/f000")
+        await world.save("my-data/sub/f000", b"new")
+        await world.drain()
+        for _ in range(3):
+            await trio.sleep(LATER_S)  # what was changed here is lag of a replica no more
+            assert await world.ls("my-data/sub") == ["f000"]
+            assert await world.read("my-data/sub/f000") == b"new"
+        assert await world.files.read(handle, 0, 9) == b"data"
+        await world.files.release(handle)
+        await world.drain()
+        assert len(fake.ids_at(f"{HOME}/sub/f000")) == 1
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_item_in_place_of_a_newer_one_that_is_still_to_go_has_its_name(tmp_path, is_listed) -> None:
+    fake = folder_of(0)
+    kept = fake.add_file(f"{HOME}/sub/x.txt", b"kept")
+    replaced = fake.add_file(f"{HOME}/sub/x.txt", b"replaced")
+    async with mount(tmp_path, fake, write_back=True) as world:
+        stalled = fake.stall("delete")
+        removal = Removal(Key(Kind.FILE, replaced), f"{HOME}/sub/x.txt")
+        await world.sync.removals.promise(removal)
+        world.sync.removals.resume(removal)
+        await settle()
+        for _ in range(2):
+            if is_listed:
+                assert await world.ls("my-data/sub") == ["x.txt"]
+            assert await world.read("my-data/sub/x.txt") == b"kept"
+            assert await world.stat(f"my-data/sub/x~file-{kept}.txt") is None
+            assert await world.stat(f"my-data/sub/x~file-{replaced}.txt") is None
+            stalled.release()
+            await world.drain()
+        assert await world.ls("my-data/sub") == ["x.txt"]

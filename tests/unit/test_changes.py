@@ -263,3 +263,18 @@ def test_what_names_mean_one_by_one_agrees_with_the_whole(history, asked_at_s) -
             assert overlaid.get(name) == change.item
         elif item is None or changes.hides(FOLDER, item, asked_at_s):
             assert name not in overlaid
+
+
+def test_item_shares_no_name_with_what_is_on_its_way_out() -> None:
+    unseen = {Key(Kind.FILE, 2)}
+    changes = Changes(LAG_S, unseen)
+    kept, newer, third = file(1, "a.txt", created_ns=1), file(2, "a.txt", created_ns=9), file(3, "a.txt")
+    assert shown(changes, kept, newer, at_s=0) == {"a.txt": 1}
+    assert shown(changes, kept, newer, third, at_s=0) == {"a.txt": 1, "a~file-3.txt": 3}
+    unseen.clear()
+    assert shown(changes, kept, newer, at_s=0) == {"a.txt": 2, "a~file-1.txt": 1}
+
+
+def test_name_taken_away_here_is_not_given_to_another_item(changes: Changes) -> None:
+    changes.record(FOLDER, "a", None, settled_at_s=5.0, replaces=Key(Kind.FILE, 2))
+    assert shown(changes, file(1), file(2, created_ns=9), at_s=0) == {"a~file-1": 1}
