@@ -165,9 +165,13 @@ class Journal:
             if row.replaces is not None and row.replaces != key:
                 self._drop_local(row.replaces)
 
-    def retarget(self, mark: str, folder: str, name: str, replaces: Key | None) -> None:
-        """A version under way gets another name, and may replace another item there."""
+    def retarget(
+        self, mark: str, folder: str, name: str, replaces: Key | None, ended: str | None = None
+    ) -> None:
+        """A version under way gets another name, and may replace another item there; `ended` is cancelled."""
         with self._transaction(durable=True):
+            if ended is not None:
+                self._set_step(ended, UploadStep.CANCELLED)
             self._db.execute(
                 "UPDATE uploads SET folder = ?, name = ?, replaces_kind = ?, replaces_id = ? WHERE mark = ?",
                 (folder, name, *_columns(replaces), mark),

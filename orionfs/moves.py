@@ -36,6 +36,7 @@ from orionfs.places import check_may_change, check_places
 from orionfs.remote import Assignment, Remote
 from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
+from orionfs.upload import Upload
 
 log = logging.getLogger(__name__)
 
@@ -222,8 +223,8 @@ class Moves:
 
     def _on_orion(self, target: Inode) -> Inode:
         """What Orion has under a name that a version under way has got here: what that is to replace."""
-        upload = self._files.upload_of(target)
-        key = upload.row.replaces if upload is not None and not upload.is_over else None
+        upload = self._under_way_of(target)
+        key = upload.row.replaces if upload is not None else None
         is_file = key is not None and key.kind is Kind.FILE
         if key is None or not is_file or target.item.key is not None or self.litter.is_parked(key):
             return target
@@ -249,18 +250,23 @@ class Moves:
         if replaced is not None and over is None:
             self._namespace.rivals.spare(replaced.inode)
         key = over.inode.item.key if over is not None else None
-        upload = self._files.upload_of(source)
-        if upload is not None and not upload.is_over:
+        upload = self._under_way_of(source)
+        if upload is not None:
             await self._remove_replaced_before(source, key)
             upload.is_renamed = True
             replaces = upload.row.replaces if is_on_orion else key
             called = true_name(source.item.kind, name)
-            await self._sync.retarget(upload, parent.orion_path(), called, replaces)
+            ended = self._under_way_of(replaced.seen) if replaced is not None else None
+            await self._sync.retarget(upload, parent.orion_path(), called, replaces, ended)
         if replaced is not None and replaced.seen is not None:
             await self._drop_version(replaced.seen, replaced.inode.item.key)
         old_path = source.orion_path()
         self._namespace.commit_rename(source, parent, name, key, is_settled=is_on_orion)
         _note_move(old_path, source.orion_path())
+
+    def _under_way_of(self, inode: Inode | None) -> Upload | None:
+        upload = self._files.upload_of(inode) if inode is not None else None
+        return upload if upload is not None and not upload.is_over else None
 
     async def _there_now(self, replaced: _Replaced, place: Assignment, parent: Inode) -> _Replaced | None:
         """What a rename replaces on Orion now: what was moved away elsewhere is not removed there."""

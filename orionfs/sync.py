@@ -200,10 +200,14 @@ class Sync:
         """What was refused gets one more attempt, and what waits for its time makes it now."""
         self._attempts.retry(upload)
 
-    async def retarget(self, upload: Upload, folder: str, name: str, replaces: Key | None) -> None:
-        """A version under way gets another name. The caller holds `placing`."""
-        mark = upload.row.mark
-        await self._journal.run(lambda journal: journal.retarget(mark, folder, name, replaces))
+    async def retarget(
+        self, upload: Upload, folder: str, name: str, replaces: Key | None, over: Upload | None
+    ) -> None:
+        """A version gets another name, where `over` ends at once. The caller holds `placing` of both."""
+        mark, ended = upload.row.mark, over.row.mark if over is not None else None
+        await self._journal.run(lambda journal: journal.retarget(mark, folder, name, replaces, ended))
+        if over is not None:
+            self._set_cancelled(over)
         self._rename(upload, replace(upload.row, folder=folder, name=name, replaces=replaces))
 
     async def rewrite(self, upload: Upload, row: UploadRow) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orionfs import errors
+from orionfs.journal import Journal, UploadStep
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 
@@ -96,6 +97,28 @@ async def test_version_under_way_gets_no_name_while_orion_is_asked_to_replace_it
         assert fake.tree() == {"doc": b"other"}
         assert fake.count("assign_paths") == 1
         world.check_nothing_left()
+
+
+async def test_rename_that_can_t_be_written_down_leaves_both_versions(tmp_path, fake, monkeypatch) -> None:
+    """One version gets the name and the other ends in one commit: a crash finds both or the new one alone."""
+    fake.remove(f"{HOME}/other")
+    set_step = Journal._set_step
+
+    def fail(journal: Journal, mark: str, step: UploadStep) -> None:
+        set_step(journal, mark, step)
+        if step is UploadStep.CANCELLED:
+            raise errors.NoSpace("as scripted")
+
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await save_unsent(world, fake, "my-data/new", b"new")
+        await save_unsent(world, fake, "my-data/doc")
+        before = world.claimed.journal.uploads()
+        with monkeypatch.context() as patched:
+            patched.setattr(Journal, "_set_step", fail)
+            with pytest.raises(errors.NoSpace):
+                await world.rename("my-data/new", "my-data/doc")
+        assert world.claimed.journal.uploads() == before
+        await check_in_the_end(world, fake, {"doc": SAVED, "new": b"new"})
 
 
 async def test_what_is_kept_after_a_refused_rename_outlives_the_daemon(tmp_path, fake) -> None:
