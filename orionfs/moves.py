@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -26,17 +26,16 @@ from orionfs.errors import (
     TimedOut,
 )
 from orionfs.files import Files
-from orionfs.inodes import Inode
+from orionfs.inodes import Inode, number_of
 from orionfs.journal import RelocationRow, Removal
 from orionfs.litter import Litter
 from orionfs.models import Item, Key, Kind
 from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
-from orionfs.places import check_places
+from orionfs.places import check_may_change, check_places
 from orionfs.remote import Assignment, Remote
 from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
-from orionfs.upload import Upload
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +44,14 @@ _FETCHED_BEFORE_REMOVAL_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class _Replaced:
-    """What a rename replaces. `is_read_on`: somebody reads it, and it is too large to be fetched first."""
+    """What a rename replaces. `is_read_on`: somebody reads it, and it is too large to be fetched first.
+
+    `seen` is what users see under the name: another one than `inode` where Orion has something else there.
+    """
 
     inode: Inode
     is_read_on: bool
+    seen: Inode | None
 
 
 class Moves:
@@ -73,14 +76,19 @@ class Moves:
         is_later = self._sync.is_write_back or not await self._files.make_readable(
             inode, _FETCHED_BEFORE_REMOVAL_BYTES
         )
-        async with self._files.not_sealing(inode):
-            await self._drop_version(inode)
+        async with self._files.not_sealing(inode), self._files.under_way.still(inode):
+            check_may_change(parent)
+            may_be_refused = inode.item.key is not None and not is_later
+            if not may_be_refused:
+                await self._drop_version(inode)
             await self.litter.removing(inode)
             key = inode.item.key
             if is_later:
                 await self.deferral.unlink(inode, parent, name)
             else:
                 await self._namespace.remove_item(inode, self._remove)
+            if may_be_refused:
+                await self._drop_version(inode)
             await self.litter.removed(key)
 
     async def settle_folder(self, folder: Inode) -> None:
@@ -96,9 +104,9 @@ class Moves:
         else:
             await self._namespace.remove_folder(parent, name)
 
-    async def _drop_version(self, inode: Inode) -> None:
-        """What is under way of a file is not wanted any more."""
-        await self._remove_replaced_before(inode, None)
+    async def _drop_version(self, inode: Inode, kept: Key | None = None) -> None:
+        """What is under way of a file is not wanted any more; what it was to replace goes, but for `kept`."""
+        await self._remove_replaced_before(inode, kept)
         await self._files.under_way.cancel(inode)
 
     async def _remove(self, key: Key) -> None:
@@ -202,50 +210,59 @@ class Moves:
         if target is not None:
             is_readable = await self._files.make_readable(target, _FETCHED_BEFORE_REMOVAL_BYTES)
         hidden = await self.litter.hidden_target(source, target, parent, name)
-        over = target if hidden is None else hidden
-        replaced = _Replaced(over, is_read_on=not is_readable) if over is not None else None
+        involved = [inode for inode in (source, target) if inode is not None]
         async with (
             self.litter.moving(source, hidden),
-            self._files.not_sealing(*(inode for inode in (source, target) if inode is not None)),
+            self._files.not_sealing(*involved),
+            self._files.under_way.still(*involved),
         ):
-            if target is not None:
-                await self._drop_version(target)
-            upload = self._files.upload_of(source)
-            if upload is None:
-                await self._move(source, replaced, parent, name)
-                return
-            async with upload.placing:
-                await self._move(source, replaced, parent, name, None if upload.is_over else upload)
+            over = self._on_orion(target) if hidden is None and target is not None else hidden
+            replaced = _Replaced(over, not is_readable, target) if over is not None else None
+            await self._move(source, replaced, parent, name)
 
-    async def _move(
-        self,
-        source: Inode,
-        replaced: _Replaced | None,
-        parent: Inode,
-        name: str,
-        upload: Upload | None = None,
-    ) -> None:
+    def _on_orion(self, target: Inode) -> Inode:
+        """What Orion has under a name that a version under way has got here: what that is to replace."""
+        upload = self._files.upload_of(target)
+        key = upload.row.replaces if upload is not None and not upload.is_over else None
+        is_file = key is not None and key.kind is Kind.FILE
+        if key is None or not is_file or target.item.key is not None or self.litter.is_parked(key):
+            return target
+        return _unseen(target, replace(target.item, id=key.id, mark=None))
+
+    async def _move(self, source: Inode, replaced: _Replaced | None, parent: Inode, name: str) -> None:
+        """The caller sees to it that no version of either gets its place meanwhile."""
         place = Assignment(source.item, parent.orion_path(), true_name(source.item.kind, name))
-        is_on_orion = source.item.key is not None
+        over = replaced
         check_crossing(source, parent, is_on_its_way=False)  # it may have come to Orion while this waited
-        if is_on_orion and replaced is not None:
-            replaced = await self._there_now(replaced, place, parent, name)
-        replaced_key = replaced.inode.item.key if replaced is not None else None
-        if is_on_orion:
+        if source.item.key is not None:
+            over = await self._there_now(replaced, place, parent) if replaced is not None else None
             with self._namespace.doubting(parent):
-                await self._move_on_orion(source, replaced, place)
-        if upload is not None:
-            await self._remove_replaced_before(source, replaced_key)
-            replaces = upload.row.replaces if is_on_orion else replaced_key
-            upload.is_renamed = True
-            await self._sync.retarget(upload, place.folder, place.name, replaces)
-        old_path = source.orion_path()
-        self._namespace.commit_rename(source, parent, name, replaced_key, is_settled=is_on_orion)
-        _note_move(old_path, f"{place.folder}/{place.name}")
+                await self._move_on_orion(source, over, place)
+        with trio.CancelScope(shield=True):  # it has happened
+            await self._commit_move(source, replaced, over, parent, name)
 
-    async def _there_now(
-        self, replaced: _Replaced, place: Assignment, parent: Inode, name: str
-    ) -> _Replaced | None:
+    async def _commit_move(
+        self, source: Inode, replaced: _Replaced | None, over: _Replaced | None, parent: Inode, name: str
+    ) -> None:
+        """All that is under way gets to know of a rename; `over` is what it has replaced of `replaced`."""
+        is_on_orion = source.item.key is not None
+        if replaced is not None and over is None:
+            self._namespace.rivals.spare(replaced.inode)
+        key = over.inode.item.key if over is not None else None
+        upload = self._files.upload_of(source)
+        if upload is not None and not upload.is_over:
+            await self._remove_replaced_before(source, key)
+            upload.is_renamed = True
+            replaces = upload.row.replaces if is_on_orion else key
+            called = true_name(source.item.kind, name)
+            await self._sync.retarget(upload, parent.orion_path(), called, replaces)
+        if replaced is not None and replaced.seen is not None:
+            await self._drop_version(replaced.seen, replaced.inode.item.key)
+        old_path = source.orion_path()
+        self._namespace.commit_rename(source, parent, name, key, is_settled=is_on_orion)
+        _note_move(old_path, source.orion_path())
+
+    async def _there_now(self, replaced: _Replaced, place: Assignment, parent: Inode) -> _Replaced | None:
         """What a rename replaces on Orion now: what was moved away elsewhere is not removed there."""
         key = replaced.inode.item.key
         if key is None:
@@ -257,11 +274,10 @@ class Moves:
         log.info("%s was changed elsewhere meanwhile; what is there now is replaced", place.path)
         self._namespace.beliefs.doubt(parent)
         if found.item is None:
-            self._namespace.rivals.spare(replaced.inode)
             return None
         if found.item.is_folder:
             raise IsADirectory(f"{place.path} has become a folder")
-        return _Replaced(self._namespace.bind(parent, name, found.item), is_read_on=False)
+        return _Replaced(_unseen(replaced.inode, found.item), is_read_on=False, seen=None)
 
     async def _remove_replaced_before(self, inode: Inode, kept: Key | None) -> None:
         """A version on its way to a name goes elsewhere: what it was to replace there goes all the same."""
@@ -330,6 +346,11 @@ class Moves:
             self._sync.removals.resume(removal)
         else:
             await self._sync.removals.withdraw(removal.key)
+
+
+def _unseen(shown: Inode, item: Item) -> Inode:
+    """What Orion has under the name of `shown`, where users see something else."""
+    return Inode(number_of(f"unseen:{item.kind.value}:{item.id}"), shown.parent, shown.name, item)
 
 
 def _note_move(old: str, new: str) -> None:

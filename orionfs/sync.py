@@ -285,7 +285,7 @@ class Sync:
 
     async def cancel(self, upload: Upload) -> None:
         """The version is not wanted any more; what it leaves on Orion is removed behind this."""
-        async with upload.placing:
+        async with nullcontext() if upload.is_placing_ours else upload.placing:
             if upload.is_over:
                 return
             is_durable = not self.is_write_back

@@ -6,7 +6,8 @@ one is in place. Must not know handles or FUSE.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -81,8 +82,25 @@ class UnderWay:
         self._attach(inode, upload)
         return True
 
+    @asynccontextmanager
+    async def still(self, *inodes: Inode) -> AsyncIterator[None]:
+        """No version of these gets its place meanwhile: what is asked of Orion decides whether it is to."""
+        while True:
+            uploads = self._of_all(inodes)
+            async with AsyncExitStack() as stack:
+                for upload in uploads:
+                    await stack.enter_async_context(upload.placing)
+                if uploads == self._of_all(inodes):
+                    yield
+                    return
+
+    def _of_all(self, inodes: Sequence[Inode]) -> list[Upload]:
+        """What is under way of several, in the order in which whoever holds several has to wait for them."""
+        found = {upload.nth: upload for inode in inodes if (upload := self.of(inode)) is not None}
+        return [found[nth] for nth in sorted(found)]
+
     async def cancel(self, inode: Inode) -> None:
-        """The file was removed: its version under way is not wanted any more."""
+        """The file was removed: its version under way is not wanted any more. It may be held `still`."""
         upload = self.of(inode)
         if upload is not None:
             await self._sync.cancel(upload)

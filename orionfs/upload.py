@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from math import inf
@@ -13,6 +14,8 @@ from orionfs.content import Staged
 from orionfs.errors import ChangedElsewhere, OrionFsError
 from orionfs.journal import UploadRow, UploadStep
 from orionfs.models import InodeNumber, Item
+
+_numbers = itertools.count(1)
 
 
 class UploadState(Enum):
@@ -37,6 +40,7 @@ class Upload:
     def __init__(
         self, row: UploadRow, staged: Staged | None, on_placed: Callable[[Upload, Item], None]
     ) -> None:
+        self.nth = next(_numbers)  # who holds `placing` of several has waited for them in this order
         self.row = row
         self.staged = staged
         self.on_placed = on_placed
@@ -60,6 +64,11 @@ class Upload:
 
     def __repr__(self) -> str:
         return f"<Upload {self.row.path!r} {self.state.value}>"
+
+    @property
+    def is_placing_ours(self) -> bool:
+        """True for who holds `placing`."""
+        return self.placing.statistics().owner is trio.lowlevel.current_task()
 
     @property
     def is_over(self) -> bool:

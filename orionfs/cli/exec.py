@@ -144,19 +144,18 @@ def _cannot_run(error: CannotRun) -> int:
 
 @contextlib.contextmanager
 def _mount_point(at: str | None) -> Iterator[Path]:
-    """The folder to mount on; what was made for it is removed in the end."""
+    """The folder to mount on; a temporary one is removed in the end, a named one may be in use by others."""
     if at is not None:
         point = resolve(at)
-        made = make_folder(point)
-    else:
-        point = Path(tempfile.mkdtemp(prefix="orionfs-exec-", dir=_temporary_folder())).resolve()
-        made = [point]
+        make_folder(point)
+        yield point
+        return
+    point = Path(tempfile.mkdtemp(prefix="orionfs-exec-", dir=_temporary_folder())).resolve()
     try:
         yield point
     finally:
         with contextlib.suppress(OSError):  # somebody has put something there, or the mount is in use
-            for folder in made:
-                folder.rmdir()
+            point.rmdir()
 
 
 def _temporary_folder() -> str:

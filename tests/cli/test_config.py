@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from orionfs import profiles, remote
+from orionfs import calling, profiles
 from orionfs.cli.main import cli
 from tests.cli.person import Person
 from tests.client.fake import INFO_PATH, Fake, Reply, running_fake
@@ -144,7 +144,7 @@ CUT = Reply(json={"id": 1, "username": "ada"}, cut_after=9)
 def test_what_orion_does_not_accept_is_told_and_not_written(
     path, fake, monkeypatch, route, answer, status, word
 ) -> None:
-    monkeypatch.setattr(remote, "pause_before_retry_s", lambda *_: None)  # else tried for half a minute
+    monkeypatch.setattr(calling, "pause_before_retry_s", lambda *_: None)  # else tried for half a minute
     fake.on("GET", route, answer)
     before = path.read_bytes()
     done = run("profile", "lab", "--url", fake.url, "--token-stdin", stdin="bad-secret\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orionfs.runs import LEAD_AT_FIRST
+from orionfs.runs import LEAD_AT_FIRST, LEAD_MAX
 from tests.cli.processes import wait_for
 from tests.mount.stand import Client, Counted, Stand
 
@@ -57,8 +57,11 @@ def test_program_that_reads_a_folder_fetches_each_file_once(mounted, filled, tmp
     with mounted.counting() as counted:
         command = ["sh", "-c", script, filled, tmp_path / "copy"]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    assert len(fetched(counted)) == len(set(fetched(counted))) == COUNT
-    assert len(counted.cost) == 2 * COUNT
+    # What was fetched ahead of the test before this one may arrive late.
+    mine = {str(row["id"]) for row in mounted.direct.rows(mounted.orion_path(filled))}
+    asked = [path for path in fetched(counted) if mine & set(path.split("/"))]
+    assert len(asked) == len(set(asked)) == COUNT
+    assert len(fetched(counted)) - COUNT <= LEAD_MAX
     if script.startswith(("cat", "grep")):
         assert sorted(done.stdout.split()) == sorted(b"".join(map(content, range(COUNT))).split())
     if script.startswith("cp"):

@@ -95,7 +95,7 @@ def test_command_that_a_signal_ends_and_one_that_can_not_be_run_are_told_as_by_a
     done = stand.run("exec", "--at", point, "--", "sh", "-c", f"ls {point}; kill -9 $$")
     assert (done.returncode, done.stderr) == (137, "")
     assert "my-data" in done.stdout
-    assert not point.parent.exists()
+    assert os.listdir(point) == []  # others may be mounting on it as well
     start = stand.server.mark()
     assert stand.run("exec", "--", "no-such-command").returncode == 127
     assert stand.server.rows(start) == []
@@ -224,9 +224,9 @@ def _children(pid: int) -> list[int]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="shows that another user does not see it")
 def test_private_mount_is_seen_by_its_command_alone(stand) -> None:
     point = stand.folder / "here"
-    script = 'ls "$ORIONFS_MOUNT"; touch runs; until [ -e go ]; do sleep 0.05; done'
+    script = 'ls "$ORIONFS_MOUNT"; touch runs-$$; until [ -e go ]; do sleep 0.05; done'
     both = [start(stand, "--private", "--at", point, "--", "sh", "-c", script) for _ in range(2)]
-    wait_for((stand.folder / "runs").exists)
+    wait_for(lambda: len(list(stand.folder.glob("runs-*"))) == 2)
     assert os.listdir(point) == []
     (stand.folder / "go").touch()
     for process in both:

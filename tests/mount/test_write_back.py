@@ -142,8 +142,22 @@ def watched_calls(stand: Stand, tmp_path: Path, work: Callable[[], None]) -> lis
         wait_for(lambda: b"TracerPid:\t0" not in status_of(stand.pid()))
         work()
         strace.terminate()
-    # A call that another thread interrupts in the trace ends with the line that resumes it.
-    return [line for line in trace.read_text().splitlines() if "<unfinished" not in line or "fuse" in line]
+    return list(whole_calls(trace.read_text().splitlines()))
+
+
+def whole_calls(lines: list[str]) -> Iterator[str]:
+    """Calls as they end, one that another thread interrupts is put together; replies as they begin."""
+    begun: dict[str, str] = {}
+    for line in lines:
+        thread = line.split(maxsplit=1)[0]
+        if "<unfinished" in line:
+            begun[thread] = line.partition("<unfinished")[0]
+        if " resumed>" in line:
+            line = begun.pop(thread, "") + line.partition(" resumed>")[2]
+            if "/dev/fuse" in line:
+                continue
+        if "<unfinished" not in line or "/dev/fuse" in line:
+            yield line
 
 
 def status_of(pid: int) -> bytes:
