@@ -16,7 +16,7 @@ from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.files import Files
 from orionfs.inodes import Inode
 from orionfs.journal import Journal, UploadRow, UploadStep
-from orionfs.models import Item, Key, Kind, LocalAttributes
+from orionfs.models import Item, LocalAttributes
 from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.parked_rows import ParkedRow
@@ -102,7 +102,7 @@ async def _show(namespace: Namespace, row: UploadRow) -> Inode:
     """The inode that stands for a version under way, as users will see it."""
     folder = await _folder_of(namespace, row.folder)
     inode, _ = await namespace.lookup(folder, encode_name(row.name))
-    if inode is not None and _is_of(row, inode):
+    if inode is not None and inode.item.key is not None and inode.item.key == row.replaces:
         namespace.note_written(inode, row.size_bytes)
         inode.local = LocalAttributes(row.mtime_ns, row.permissions)
         return inode
@@ -116,12 +116,6 @@ def _show_new(namespace: Namespace, folder: Inode, row: UploadRow) -> Inode:
     local = LocalAttributes(row.mtime_ns, row.permissions)
     item = replace(new_item(row.name, row.size_bytes, row.mtime_ns, row.mark), tags=row.tags)
     return namespace.adopt_file(folder, encode_name(row.name), item, local)
-
-
-def _is_of(row: UploadRow, inode: Inode) -> bool:
-    """True if what has the name is what an upload replaces, or what it has already brought there."""
-    key = inode.item.key
-    return key is not None and key in (row.replaces, Key(Kind.FILE, row.new_id or 0))
 
 
 def _ask_again(namespace: Namespace, folder: str, _upload: Upload, _item: Item) -> None:

@@ -346,8 +346,10 @@ class Namespace:
         inode.written_size = size
         inode.local = replace(inode.local, mtime_ns=time.time_ns())
 
-    def commit_version(self, inode: Inode, item: Item, *, is_still_written: bool) -> None:
-        """A version written here is on Orion as `item`: another id, the same inode."""
+    def commit_version(
+        self, inode: Inode, item: Item, *, is_still_written: bool, replaces: Key | None = None
+    ) -> None:
+        """A version written here is on Orion as `item`, for what it `replaces`: other id, same inode."""
         replaced = inode.item.key
         self.views.doubt()
         self.inodes.rebind(inode, item)
@@ -358,7 +360,8 @@ class Namespace:
         if not is_still_written:
             inode.written_size = None
         if inode.is_attached and inode.parent is not None:
-            self._changes.record(inode.parent.number, inode.name, item, self._clock(), replaced)
+            for gone in {replaced, replaces}:  # which may have been another one than users were shown
+                self._changes.record(inode.parent.number, inode.name, item, self._clock(), gone)
 
     def commit_own(self, inode: Inode, item: Item) -> None:
         """This mount says what a file is, until Orion gets to know it."""

@@ -177,8 +177,10 @@ class Sync:
         return upload
 
     async def hide_half_made(self, row: UploadRow) -> None:
-        """Nobody is shown what an earlier daemon has made in a collection, and not finished."""
+        """Nobody is shown what an earlier daemon has made of a version, and not finished."""
         key = await self._carrier.shards.made_for(row)
+        if key is None and row.new_id is not None:
+            key = Key(Kind.FILE, row.new_id)
         if key is not None:
             self.unseen.add(key)
 

@@ -174,7 +174,9 @@ class UnderWay:
             self._namespace.rivals.give_way(inode, placed.name, upload.theirs)
         elif upload.row.replaces is None and inode.item.key is not None:
             self._namespace.rivals.spare(inode)
-        self._namespace.commit_version(inode, placed, is_still_written=is_still_written)
+        self._namespace.commit_version(
+            inode, placed, is_still_written=is_still_written, replaces=upload.row.replaces
+        )
         if item.key is not None:
             there = item.tags or ()
             if set(wanted) != set(there):

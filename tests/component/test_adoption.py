@@ -16,7 +16,7 @@ from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.models import Key, Kind
 from orionfs.state import StateFolder
 from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.world import ACCOUNT, World, mount
+from tests.component.world import ACCOUNT, World, mount, settle
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -290,3 +290,18 @@ async def test_name_that_is_a_folder_by_now_loses_nothing(tmp_path, fake) -> Non
         names = await world.ls("my-data")
         assert "new" in names
         assert any(name.startswith("new~") for name in names)
+
+
+async def test_version_that_got_its_name_before_the_kill_is_there_once_when_all_is_done(
+    tmp_path, fake
+) -> None:
+    """What it replaces is still there, whichever of the two a listing gives the name."""
+    old, new = old_key(fake), fake.add_file(f"{HOME}/doc", b"newer")
+    promised(tmp_path, (row("doc", replaces=old, new_id=new, step=UploadStep.UPLOADED), b"newer"))
+    async with stalled(tmp_path, fake, "delete") as world:
+        await settle()
+        assert await world.ls("my-data") == ["doc"]
+        assert await world.read("my-data/doc") == b"newer"
+        fake.release_all()
+        await check_end(world, doc=b"newer")
+        assert fake.ids_at(f"{HOME}/doc") == [new]
