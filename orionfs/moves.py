@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -34,6 +35,7 @@ from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.places import check_places
 from orionfs.remote import Assignment, Remote
+from orionfs.removals import OnEnd
 from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
 from orionfs.upload import Upload
@@ -150,7 +152,7 @@ class Moves:
         old_path = source.orion_path()
         await self.litter.make_way(parent, place.name)
         async with self._sync.moving_folder(old_path):
-            if item.id is not None and await self._is_assigned(parent, place):
+            if item.id is not None and await self._is_assigned(source, parent, name, place):
                 self._namespace.commit_rename(source, parent, name, None, is_settled=True)
             else:
                 await self._relocate(source, parent, name, place)
@@ -163,12 +165,12 @@ class Moves:
         except CrossDevice:
             return folder.item
 
-    async def _is_assigned(self, parent: Inode, place: Assignment) -> bool:
+    async def _is_assigned(self, source: Inode, parent: Inode, name: str, place: Assignment) -> bool:
         """Whether Orion has moved the folder in one call; some stacks can't."""
         if self._remote.facts.folders_assignable == "no":
             return False
         try:
-            with self._namespace.doubting(parent):
+            with self._namespace.doubts.unless_moved(source, parent, name):
                 await self._sync.assigner.place(place)
         except InvalidCall as refused:
             log.info("%s: folders are not moved in one call here: %s", place.path, refused)
@@ -232,8 +234,10 @@ class Moves:
             replaced = await self._there_now(replaced, place, parent, name)
         replaced_key = replaced.inode.item.key if replaced is not None else None
         if is_on_orion:
-            with self._namespace.doubting(parent):
-                await self._move_on_orion(source, replaced, place)
+            with self._namespace.doubts.unless_moved(source, parent, name):
+                await self._move_on_orion(
+                    source, replaced, place, partial(self._unclear_is_over, parent, name)
+                )
         if upload is not None:
             await self._remove_replaced_before(source, replaced_key)
             replaces = upload.row.replaces if is_on_orion else replaced_key
@@ -242,6 +246,10 @@ class Moves:
         old_path = source.orion_path()
         self._namespace.commit_rename(source, parent, name, replaced_key, is_settled=is_on_orion)
         _note_move(old_path, f"{place.folder}/{place.name}")
+
+    def _unclear_is_over(self, parent: Inode, name: str, _refused: OrionFsError | None) -> None:
+        """A rename whose end was not known has been found out: what was shown until then may be otherwise."""
+        self._namespace.doubts.ask_again(parent, name)
 
     async def _there_now(
         self, replaced: _Replaced, place: Assignment, parent: Inode, name: str
@@ -275,7 +283,9 @@ class Moves:
         await self._sync.removals.promise(removal)
         self._sync.removals.resume(removal)
 
-    async def _move_on_orion(self, source: Inode, replaced: _Replaced | None, place: Assignment) -> None:
+    async def _move_on_orion(
+        self, source: Inode, replaced: _Replaced | None, place: Assignment, on_end: OnEnd
+    ) -> None:
         """New in place first, then the old one removed; if that may not be, everything stays as it was."""
         if replaced is None or replaced.inode.item.key is None or source.item.key is None:
             await self._place(replaced, place)
@@ -289,7 +299,7 @@ class Moves:
             old_place = Assignment(replaced.inode.item, place.folder, place.name)
             await self._remove_replaced(replaced, removal, (old_place, back))
         except (TimedOut, RemoteFailure):
-            self._sync.removals.resume(removal)  # an unclear end: whether it happened is looked up
+            self._sync.removals.resume(removal, on_end)  # an unclear end: whether it happened is looked up
             raise
         except OrionFsError:
             await self._sync.removals.withdraw(removal.key)

@@ -38,7 +38,7 @@ from orionfs.reports import Reports
 from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background, Steps
-from orionfs.upload import Upload, UploadState
+from orionfs.upload import Upload, UploadState, replace_instead
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ class Sync:
             self._is_at_moving,
             self._has_uploads,
             self._forget,
+            partial(replace_instead, self._uploads, self.retarget),
             self.steps.note,
         )
 
