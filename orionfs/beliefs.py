@@ -191,9 +191,11 @@ class Beliefs:
         """This mount has just made the folder."""
         self._cache.put_listing(folder.number, Listing({}, asked_at_s=self._clock()))
 
-    def doubt(self, folder: Inode) -> None:
-        """A change of this folder had an unclear end: ask again."""
+    def doubt(self, folder: Inode, *names: str) -> None:
+        """A change of this folder had an unclear end: ask again; also what this mount has made of `names`."""
         self._cache.expire(folder.number)
+        for name in names:
+            self.changes.doubt(folder.number, name, self._clock())
 
     def drop(self, folder: Inode) -> None:
         """The folder is gone."""
@@ -248,6 +250,8 @@ class Beliefs:
         asked_at_s = answer[1] if answer else -inf
         change = self.changes.find(parent.number, name, asked_at_s)
         if change is not None:
+            if change.doubted_at_s < inf:
+                return change.item, -inf
             is_under_way = change.settled_at_s == inf
             return change.item, self._clock() if is_under_way else max(change.settled_at_s, asked_at_s)
         if answer and answer[0] is not None and self.changes.hides(parent.number, answer[0], asked_at_s):

@@ -22,11 +22,13 @@ from orionfs.names import base_name, duplicate_name, visible_names
 class Change:
     """What we made of a name: `item` is there now, or nothing is (None).
 
-    `settled_at_s` is inf while Orion does not know it yet.
+    `settled_at_s` is inf while Orion does not know it yet. `doubted_at_s` is when a later change of the name
+    ended unclearly: whatever Orion says from then on knows better, and until then nobody does.
     """
 
     item: Item | None
     settled_at_s: float = inf
+    doubted_at_s: float = inf
 
 
 @dataclass(slots=True)
@@ -82,7 +84,13 @@ class Changes:
         """Orion has confirmed what is recorded for `name`."""
         changes = self._folders.get(folder)
         if changes is not None and name in changes.names:
-            changes.names[name] = replace(changes.names[name], settled_at_s=now_s)
+            changes.names[name] = replace(changes.names[name], settled_at_s=now_s, doubted_at_s=inf)
+
+    def doubt(self, folder: InodeNumber, name: str, now_s: float) -> None:
+        """Whether `name` still means what Orion has confirmed is not known."""
+        change = self.get(folder, name)
+        if change is not None and change.settled_at_s < inf:
+            self._folders[folder].names[name] = replace(change, doubted_at_s=now_s)
 
     def withdraw(self, folder: InodeNumber, name: str) -> None:
         """A change did not happen: what Orion says of `name` holds again."""
@@ -184,7 +192,7 @@ class Changes:
             self._holder.release(folder)
 
     def _wins(self, change: Change, asked_at_s: float) -> bool:
-        return change.settled_at_s + self.read_lag_s >= asked_at_s
+        return change.settled_at_s + self.read_lag_s >= asked_at_s and asked_at_s < change.doubted_at_s
 
     def _tidy(self, folder: InodeNumber, changes: _FolderChanges) -> None:
         changes.left = {key: name for key, name in changes.left.items() if name in changes.names}

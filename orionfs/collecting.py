@@ -41,7 +41,7 @@ class Collecting:
         if collection.item.kind is not Kind.COLLECTION or key is None:
             raise NotADirectory(f"{collection.local_path()} is no collection")
         check_open(parent)
-        with self._namespace.changing(parent), self._namespace.doubting(parent):
+        with self._namespace.changing(parent), self._namespace.doubts.unless_clear(parent, name):
             await self._remote.delete(key)
         self._namespace.commit_gone(collection, trio.current_time())
         self._namespace.beliefs.drop(collection)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 
@@ -34,6 +35,7 @@ from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.places import check_may_change, check_places
 from orionfs.remote import Assignment, Remote
+from orionfs.removals import OnEnd
 from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
 from orionfs.upload import Upload
@@ -159,7 +161,7 @@ class Moves:
         old_path = source.orion_path()
         await self.litter.make_way(parent, place.name)
         async with self._sync.moving_folder(old_path):
-            if item.id is not None and await self._is_assigned(parent, place):
+            if item.id is not None and await self._is_assigned(source, parent, name, place):
                 self._namespace.commit_rename(source, parent, name, None, is_settled=True)
             else:
                 await self._relocate(source, parent, name, place)
@@ -172,12 +174,12 @@ class Moves:
         except CrossDevice:
             return folder.item
 
-    async def _is_assigned(self, parent: Inode, place: Assignment) -> bool:
+    async def _is_assigned(self, source: Inode, parent: Inode, name: str, place: Assignment) -> bool:
         """Whether Orion has moved the folder in one call; some stacks can't."""
         if self._remote.facts.folders_assignable == "no":
             return False
         try:
-            with self._namespace.doubting(parent):
+            with self._namespace.doubts.unless_moved(source, parent, name):
                 await self._sync.assigner.place(place)
         except InvalidCall as refused:
             log.info("%s: folders are not moved in one call here: %s", place.path, refused)
@@ -237,8 +239,9 @@ class Moves:
         check_crossing(source, parent, is_on_its_way=False)  # it may have come to Orion while this waited
         if source.item.key is not None:
             over = await self._there_now(replaced, place, parent) if replaced is not None else None
-            with self._namespace.doubting(parent):
-                await self._move_on_orion(source, over, place)
+            with self._namespace.doubts.unless_moved(source, parent, name):
+                is_over = partial(self._unclear_is_over, parent, name)
+                await self._move_on_orion(source, over, place, is_over)
         with trio.CancelScope(shield=True):  # it has happened
             await self._commit_move(source, replaced, over, parent, name)
 
@@ -263,6 +266,10 @@ class Moves:
         old_path = source.orion_path()
         self._namespace.commit_rename(source, parent, name, key, is_settled=is_on_orion)
         _note_move(old_path, source.orion_path())
+
+    def _unclear_is_over(self, parent: Inode, name: str, _refused: OrionFsError | None) -> None:
+        """A rename whose end was not known has been found out: what was shown until then may be otherwise."""
+        self._namespace.doubts.ask_again(parent, name)
 
     def _under_way_of(self, inode: Inode | None) -> Upload | None:
         upload = self._files.upload_of(inode) if inode is not None else None
@@ -297,7 +304,9 @@ class Moves:
         await self._sync.removals.promise(removal)
         self._sync.removals.resume(removal)
 
-    async def _move_on_orion(self, source: Inode, replaced: _Replaced | None, place: Assignment) -> None:
+    async def _move_on_orion(
+        self, source: Inode, replaced: _Replaced | None, place: Assignment, on_end: OnEnd
+    ) -> None:
         """New in place first, then the old one removed; if that may not be, everything stays as it was."""
         if replaced is None or replaced.inode.item.key is None or source.item.key is None:
             await self._place(replaced, place)
@@ -311,7 +320,7 @@ class Moves:
             old_place = Assignment(replaced.inode.item, place.folder, place.name)
             await self._remove_replaced(replaced, removal, (old_place, back))
         except (TimedOut, RemoteFailure):
-            self._sync.removals.resume(removal)  # an unclear end: whether it happened is looked up
+            self._sync.removals.resume(removal, on_end)  # an unclear end: whether it happened is looked up
             raise
         except OrionFsError:
             await self._sync.removals.withdraw(removal.key)

@@ -8,8 +8,8 @@ not know FUSE, handles or contents.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import inf
 
@@ -18,6 +18,7 @@ import trio
 from orionfs.assigning import Assigner
 from orionfs.beliefs import Beliefs, Believed, Freshness, touch
 from orionfs.differences import Differences, Silent
+from orionfs.doubts import Doubts
 from orionfs.errors import (
     DirectoryNotEmpty,
     InvalidCall,
@@ -25,9 +26,7 @@ from orionfs.errors import (
     NameExists,
     NoSuchName,
     NotADirectory,
-    RemoteFailure,
     Stale,
-    TimedOut,
 )
 from orionfs.folders import Folders
 from orionfs.holds import Holds
@@ -91,6 +90,7 @@ class Namespace:
         kernel = kernel if kernel is not None else Silent()
         self._kernel = kernel
         self._absences = Absences(clock, kernel)
+        self.doubts = Doubts(self._beliefs, kernel)
         self.rivals = Rivals(self.inodes, self._beliefs, kernel)
         self.differences = Differences(self.inodes, self._beliefs, self._absences, self._changing, kernel)
 
@@ -207,7 +207,7 @@ class Namespace:
         await self._until_free(path)
         with self.changing(parent):
             await self.make_way(parent, new_name)
-            with self.doubting(parent):
+            with self.doubts.unless_clear(parent, name):
                 await self._folders.create(parent, name, path)
             item = Item(Kind.FOLDER, None, new_name, created_ns=time.time_ns())
             inode = self._commit_new(parent, name, item, self._clock())
@@ -245,7 +245,7 @@ class Namespace:
         with self.changing(parent):
             await self.check_empty(inode)
             await self.make_way(inode, None)
-            with self.doubting(parent):
+            with self.doubts.unless_clear(parent, name):
                 await self._folders.remove(inode)
             self.commit_gone(inode, self._clock())
         self._beliefs.drop(inode)
@@ -254,12 +254,12 @@ class Namespace:
         self, inode: Inode, remove: Callable[[Key], Awaitable[None]], *, is_removed_later: bool = False
     ) -> None:
         """unlink: by id, which never means two items. `remove` does it, or promises it for later."""
-        parent, _ = place_of(inode)
+        parent, name = place_of(inode)
         check_may_change(parent)
         if inode.children is not None:
             raise IsADirectory(inode.local_path())
         if inode.item.key is not None:
-            with self.doubting(parent):
+            with self.doubts.unless_clear(parent, name):
                 await remove(inode.item.key)
             self._local.pop(inode.item.key, None)
         self.commit_gone(inode, inf if is_removed_later else self._clock())
@@ -312,7 +312,7 @@ class Namespace:
 
     async def make_new_place(self, parent: Inode, name: str, path: str) -> None:
         """Make the folder that a relocated one is to be. Raises NameExists, NotPermitted."""
-        with self.doubting(parent):
+        with self.doubts.unless_clear(parent):
             await self._folders.create_new(parent, name, path)
 
     def commit_relocation(self, source: Inode, parent: Inode, name: str) -> None:
@@ -415,15 +415,6 @@ class Namespace:
     def changing(self, *folders: Inode) -> AbstractContextManager[None]:
         """While a change of names is under way, what a listing shows of it is no foreign change."""
         return self._changing.held(*(folder.number for folder in folders))
-
-    @contextmanager
-    def doubting(self, folder: Inode) -> Iterator[None]:
-        """A change that ended unclearly, or was cut short, leaves no belief about its folder."""
-        try:
-            yield
-        except (TimedOut, RemoteFailure, trio.Cancelled):
-            self._beliefs.doubt(folder)
-            raise
 
     def _new_name(self, parent: Inode, name: str, kind: Kind) -> str:
         """The true name of something to be made. Raises NameExists if it is known to be there."""

@@ -53,6 +53,12 @@ class RecentChanges:
         """An item was deleted."""
         self._note_place(key, _Place(None, None, self._clock()))
 
+    def forget(self, keys: Iterable[Key | None]) -> None:
+        """Where these items are is not known any more."""
+        for key in keys:
+            if key is not None:
+                self._drop(key)
+
     def is_own(self, key: Key) -> bool:
         """True for an item that this mount has put somewhere or deleted: a replica may show it as it was."""
         return key in self._places

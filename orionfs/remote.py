@@ -21,7 +21,7 @@ import trio
 from orionfs.bridge import SessionCalls
 from orionfs.calling import SMALL_BYTES, Caller, Health, Limits
 from orionfs.details import Details
-from orionfs.errors import Conflict, InvalidCall, NoSuchName, ReadOnly, RemoteFailure
+from orionfs.errors import Conflict, InvalidCall, NoSuchName, OrionFsError, ReadOnly, RemoteFailure
 from orionfs.facts import StackFacts
 from orionfs.failures import empty_refused
 from orionfs.knowledge import Knowledge
@@ -172,7 +172,12 @@ class Remote(Caller):
         `form` says what `path` is where that is not known yet: "folder", or "full" with the name in it.
         """
         is_full = (form or self.facts.assign_path) == "full"
-        await self._change("assign_paths", [self._assignment(each, is_full) for each in assignments])
+        try:
+            await self._change("assign_paths", [self._assignment(each, is_full) for each in assignments])
+        except OrionFsError as error:
+            if error.is_unclear:
+                self.recent.forget(each.item.key for each in assignments)
+            raise
         for each in assignments:
             self.recent.placed(each.folder, each.item.renamed(each.name))
 

@@ -88,17 +88,20 @@ class Removals:
         is_moving: Callable[[str], bool],
         has_uploads: Callable[[str], bool],
         on_gone: Callable[[Key], None],
+        on_replaced: Callable[[Removal], Awaitable[None]],
         on_progress: Callable[[], Awaitable[None]],
     ) -> None:
         """`unseen` gets the items that nobody is to be shown any more, whatever a listing says.
 
         `is_moving` is true for a folder that is being renamed, `has_uploads` for one in or below which an
-        upload is not over; `on_gone` hears of items that are gone from Orion.
+        upload is not over; `on_gone` hears of items that are gone from Orion, `on_replaced` of those that go
+        because a rename whose end was not known has happened.
         """
         self._remote = remote
         self._journal = journal
         self._behind = behind
         self._on_gone = on_gone
+        self._on_replaced = on_replaced
         self._relocator = relocator
         self._background = background
         self._reports = reports
@@ -138,12 +141,12 @@ class Removals:
     def resume(self, removal: Removal, on_end: OnEnd = nobody) -> None:
         """Carry out, in the background, the removal of an item that the journal knows."""
         pending = self._items[removal.key] = _Pending(removal, on_end)
-        self._unseen.add(removal.key)
         self._enter(pending)
-        if removal.instead is not None:
+        if removal.instead is not None:  # shown until it is known that something else has its name
             pending.is_taken = True
             self._start(pending)
         else:
+            self._unseen.add(removal.key)
             self._asked_at_s = trio.current_time()
             self._sweep_soon(pending.place[0])
 
@@ -334,8 +337,9 @@ class Removals:
             there = (await self._remote.list_folder(folder)).items
             if not any(item.key == removal.instead and item.name == name for item in there):
                 log.info("%s: the rename did not happen, so nothing is removed", removal.path)
-                self._unseen.discard(removal.key)
                 return
+            self._unseen.add(removal.key)
+            await self._on_replaced(removal)
         await self._remote.delete(removal.key)
 
     async def _end(self, pending: _Pending, refused: OrionFsError | None) -> None:

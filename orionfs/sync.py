@@ -38,7 +38,7 @@ from orionfs.reports import Reports
 from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background, Steps
-from orionfs.upload import Upload, UploadState
+from orionfs.upload import Upload, UploadState, replace_instead
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ class Sync:
             self._is_at_moving,
             self._has_uploads,
             self._forget,
+            partial(replace_instead, self._uploads, self.retarget),
             self.steps.note,
         )
 
@@ -203,7 +204,7 @@ class Sync:
         self._attempts.retry(upload)
 
     async def retarget(
-        self, upload: Upload, folder: str, name: str, replaces: Key | None, over: Upload | None
+        self, upload: Upload, folder: str, name: str, replaces: Key | None, over: Upload | None = None
     ) -> None:
         """A version gets another name, where `over` ends at once. The caller holds `placing` of both."""
         mark, ended = upload.row.mark, over.row.mark if over is not None else None

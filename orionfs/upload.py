@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from math import inf
 
@@ -12,8 +12,8 @@ import trio
 from orionfs.conflicts import Heard
 from orionfs.content import Staged
 from orionfs.errors import ChangedElsewhere, OrionFsError
-from orionfs.journal import UploadRow, UploadStep
-from orionfs.models import InodeNumber, Item
+from orionfs.journal import Removal, UploadRow, UploadStep
+from orionfs.models import InodeNumber, Item, Key
 
 _numbers = itertools.count(1)
 
@@ -100,3 +100,16 @@ class Upload:
     def is_held(self) -> bool:
         """True while it is not to be shown on Orion."""
         return trio.current_time() < self.held_until_s
+
+
+async def replace_instead(
+    uploads: Mapping[str, Upload],
+    retarget: Callable[[Upload, str, str, Key | None], Awaitable[None]],
+    removal: Removal,
+) -> None:
+    """What versions on their way to a name were to replace has been replaced by a rename before."""
+    for upload in list(uploads.values()):
+        async with upload.placing:
+            row = upload.row
+            if not upload.is_over and (row.replaces, row.path) == (removal.key, removal.path):
+                await retarget(upload, row.folder, row.name, removal.instead)

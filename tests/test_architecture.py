@@ -34,6 +34,7 @@ RANKS: list[set[str]] = [
     {"fetch", "preorder"},
     {"asides"},
     {"namespace"},
+    {"doubts"},
     {"folders", "views", "differences", "snapshots", "rivals", "places"},
     {"sync", "beliefs"},
     {"holding", "attempts", "removals"},

@@ -1,0 +1,135 @@
+"""Renames whose answer was lost: what is shown and what is on Orion, once it answers again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import trio
+
+from orionfs import errors
+from orionfs.remote import Health, Limits
+from tests.component.fake_orion import HOME, FakeCalls
+from tests.component.world import World, mount, outcomes
+
+pytestmark = [pytest.mark.virtual_time, pytest.mark.expect_log("offline|is not on Orion yet")]
+
+AT_ONCE = Limits(change_deadline_s=0.05)
+happened = pytest.mark.parametrize("has_happened", [True, False], ids=["done", "undone"])
+
+
+@pytest.fixture
+def fake() -> FakeCalls:
+    """Two folders, each with a file."""
+    made = FakeCalls()
+    for name in ("f", "g"):
+        made.add_folder(f"{HOME}/{name}")
+        made.add_file(f"{HOME}/{name}/{name}", name.encode())
+    return made
+
+
+async def rename_unclearly(world: World, old: str, new: str, *, has_happened: bool) -> None:
+    """A rename that ends with ETIMEDOUT; nothing is reachable from then on until the fake is healed."""
+    fake = world.fake
+    fake.fail("assign_paths", "OrionConnectionError", has_effect=has_happened)
+    fake.fail("assign_paths", "OrionConnectionError", nth=2, times=10**6)
+    for verb in ("stat_path", "ls_path", "find", "delete", "upload", "whoami", "list_tags"):
+        fake.fail(verb, "OrionConnectionError", times=10**6)
+    (error,) = await outcomes(partial(world.rename, old, new))
+    assert isinstance(error, errors.TimedOut)
+
+
+async def back(world: World) -> None:
+    """Orion answers again."""
+    world.fake.heal()
+    while world.remote.health is Health.OFFLINE:
+        await trio.sleep(0.5)
+
+
+async def check(world: World, *folders: str) -> None:
+    """Users see what Orion has, and read it."""
+    tree = world.fake.tree()
+    for folder in folders:
+        assert [f"{folder}/{name}" for name in await world.ls(f"my-data/{folder}")] == sorted(
+            path for path in tree if path.startswith(f"{folder}/")
+        )
+    for path, content in tree.items():
+        if content is not None:
+            assert await world.read(f"my-data/{path}") == content
+
+
+@happened
+async def test_rename_to_another_folder_whose_answer_is_lost_is_asked_for_in_both(
+    tmp_path, fake, has_happened
+) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        await world.ls("my-data/f")
+        await world.ls("my-data/g")
+        await rename_unclearly(world, "my-data/f/f", "my-data/g/new", has_happened=has_happened)
+        assert await world.ls("my-data/f") == ["f"]  # offline, the last that was known
+        await back(world)
+        await check(world, "f", "g")
+        assert ("g/new" in fake.tree()) == has_happened
+
+
+@happened
+async def test_own_new_names_are_doubted_as_well(tmp_path, fake, has_happened) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        await world.save("my-data/f/new", b"new")
+        await world.save("my-data/g/old", b"old")
+        await world.unlink("my-data/g/old")
+        await rename_unclearly(world, "my-data/f/new", "my-data/g/old", has_happened=has_happened)
+        assert await world.stat("my-data/f/new") is not None
+        await back(world)
+        await check(world, "f", "g")
+
+
+@happened
+async def test_replaced_item_goes_if_the_rename_happened(tmp_path, fake, has_happened) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        await world.save("my-data/f/new", b"new")
+        await world.save("my-data/g/g", b"newer")
+        await check(world, "f", "g")
+        await rename_unclearly(world, "my-data/f/new", "my-data/g/g", has_happened=has_happened)
+        assert await world.ls("my-data/g") == ["g"]
+        await back(world)
+        await world.drain()
+        await check(world, "f", "g")
+        assert len(fake.ids_at(f"{HOME}/g/g")) == 1
+        assert fake.contents(f"{HOME}/g/g") == (b"new" if has_happened else b"newer")
+        world.check_nothing_left()
+
+
+@happened
+@pytest.mark.parametrize("saved", ["f/new", "g/g"], ids=["source", "target"])
+async def test_save_before_the_end_of_a_rename_is_known_leaves_one_of_each_name(
+    tmp_path, fake, has_happened, saved
+) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        await world.save("my-data/f/new", b"new")
+        await world.save("my-data/g/g", b"newer")
+        await check(world, "f", "g")
+        await rename_unclearly(world, "my-data/f/new", "my-data/g/g", has_happened=has_happened)
+        (error,) = await outcomes(partial(world.save, f"my-data/{saved}", b"latest"))
+        assert isinstance(error, errors.TimedOut)
+        await back(world)
+        await world.drain()
+        assert fake.contents(f"{HOME}/{saved}") == b"latest"
+        other = "g/g" if saved == "f/new" else "f/new"
+        expected = {"f/new": None if has_happened else b"new", "g/g": b"new" if has_happened else b"newer"}
+        assert fake.tree().get(other) == expected[other]
+        for path in ("f/new", "g/g"):
+            assert len(fake.ids_at(f"{HOME}/{path}")) == (path in fake.tree())
+        await check(world, "f", "g")
+        world.check_nothing_left()
+
+
+@happened
+async def test_removal_whose_answer_is_lost_is_asked_for(tmp_path, fake, has_happened) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        await world.save("my-data/f/new", b"new")
+        fake.fail("delete", "OrionConnectionError", has_effect=has_happened)
+        (error,) = await outcomes(partial(world.unlink, "my-data/f/new"))
+        assert isinstance(error, errors.TimedOut)
+        await back(world)
+        await check(world, "f")
