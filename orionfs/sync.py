@@ -179,9 +179,8 @@ class Sync:
 
     async def hide_half_made(self, row: UploadRow) -> None:
         """Nobody is shown what an earlier daemon has made of a version, and not finished."""
-        key = await self._carrier.shards.made_for(row)
-        if key is None and row.new_id is not None:
-            key = Key(Kind.FILE, row.new_id)
+        uploaded = Key(Kind.FILE, row.new_id) if row.new_id is not None else None
+        key = await self._carrier.shards.made_for(row) or uploaded
         if key is not None:
             self.unseen.add(key)
 
