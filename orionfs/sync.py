@@ -41,7 +41,6 @@ from orionfs.tasks import Background, Steps
 from orionfs.upload import Upload, UploadState, replace_instead
 
 log = logging.getLogger(__name__)
-
 _PROGRESS_EVERY_S = 0.5
 
 
