@@ -320,7 +320,9 @@ class Moves:
             old_place = Assignment(replaced.inode.item, place.folder, place.name)
             await self._remove_replaced(replaced, removal, (old_place, back))
         except (TimedOut, RemoteFailure):
-            self._sync.removals.resume(removal, on_end)  # an unclear end: whether it happened is looked up
+            # An unclear end: whether it happened is looked up.
+            is_only_base = not self._sync.is_replacing(removal.key)
+            self._sync.removals.resume(removal, on_end, is_only_base=is_only_base)
             raise
         except OrionFsError:
             await self._sync.removals.withdraw(removal.key)

@@ -58,6 +58,7 @@ class _Pending:
     removal: Removal
     on_end: OnEnd
     is_taken: bool = False
+    is_only_base: bool = False
 
     @property
     def place(self) -> tuple[str, str]:
@@ -94,8 +95,8 @@ class Removals:
         """`unseen` gets the items that nobody is to be shown any more, whatever a listing says.
 
         `is_moving` is true for a folder that is being renamed, `has_uploads` for one in or below which an
-        upload is not over; `on_gone` hears of items that are gone from Orion, `on_replaced` of those that go
-        because a rename whose end was not known has happened.
+        upload is not over; `on_gone` hears of items that are gone from Orion, `on_replaced` of those that a
+        rename whose end was not known has replaced, if all that is to replace them began after it.
         """
         self._remote = remote
         self._journal = journal
@@ -138,9 +139,12 @@ class Removals:
         """Write down that a folder is to go once it is empty; `resume_folder` does it."""
         await self._journal.run(lambda journal: journal.add_folder_removal(path))
 
-    def resume(self, removal: Removal, on_end: OnEnd = nobody) -> None:
-        """Carry out, in the background, the removal of an item that the journal knows."""
-        pending = self._items[removal.key] = _Pending(removal, on_end)
+    def resume(self, removal: Removal, on_end: OnEnd = nobody, *, is_only_base: bool = False) -> None:
+        """Carry out, in the background, the removal of an item that the journal knows.
+
+        `is_only_base`: every version that is to replace it by then began after the rename that is unclear.
+        """
+        pending = self._items[removal.key] = _Pending(removal, on_end, is_only_base=is_only_base)
         self._enter(pending)
         if removal.instead is not None:  # shown until it is known that something else has its name
             pending.is_taken = True
@@ -339,7 +343,8 @@ class Removals:
                 log.info("%s: the rename did not happen, so nothing is removed", removal.path)
                 return
             self._unseen.add(removal.key)
-            await self._on_replaced(removal)
+            if pending.is_only_base:
+                await self._on_replaced(removal)
         await self._remote.delete(removal.key)
 
     async def _end(self, pending: _Pending, refused: OrionFsError | None) -> None:

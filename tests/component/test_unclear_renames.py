@@ -124,6 +124,24 @@ async def test_save_before_the_end_of_a_rename_is_known_leaves_one_of_each_name(
         world.check_nothing_left()
 
 
+@pytest.mark.expect_log("was changed elsewhere|has to be shared again")
+@happened
+async def test_version_saved_before_a_rename_of_unclear_end_costs_no_contents(
+    tmp_path, fake, has_happened
+) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        await world.save("my-data/f/new", b"new")
+        fake.fail("upload", "OrionConnectionError", times=10**6)
+        (error,) = await outcomes(partial(world.save, "my-data/g/g", b"kept"))
+        assert isinstance(error, errors.TimedOut)
+        await rename_unclearly(world, "my-data/f/new", "my-data/g/g", has_happened=has_happened)
+        await back(world)
+        await world.drain()
+        contents = list(fake.tree().values())
+        assert contents.count(b"new") == contents.count(b"kept") == 1
+        await check(world, "f", "g")
+
+
 @happened
 async def test_removal_whose_answer_is_lost_is_asked_for(tmp_path, fake, has_happened) -> None:
     async with mount(tmp_path, fake, limits=AT_ONCE) as world:
