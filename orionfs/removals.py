@@ -14,7 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 
@@ -28,11 +28,14 @@ from orionfs.journal_thread import JournalThread
 from orionfs.limiter import Priority, working_at
 from orionfs.listings import ASKED_PAGE_ROWS
 from orionfs.models import Key, Kind
+from orionfs.pending_removals import OnEnd, Pending, PendingFolder, nobody
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
 from orionfs.reports import Reports
 from orionfs.tasks import Background
+
+__all__ = ["OnEnd", "Removals", "nobody"]
 
 log = logging.getLogger(__name__)
 
@@ -44,34 +47,6 @@ _BY_PATH_MIN = 8
 _PATHS_A_CALL = 100
 _AT_ONCE = 32
 _WAIT_MAX_S = 60.0
-
-OnEnd = Callable[[OrionFsError | None], None]
-"""Called once when a removal is over: with None when it is done, else with why Orion refused it."""
-
-
-def nobody(_refused: OrionFsError | None) -> None:
-    """Nobody wants to hear of the end."""
-
-
-@dataclass(eq=False, slots=True)
-class _Pending:
-    removal: Removal
-    on_end: OnEnd
-    is_taken: bool = False
-    is_only_base: bool = False
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """Folder and name."""
-        folder, _, name = self.removal.path.rpartition("/")
-        return folder, name
-
-
-@dataclass(eq=False, slots=True)
-class _PendingFolder:
-    path: str
-    on_end: OnEnd
-    is_taken: bool = False
 
 
 class Removals:
@@ -110,9 +85,9 @@ class Removals:
         self._is_moving = is_moving
         self._has_uploads = has_uploads
         self._on_progress = on_progress
-        self._items: dict[Key, _Pending] = {}
-        self._folders: dict[str, _PendingFolder] = {}
-        self._in_folder: dict[str, dict[Key, _Pending]] = {}
+        self._items: dict[Key, Pending] = {}
+        self._folders: dict[str, PendingFolder] = {}
+        self._in_folder: dict[str, dict[Key, Pending]] = {}
         self._below: Counter[str] = Counter()  # folder -> removals that are pending in it or below
         self._sweeping: set[str] = set()
         self._asked_at_s = -inf
@@ -144,7 +119,12 @@ class Removals:
 
         `is_only_base`: every version that is to replace it by then began after the rename that is unclear.
         """
-        pending = self._items[removal.key] = _Pending(removal, on_end, is_only_base=is_only_base)
+        pending = Pending(removal, on_end, is_only_base=is_only_base)
+        before = self._items.get(removal.key)
+        if before is not None and not before.is_over:
+            self._add(before, pending)
+            return
+        self._items[removal.key] = pending
         self._enter(pending)
         if removal.instead is not None:  # shown until it is known that something else has its name
             pending.is_taken = True
@@ -154,9 +134,16 @@ class Removals:
             self._asked_at_s = trio.current_time()
             self._sweep_soon(pending.place[0])
 
+    def _add(self, before: Pending, pending: Pending) -> None:
+        """An item that may be about to go is to go for one more reason: the first that holds is enough."""
+        before.others.append(pending)
+        if pending.removal.instead is None:
+            self._unseen.add(pending.removal.key)
+        self.wake()
+
     def resume_folder(self, path: str, on_end: OnEnd = nobody) -> None:
         """Carry out, in the background, the removal of a folder that the journal knows."""
-        self._folders[path] = _PendingFolder(path, on_end)
+        self._folders[path] = PendingFolder(path, on_end)
         self._count(path, 1)
         self._start_folder(path)
 
@@ -253,7 +240,7 @@ class Removals:
                     await self._wake.wait()
                     break
 
-    def _take(self, folder: str) -> list[_Pending]:
+    def _take(self, folder: str) -> list[Pending]:
         group = [each for each in self._in_folder.get(folder, {}).values() if not each.is_taken]
         for each in group:
             each.is_taken = True
@@ -263,7 +250,7 @@ class Removals:
         if self._remote.health is Health.OFFLINE:
             await self._remote.wait_until_back()
 
-    async def _by_path(self, folder: str, group: Sequence[_Pending]) -> list[_Pending]:
+    async def _by_path(self, folder: str, group: Sequence[Pending]) -> list[Pending]:
         """Remove in few calls what can go so; the others."""
         have_paths = all(each.removal.key.kind is not Kind.SHARD for each in group)
         if len(group) < _BY_PATH_MIN or self._is_moving(folder) or not have_paths:
@@ -289,7 +276,7 @@ class Removals:
             del self._calls[ended]
             ended.set()
 
-    async def _alone(self, folder: str, group: Sequence[_Pending]) -> list[_Pending]:
+    async def _alone(self, folder: str, group: Sequence[Pending]) -> list[Pending]:
         """Those whose names a listing shows once, and with their ids; none where a listing costs more."""
         rows = await self._remote.count(folder)
         if 1 + -(-rows // ASKED_PAGE_ROWS) + -(-len(group) // _PATHS_A_CALL) >= len(group):
@@ -303,13 +290,13 @@ class Removals:
             each for each in group if each.place[0] == folder and keys.get(each.place[1]) == each.removal.key
         ]
 
-    async def _by_id(self, some: Sequence[_Pending]) -> None:
+    async def _by_id(self, some: Sequence[Pending]) -> None:
         """One attempt at each; what can be tried again goes on by itself, and delays nobody."""
         async with trio.open_nursery() as nursery:
             for each in some:
                 nursery.start_soon(self._attempt, each)
 
-    async def _attempt(self, pending: _Pending) -> None:
+    async def _attempt(self, pending: Pending) -> None:
         try:
             await self._remote.delete(pending.removal.key)
         except OrionFsError as error:
@@ -320,12 +307,12 @@ class Removals:
         else:
             await self._end(pending, None)
 
-    def _start(self, pending: _Pending) -> None:
+    def _start(self, pending: Pending) -> None:
         self._background.start(
             f"removal of {pending.removal.path}", partial(self._remove_in_the_end, pending)
         )
 
-    async def _remove_in_the_end(self, pending: _Pending) -> None:
+    async def _remove_in_the_end(self, pending: Pending) -> None:
         try:
             await self._behind.until_done(partial(self._remove, pending))
         except OrionFsError as error:
@@ -333,23 +320,33 @@ class Removals:
         else:
             await self._end(pending, None)
 
-    async def _remove(self, pending: _Pending) -> None:
-        removal = pending.removal
-        if removal.instead is not None:
-            await self._relocator.until_free(removal.path)
-            folder, _, name = pending.removal.path.rpartition("/")
-            there = (await self._remote.list_folder(folder)).items
-            if not any(item.key == removal.instead and item.name == name for item in there):
-                log.info("%s: the rename did not happen, so nothing is removed", removal.path)
+    async def _remove(self, pending: Pending) -> None:
+        reasons = [pending]
+        for reason in reasons:
+            if reason.removal.instead is None or await self._has_happened(reason):
+                await self._remote.delete(pending.removal.key)
                 return
-            self._unseen.add(removal.key)
-            if pending.is_only_base:
-                await self._on_replaced(removal)
-        await self._remote.delete(removal.key)
+            reasons += [each for each in pending.others if each not in reasons]
+        pending.is_over = True
 
-    async def _end(self, pending: _Pending, refused: OrionFsError | None) -> None:
+    async def _has_happened(self, pending: Pending) -> bool:
+        """Whether the rename that was to replace an item, and whose end was not known, has done so."""
+        removal = pending.removal
+        await self._relocator.until_free(removal.path)
+        folder, _, name = pending.removal.path.rpartition("/")
+        there = (await self._remote.list_folder(folder)).items
+        if not any(item.key == removal.instead and item.name == name for item in there):
+            log.info("%s: the rename did not happen, so nothing is removed", removal.path)
+            return False
+        self._unseen.add(removal.key)
+        if pending.is_only_base:
+            await self._on_replaced(removal)
+        return True
+
+    async def _end(self, pending: Pending, refused: OrionFsError | None) -> None:
         """A removal is over: done, or never to be."""
         removal = pending.removal
+        pending.is_over = True
         is_gone = refused is None and removal.key in self._unseen
         if refused is not None:
             self._note_refused(removal.path, refused)
@@ -359,7 +356,10 @@ class Removals:
             self._on_gone(removal.key)
         await self._drop(lambda journal: journal.drop_removal(removal.key, is_gone=is_gone))
         self._leave(pending)
-        self._items.pop(removal.key, None)
+        if self._items.get(removal.key) is pending:
+            del self._items[removal.key]
+        for each in pending.others:
+            each.on_end(refused)
         await self._told(pending.removal.path, pending.on_end, refused)
 
     # Folders
@@ -374,7 +374,7 @@ class Removals:
         folder.is_taken = True
         self._background.start(f"removal of {path}", partial(self._remove_folder, folder))
 
-    async def _remove_folder(self, folder: _PendingFolder) -> None:
+    async def _remove_folder(self, folder: PendingFolder) -> None:
         refused: OrionFsError | None = None
         try:
             with working_at(Priority.BACKGROUND):
@@ -388,7 +388,7 @@ class Removals:
         self._count(folder.path, -1)
         await self._told(folder.path, folder.on_end, refused)
 
-    async def _remove_empty(self, folder: _PendingFolder) -> None:
+    async def _remove_empty(self, folder: PendingFolder) -> None:
         with self._calling(folder.path):
             await remove_empty(self._remote, folder.path)
 
@@ -412,15 +412,16 @@ class Removals:
         log.warning("%s stays on Orion, and is seen again: it can't be removed: %s", path, error)
         self.refused.append(path)
 
-    def _enter(self, pending: _Pending) -> None:
+    def _enter(self, pending: Pending) -> None:
         self._in_folder.setdefault(pending.place[0], {})[pending.removal.key] = pending
         self._count(pending.removal.path, 1)
 
-    def _leave(self, pending: _Pending) -> None:
-        there = self._in_folder[pending.place[0]]
-        there.pop(pending.removal.key, None)
-        if not there:
-            del self._in_folder[pending.place[0]]
+    def _leave(self, pending: Pending) -> None:
+        there = self._in_folder.get(pending.place[0], {})
+        if there.get(pending.removal.key) is pending:
+            del there[pending.removal.key]
+            if not there:
+                del self._in_folder[pending.place[0]]
         self._count(pending.removal.path, -1)
 
     def _count(self, path: str, by: int) -> None:
@@ -430,7 +431,7 @@ class Removals:
                 del self._below[above]
 
 
-def _pieces(group: Sequence[_Pending], size: int) -> Iterator[Sequence[_Pending]]:
+def _pieces(group: Sequence[Pending], size: int) -> Iterator[Sequence[Pending]]:
     return (group[at : at + size] for at in range(0, len(group), size))
 
 

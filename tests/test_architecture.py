@@ -41,7 +41,7 @@ RANKS: list[set[str]] = [
     {"carry", "relocating"},
     {"contested"},
     {"upload"},
-    {"lanes", "emptied", "behind"},
+    {"lanes", "emptied", "behind", "pending_removals"},
     {"assigning", "relocated", "shard_carry", "parking", "conflicts", "shares", "staged_files"},
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks", "shard_rules"},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
 
 from orionfs import errors
+from orionfs.journal import Removal
+from orionfs.models import Key, Kind
 from orionfs.remote import Health, Limits
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes
@@ -140,6 +143,21 @@ async def test_version_saved_before_a_rename_of_unclear_end_costs_no_contents(
         contents = list(fake.tree().values())
         assert contents.count(b"new") == contents.count(b"kept") == 1
         await check(world, "f", "g")
+
+
+@pytest.mark.parametrize("is_sure_first", [False, True])
+async def test_item_that_is_to_go_for_two_reasons_goes_if_one_holds(tmp_path, fake, is_sure_first) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data/g")
+        (old,), (elsewhere,) = fake.ids_at(f"{HOME}/g/g"), fake.ids_at(f"{HOME}/f/f")
+        sure = Removal(Key(Kind.FILE, old), f"{HOME}/g/g")
+        unclear = replace(sure, instead=Key(Kind.FILE, elsewhere))
+        for removal in (sure, unclear) if is_sure_first else (unclear, sure):
+            await world.sync.removals.promise(removal)
+            world.sync.removals.resume(removal)
+        await world.drain()
+        assert fake.tree() == {"f": None, "f/f": b"f", "g": None}
+        world.check_nothing_left()
 
 
 @happened

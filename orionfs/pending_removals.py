@@ -1,0 +1,43 @@
+"""One removal that was promised, until it is over; what happens to it is done by `removals`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from orionfs.errors import OrionFsError
+from orionfs.journal import Removal
+
+OnEnd = Callable[[OrionFsError | None], None]
+"""Called once when a removal is over: with None when it is done, else with why Orion refused it."""
+
+
+def nobody(_refused: OrionFsError | None) -> None:
+    """Nobody wants to hear of the end."""
+
+
+@dataclass(eq=False, slots=True)
+class Pending:
+    """An item that is to go, or may be: `others` are further reasons, any of which is enough."""
+
+    removal: Removal
+    on_end: OnEnd
+    is_taken: bool = False
+    is_only_base: bool = False  # all that is to replace it began after the rename that is unclear
+    others: list[Pending] = field(default_factory=list)
+    is_over: bool = False
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Folder and name."""
+        folder, _, name = self.removal.path.rpartition("/")
+        return folder, name
+
+
+@dataclass(eq=False, slots=True)
+class PendingFolder:
+    """A folder that is to go once it is empty."""
+
+    path: str
+    on_end: OnEnd
+    is_taken: bool = False
