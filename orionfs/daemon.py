@@ -58,6 +58,7 @@ from orionfs.upload import UploadState
 
 log = logging.getLogger(__name__)
 
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _DRAIN_LIMIT_S = 60.0
 _PROGRESS_EVERY_S = 1.0
 _TELLING_LIMIT_S = 10.0
@@ -122,6 +123,8 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             source = f"orion:{account.project_name}@{_host_of(config)}"
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
                 await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
+            for each in _ENDING:  # nothing is mounted any more, so who has no patience may end this
+                signal.signal(each, signal.SIG_DFL)
             await layers.files.seal_all()
             layers.sync.holding.end(is_last=True)
             is_all_uploaded = await layers.sync.drain(_DRAIN_LIMIT_S)
@@ -307,7 +310,9 @@ async def _heed_signals(
     layers: Layers, is_led: bool, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """End at a signal. `is_led`: who started this mount does that, once nobody works on it any more."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    for each in _ENDING:  # what comes after the first is sent again when the receiver closes: not to kill us
+        signal.signal(each, signal.SIG_IGN)
+    with trio.open_signal_receiver(*_ENDING, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:

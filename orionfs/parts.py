@@ -172,6 +172,7 @@ class Growth:
 
     def _size(self) -> int:
         try:
-            return sum(entry.stat().st_size for entry in os.scandir(self._folder))
+            with os.scandir(self._folder) as entries:
+                return sum(entry.stat().st_size for entry in entries)
         except FileNotFoundError:  # a name that was just given to its file
             return 0

@@ -834,14 +834,16 @@ async def test_inodes_and_descriptors_of_closed_files_are_let_go(tmp_path, fake)
     async with mount(tmp_path, fake) as world:
         await world.save("my-data/warm", b"up")
         await world.unlink("my-data/warm")
-        before = len(world.namespace.inodes), len(os.listdir("/proc/self/fd"))
+        inodes, descriptors = len(world.namespace.inodes), len(os.listdir("/proc/self/fd"))
         for number in range(20):
             await world.save(f"my-data/f{number}", b"x")
             assert await world.read(f"my-data/f{number}") == b"x"
             await world.unlink(f"my-data/f{number}")
         await world.drain()
         await settle()
-        assert (len(world.namespace.inodes), len(os.listdir("/proc/self/fd"))) == before
+        assert len(world.namespace.inodes) == inodes
+        # Garbage of other tests may go meanwhile.
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 async def test_tags_set_while_a_file_is_uploaded_are_on_the_new_item(tmp_path, fake) -> None:
