@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _SCOPE_KEY = "orionfs.transport"
+_ENDING_KEY = "orionfs.ending"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 512
 _HEADERS_MAX_BYTES = 256 * 1024
@@ -79,12 +80,32 @@ def is_connected(scope: Scope) -> bool:
     return transport is None or not transport.is_closing()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server that says when it listens and returns on a signal instead of dying of it."""
+async def pause(scope: Scope, seconds: float) -> None:
+    """Let a request wait, but no longer than the server goes on: it would be cut off."""
+    ending: asyncio.Event | None = scope.get(_ENDING_KEY)
+    if ending is None:
+        await asyncio.sleep(seconds)
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await ending.wait()
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+
+class _Server(uvicorn.Server):
+    """uvicorn's server that says when it listens and returns on a signal instead of dying of it.
+
+    `ending` is set as soon as it begins to end.
+    """
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ending: asyncio.Event) -> None:
         super().__init__(config)
         self._ready = ready
+        self._ending = ending
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Nothing waits any longer; what is being answered is answered."""
+        self._ending.set()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening, then say so."""
@@ -131,8 +152,14 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
 
 def run(app: ASGIApp, listener: socket.socket, ready: Callable[[], None], *, until_eof: bool) -> None:
     """Serve until SIGINT or SIGTERM, or until stdin reaches its end if asked."""
+    ending = asyncio.Event()
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_ENDING_KEY] = ending
+        await app(scope, receive, send)
+
     config = uvicorn.Config(
-        app,
+        told,
         http=_TransportProtocol,
         ws="none",
         lifespan="on",
@@ -144,7 +171,7 @@ def run(app: ASGIApp, listener: socket.socket, ready: Callable[[], None], *, unt
         h11_max_incomplete_event_size=_HEADERS_MAX_BYTES,
         backlog=_BACKLOG,
     )
-    server = _Server(config, ready)
+    server = _Server(config, ready, ending)
     if until_eof:
         threading.Thread(target=_end_at_eof, args=(server,), name="until-eof", daemon=True).start()
     server.run(sockets=[listener])

@@ -7,7 +7,6 @@ into the scope.
 
 from __future__ import annotations
 
-import asyncio
 import email.utils
 import json
 import re
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
-from orionfs.server.connections import Drop, drop_connection
+from orionfs.server.connections import Drop, drop_connection, pause
 from orionfs.server.exchange import exchange_of
 from orionfs.server.problems import ServeError
 
@@ -152,7 +151,7 @@ class FaultLayer:
             return
         delay_s = self._latency_s + sum(rule.seconds for rule in rules if rule.action == "delay")
         if delay_s:
-            await asyncio.sleep(delay_s)
+            await pause(scope, delay_s)
         fault = next((rule for rule in rules if rule.action != "delay"), None)
         if fault is None:
             await self._app(scope, receive, send)

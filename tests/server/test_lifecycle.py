@@ -22,6 +22,7 @@ from tests.server.process import (
     DATASETS,
     FILES,
     HOME,
+    PATHS,
     WORKFLOES,
     Api,
     failure_to_start,
@@ -211,6 +212,20 @@ def test_request_under_way_is_answered_before_a_graceful_end(start):
         server.stop()
     with start().api() as api:
         assert api.names(HOME) == ["f"]
+
+
+def test_delayed_request_is_answered_at_once_when_the_server_ends(start):
+    server = start()
+    server.misbehave({"path": "/stat$", "action": "delay", "seconds": 600})
+    host, port = server.url.removeprefix("http://").split(":")
+    with server.api() as api, socket.create_connection((host, int(port)), timeout=10) as asker:
+        token = api.session.headers["Authorization"]
+        head = f"GET {PATHS}/stat?path=/ HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
+        asker.sendall(head.encode())
+        assert api.names(HOME) == []  # what came later is answered, so the other one has come
+        assert server.stop(signal.SIGTERM) < 10
+        assert asker.recv(4096).startswith(b"HTTP/1.1 200")
+    assert (server.folder / "stderr.txt").read_text() == ""
 
 
 def test_token_file_is_private_and_the_data_holds_no_token(start, tmp_path):
