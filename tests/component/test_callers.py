@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,7 @@ import pyfuse3
 import pytest
 
 from orionfs.fuse import callers
+from tests.cli.processes import wait_for
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount
 
@@ -75,9 +76,15 @@ def test_signal_that_ends_nobody_is_none(how) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        time.sleep(0)
+        if how == "blocked":  # one that is ignored never waits
+            wait_for(lambda: is_interrupt_pending(process.pid))
         assert not callers.has_fatal_signal(process.pid)
         process.kill()
+
+
+def is_interrupt_pending(pid: int) -> bool:
+    masks = re.findall(r"^(?:SigPnd|ShdPnd):\t(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return any(int(mask, 16) & 1 << signal.SIGINT - 1 for mask in masks)
 
 
 def test_pending_kill_of_any_thread_is_seen(tmp_path, monkeypatch) -> None:
