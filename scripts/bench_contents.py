@@ -174,6 +174,10 @@ def _rm(subject: Subject) -> None:
 def _copied_folder(sizes: Sizes) -> Group:
     count = sizes.small
 
+    def look(subject: Subject) -> None:
+        """That the new name is absent has been asked for: copying took longer than that holds."""
+        (changed_folder(subject) / "moved").exists()
+
     def mv(subject: Subject) -> None:
         (changed_folder(subject) / "many").rename(changed_folder(subject) / "moved")
 
@@ -182,7 +186,7 @@ def _copied_folder(sizes: Sizes) -> Group:
 
     return Group(_make_folder, (
         Line("cp-r", f"cp -r of {count} small files", _cp, 2 * count + 3, 2 * count + 3, 3.5 * count),
-        Line("mv-folder", "mv of their folder", mv, 2, 2, 2),
+        Line("mv-folder", "mv of their folder", mv, 2, 2, 2, before=look),
         Line("rm-r", f"rm -r of {count} files", _rm, count + 3, 2 * count + 3, count + 3, before=mv_back),
     ))  # fmt: skip
 
