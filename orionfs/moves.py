@@ -209,9 +209,7 @@ class Moves:
             return
         if source.item.key is None and self._files.upload_of(source) is None:
             await self._files.publish(source)  # what nobody promised to Orion yet must not replace anything
-        is_readable = True
-        if target is not None:
-            is_readable = await self._files.make_readable(target, _FETCHED_BEFORE_REMOVAL_BYTES)
+        await self._is_readable_on(target)  # it may take long, and nothing has to wait for it
         hidden = await self.litter.hidden_target(source, target, parent, name)
         involved = [inode for inode in (source, target) if inode is not None]
         async with (
@@ -219,9 +217,16 @@ class Moves:
             self._files.not_sealing(*involved),
             self._files.under_way.still(*involved),
         ):
+            is_read_on = not await self._is_readable_on(
+                target
+            )  # its version may have got its place meanwhile
             over = self._on_orion(target) if hidden is None and target is not None else hidden
-            replaced = _Replaced(over, not is_readable, target) if over is not None else None
+            replaced = _Replaced(over, is_read_on, target) if over is not None else None
             await self._move(source, replaced, parent, name)
+
+    async def _is_readable_on(self, target: Inode | None) -> bool:
+        """Have what is to be replaced here for those who read it; False if it is too large for that."""
+        return target is None or await self._files.make_readable(target, _FETCHED_BEFORE_REMOVAL_BYTES)
 
     def _on_orion(self, target: Inode) -> Inode:
         """What Orion has under a name that a version under way has got here: what that is to replace."""

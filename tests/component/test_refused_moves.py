@@ -99,6 +99,24 @@ async def test_version_under_way_gets_no_name_while_orion_is_asked_to_replace_it
         world.check_nothing_left()
 
 
+async def test_version_placed_while_a_rename_waits_to_replace_it_is_read_on(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.ls("my-data")
+        stalled = fake.stall("assign_paths")
+        await world.save("my-data/new", SAVED)
+        await stalled.arrived.wait()
+        handle = await world.open("my-data/new")
+        world.nursery.start_soon(world.rename, "my-data/other", "my-data/new")
+        await settle()
+        stalled.release()
+        await world.drain()
+        await settle()
+        assert fake.tree() == {"doc": BASE, "new": b"other"}
+        assert await world.read_all(handle) == SAVED
+        await world.close(handle)
+        world.check_nothing_left()
+
+
 async def test_rename_that_can_t_be_written_down_leaves_both_versions(tmp_path, fake, monkeypatch) -> None:
     """One version gets the name and the other ends in one commit: a crash finds both or the new one alone."""
     fake.remove(f"{HOME}/other")
