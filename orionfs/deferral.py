@@ -28,14 +28,14 @@ class Deferral:
         self._files = files
         self._sync = sync
 
-    async def unlink(self, inode: Inode, parent: Inode, name: str) -> None:
-        """Have an item removed; who has it open reads on, and it goes at the last close."""
+    async def unlink(self, inode: Inode, parent: Inode, name: str, *, is_read_on: bool) -> None:
+        """Have an item removed; `is_read_on`: at the last close, since who has it open needs it there."""
 
         async def promise(key: Key) -> None:
             removal = Removal(key, inode.orion_path())
             await self._sync.removals.promise(removal, is_durable=not self._sync.is_write_back)
             on_end = self._when_over(parent, name)
-            if inode.opens:
+            if is_read_on:
                 self._sync.unseen.add(key)  # until it goes, Orion has it under a name that others may get
                 self._files.remove_at_last_close(inode, removal, on_end)
             else:

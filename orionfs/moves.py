@@ -76,10 +76,10 @@ class Moves:
     async def _unlink(self, parent: Inode, name: str) -> None:
         inode = await self._namespace.child(parent, name)
         await self._sync.relocator.until_free(inode.orion_path())
-        is_later = self._sync.is_write_back or not await self._files.make_readable(
-            inode, _FETCHED_BEFORE_REMOVAL_BYTES
-        )
+        await self._is_readable_on(inode)  # it may take long, and nothing has to wait for it
         async with self._files.not_sealing(inode), self._files.under_way.still(inode):
+            is_read_on = not await self._is_readable_on(inode)  # its version may have got its place just now
+            is_later = self._sync.is_write_back or is_read_on
             check_may_change(parent)
             may_be_refused = inode.item.key is not None and not is_later
             if not may_be_refused:
@@ -87,7 +87,7 @@ class Moves:
             await self.litter.removing(inode)
             key = inode.item.key
             if is_later:
-                await self.deferral.unlink(inode, parent, name)
+                await self.deferral.unlink(inode, parent, name, is_read_on=is_read_on)
             else:
                 await self._namespace.remove_item(inode, self._remove)
             if may_be_refused:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from orionfs import errors
+from orionfs import errors, moves
 from orionfs.journal import Removal
 from orionfs.models import Key, Kind
 from tests.component.fake_orion import HOME, FakeCalls
@@ -212,14 +212,38 @@ async def test_folder_that_is_not_empty_here_is_refused_at_once(tmp_path) -> Non
         assert fake.tree() == {"sub": None, "sub/f001": b"data"}
 
 
-async def test_open_file_is_read_on_and_goes_at_its_last_close(tmp_path) -> None:
+LARGE = bytes(range(256)) * 2**13  # more than an open brings
+
+
+@pytest.fixture
+def of_a_large_file(monkeypatch) -> FakeCalls:
+    """A folder with a file that is too large to be fetched before it is removed."""
+    monkeypatch.setattr(moves, "_FETCHED_BEFORE_REMOVAL_BYTES", 2**20)
+    fake = folder_of(0)
+    fake.add_file(f"{HOME}/sub/f000", LARGE)
+    return fake
+
+
+async def test_open_file_goes_at_once_and_its_name_is_free_while_it_is_read_on(tmp_path) -> None:
     fake = folder_of(1)
+    async with mount(tmp_path, fake, write_back=True) as world:
+        handle = await world.open("my-data/sub/f000")
+        await world.unlink("my-data/sub/f000")
+        await world.mkdir("my-data/sub/f000")
+        assert fake.tree() == {"sub": None, "sub/f000": None}
+        assert await world.read_all(handle) == b"data"
+        await world.close(handle)
+        world.check_nothing_left()
+
+
+async def test_large_open_file_is_read_on_and_goes_at_its_last_close(tmp_path, of_a_large_file) -> None:
+    fake = of_a_large_file
     async with mount(tmp_path, fake, write_back=True) as world:
         handle = await world.open("my-data/sub/f000")
         await world.unlink("my-data/sub/f000")
         await trio.sleep(10)
         assert await world.ls("my-data/sub") == []
-        assert await world.read_all(handle) == b"data"
+        assert await world.read_all(handle) == LARGE
         assert fake.count("delete") == 0
         await world.close(handle)
         await world.drain()
@@ -303,8 +327,8 @@ async def test_journal_of_an_earlier_version_is_read(tmp_path) -> None:
 # -- one name, two items ----------------------------------------------------------------------------
 
 
-async def test_name_made_again_while_the_old_file_is_read_on_is_there_once(tmp_path) -> None:
-    fake = folder_of(1)
+async def test_name_made_again_while_the_old_file_is_read_on_is_there_once(tmp_path, of_a_large_file) -> None:
+    fake = of_a_large_file
     async with mount(tmp_path, fake, write_back=True) as world:
         handle = await world.open("my-data/sub/f000")
         await world.unlink("my-data/sub/f000")
@@ -314,7 +338,7 @@ async def test_name_made_again_while_the_old_file_is_read_on_is_there_once(tmp_p
             await trio.sleep(LATER_S)  # what was changed here is lag of a replica no more
             assert await world.ls("my-data/sub") == ["f000"]
             assert await world.read("my-data/sub/f000") == b"new"
-        assert await world.files.read(handle, 0, 9) == b"data"
+        assert await world.read_all(handle) == LARGE
         await world.files.release(handle)
         await world.drain()
         assert len(fake.ids_at(f"{HOME}/sub/f000")) == 1
