@@ -21,6 +21,7 @@ from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported,
 from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
 from orionfs.journal import Removal
+from orionfs.metadata import UNKNOWN_SIZE_BYTES
 from orionfs.models import HandleId, InodeNumber, Kind
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening, needs_what_is_there
@@ -79,6 +80,8 @@ class Files:
         try:
             is_emptied = bool(flags & os.O_TRUNC)
             if self._opening.is_due(inode) and not is_emptied:
+                if inode.item.size is None:
+                    self._handles[handle_id].file.told_end = UNKNOWN_SIZE_BYTES
                 await self._opening.find_out(self._handles[handle_id])
             elif needs_what_is_there(flags):
                 await self._begin_to_read(self._handles[handle_id].file)

@@ -10,7 +10,8 @@ from orionfs.models import Attributes
 OPEN_VALID_S = 300.0
 """For how long the kernel may believe what we say of an open file: it keeps its version."""
 
-_UNKNOWN_SIZE_BYTES = 1  # never 0: tar, rsync and shutil would copy an empty file and exit 0
+UNKNOWN_SIZE_BYTES = 1
+"""Told where nobody knows it: never 0, or tar, rsync and shutil would copy an empty file and exit 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def attributes_of(inode: Inode, valid_s: float, default: Permissions) -> Attribu
     if is_directory:
         size = 0
     elif size is None:
-        size, attributes_valid_s = _UNKNOWN_SIZE_BYTES, 0.0
+        size, attributes_valid_s = UNKNOWN_SIZE_BYTES, 0.0
     return Attributes(
         inode.number, is_directory, permissions, size, mtime_ns, mtime_ns, valid_s, attributes_valid_s
     )
@@ -46,7 +47,7 @@ def _of_ordinary(inode: Inode, valid_s: float, permissions: int) -> Attributes:
     size, created_ns = inode.item.size_and_created_ns
     attributes_valid_s = valid_s
     if size is None:
-        size, attributes_valid_s = _UNKNOWN_SIZE_BYTES, 0.0
+        size, attributes_valid_s = UNKNOWN_SIZE_BYTES, 0.0
     return Attributes(
         inode.number, False, permissions, size, created_ns, created_ns, valid_s, attributes_valid_s
     )

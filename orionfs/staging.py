@@ -24,12 +24,14 @@ class OpenFile:
     """What all handles of one inode share.
 
     `staged` is what is newer here than on Orion, `basis` what it still lacks of the version it changes.
+    `told_end` is where the kernel believes the end to be, where it was told no true size before the open.
     """
 
     inode: Inode
     handles: int = 0
     staged: Staged | None = None
     basis: Basis | None = None
+    told_end: int | None = None
     is_incomplete: bool = False  # a write failed for want of room, and its caller was told
     source: Source | None = None
     flushing: trio.Lock = field(default_factory=trio.Lock)
@@ -40,6 +42,16 @@ class OpenFile:
     def size(self) -> int:
         """How long it is now, bytes; 0 where nobody knows."""
         return self.inode.item.size or 0 if self.staged is None else self.staged.size
+
+    def end_for(self, offset: int, count: int) -> int:
+        """Where `count` bytes go that the kernel appends at `offset`; no others go to where it believes that.
+
+        What was mapped is written back through the same handles, and to its own place.
+        """
+        if offset != self.told_end:
+            return offset
+        self.told_end += count
+        return self.size
 
     def __repr__(self) -> str:
         return f"<OpenFile {self.inode!r} handles={self.handles} staged={self.staged!r}>"
@@ -57,7 +69,7 @@ class Handle:
     has_written: bool = False
     expects_data: bool = False
     failed: Upload | None = None  # the version whose upload was this handle's last error
-    is_appending: bool = False  # what it writes goes to the end, wherever the kernel believes that is
+    is_appending: bool = False
     keeps_pages: bool = True  # what the kernel holds of the contents is still so
     turn_s: float | None = None  # when its last version went up, or will; None: the first one goes at once
     window: Window = field(default_factory=Window)
@@ -88,7 +100,7 @@ class Staging:
         file = handle.file
         async with file.staging:
             if handle.is_appending:
-                offset = file.size
+                offset = file.end_for(offset, len(data))
             staged = await self.writable(file, offset)
             handle.has_written, handle.expects_data = True, False
             try:

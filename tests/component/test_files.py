@@ -396,6 +396,16 @@ async def test_write_while_the_version_is_uploaded_goes_to_a_copy(tmp_path, fake
         await finish(world, doc=b"SECOND6789")
 
 
+async def test_what_was_mapped_of_an_appending_handle_goes_to_its_own_place(tmp_path, fake) -> None:
+    fake.add_file(f"{HOME}/log", b"0123456789")
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/log", os.O_RDWR | os.O_APPEND)
+        await world.files.write(handle, 10, b"end")
+        await world.files.write(handle, 2, b"AB")  # as the kernel writes a changed page back
+        await world.close(handle)
+        assert fake.contents(f"{HOME}/log") == b"01AB456789end"
+
+
 async def test_append_to_a_version_that_waits_for_its_upload_does_not_grow_it(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         handle = await world.open("my-data/log", os.O_WRONLY | os.O_CREAT)
