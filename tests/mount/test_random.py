@@ -64,6 +64,12 @@ def test_random_steps_end_so_where_little_is_believed(impatient, request, tmp_pa
 
 
 @pytest.mark.parametrize("steps", [STEPS // 2, LONG])
+def test_random_steps_end_so_with_write_back(make_stand, shared_server, request, tmp_path, steps) -> None:
+    stand = make_stand(server=shared_server, options=["write_back"])
+    go(stand, fresh_folder(stand, request), tmp_path, random.randrange(2**32), steps)
+
+
+@pytest.mark.parametrize("steps", [STEPS // 2, LONG])
 def test_random_steps_end_so_where_listings_tell_little(odd, request, tmp_path, steps) -> None:
     go(odd, fresh_folder(odd, request), tmp_path, random.randrange(2**32), steps)
 
