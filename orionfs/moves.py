@@ -209,6 +209,7 @@ class Moves:
             return
         if source.item.key is None and self._files.upload_of(source) is None:
             await self._files.publish(source)  # what nobody promised to Orion yet must not replace anything
+        await self._settle(source)
         await self._is_readable_on(target)  # it may take long, and nothing has to wait for it
         hidden = await self.litter.hidden_target(source, target, parent, name)
         involved = [inode for inode in (source, target) if inode is not None]
@@ -223,6 +224,18 @@ class Moves:
             over = self._on_orion(target) if hidden is None and target is not None else hidden
             replaced = _Replaced(over, is_read_on, target) if over is not None else None
             await self._move(source, replaced, parent, name)
+
+    async def _settle(self, source: Inode) -> None:
+        """Have a newer version of an item get its place first, if it can: then Orion renames in one step.
+
+        Who is killed between two would leave the older version under the new name.
+        """
+        upload = self._under_way_of(source)
+        if source.item.key is not None and upload is not None and not upload.rests:
+            try:
+                await self._sync.carry(upload)
+            except OrionFsError as error:
+                log.info("%s is renamed before its last version is on Orion: %s", upload.row.path, error)
 
     async def _is_readable_on(self, target: Inode | None) -> bool:
         """Have what is to be replaced here for those who read it; False if it is too large for that."""

@@ -99,6 +99,19 @@ async def test_version_under_way_gets_no_name_while_orion_is_asked_to_replace_it
         world.check_nothing_left()
 
 
+async def test_item_with_a_newer_version_is_renamed_once_that_has_its_place(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await save_unsent(world, fake, "my-data/doc")
+        fake.heal()
+        stalled = fake.stall("assign_paths", when=lambda places: places[0]["name"] == "other")
+        world.nursery.start_soon(world.rename, "my-data/doc", "my-data/other")
+        await stalled.arrived.wait()
+        assert fake.tree() == {"doc": SAVED, "other": b"other"}  # who is killed here loses neither
+        stalled.release()
+        await settle()
+        await check_in_the_end(world, fake, {"other": SAVED})
+
+
 async def test_version_placed_while_a_rename_waits_to_replace_it_is_read_on(tmp_path, fake) -> None:
     async with mount(tmp_path, fake, write_back=True) as world:
         await world.ls("my-data")
