@@ -1,0 +1,160 @@
+"""Composition root of one mount: builds the layers, mounts, serves, drains, unmounts.
+
+Order: session, account, state of earlier mounts, layers, kernel, readiness; and backwards at the end.
+After an unexpected error the mount is left dead and not unmounted: an empty folder in its place would
+make a mirror delete everything. Must not decide anything that a layer can.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from orionfs import control, facts, fuse, state
+from orionfs.adoption import adopt
+from orionfs.bridge import only_reading
+from orionfs.config import MountConfig, control_path
+from orionfs.daemon.endings import ENDING, end_with_starter, heed_signals
+from orionfs.daemon.layers import Layers, build, limits
+from orionfs.daemon.orders import DRAIN_LIMIT_S, orders
+from orionfs.errors import ExitStatus, StartupError
+from orionfs.facts import StackFacts
+from orionfs.forgetting import Forgetting
+from orionfs.login import in_words
+from orionfs.memory import give_back_early
+from orionfs.models import Account
+from orionfs.remote import Remote
+from orionfs.sessions import connect, stack_name
+from orionfs.toplevel import Top, find_tops
+
+log = logging.getLogger(__name__)
+
+
+def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
+    """Be the daemon of a mount until it is unmounted. `ready` gets a line for people once it answers.
+
+    Raises StartupError before that: credentials, server, mount point, FUSE. NOT_UPLOADED: something
+    stays staged on this machine, and the next mount of the account carries it out.
+    """
+    calls = connect(config.profile, config.change_deadline_s)
+    if config.read_only:
+        calls = only_reading(calls)
+    try:
+        give_back_early()
+        return trio.run(_main, config, Remote(calls, limits(config)), ready)
+    except BaseExceptionGroup as group:
+        raise _startup_error_of(group) or group from None
+    finally:
+        calls.close()  # again, harmlessly, after an orderly end
+
+
+async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None]) -> ExitStatus:
+    account, tops = await _log_in(config, remote)
+    known_by = (config.state_dir, account.stack, config.profile.wire)
+    await trio.to_thread.run_sync(_begin_with_facts, remote, *known_by)
+    claim = state.claim_nothing if config.read_only else state.claim
+    claimed = await trio.to_thread.run_sync(claim, config.state_dir, account)
+    try:
+        layers = build(config, remote, account, tops, claimed)
+        async with trio.open_nursery() as nursery:
+            aheads = [ahead.run for ahead in layers.aheads]
+            fetching = (layers.fetcher.run, layers.opening.run)
+            for service in (remote.run, layers.sync.run, *fetching, *aheads):
+                await nursery.start(service)
+            await adopt(claimed.journal, layers.namespace, layers.files, layers.sync, layers.moves.deferral)
+            source = f"orion:{account.project_name}@{_host_of(config)}"
+            with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
+                await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
+            for each in ENDING:  # nothing is mounted any more, so who has no patience may end this
+                signal.signal(each, signal.SIG_DFL)
+            await layers.files.seal_all()
+            layers.sync.holding.end(is_last=True)
+            is_all_uploaded = await layers.sync.drain(DRAIN_LIMIT_S)
+            await remote.close()
+            nursery.cancel_scope.cancel()
+        layers.opening.close()
+        layers.content.close()
+        return ExitStatus.OK if is_all_uploaded else ExitStatus.NOT_UPLOADED
+    finally:
+        claimed.close()
+
+
+async def _log_in(config: MountConfig, remote: Remote) -> tuple[Account, list[Top]]:
+    """Who we are, and what of the tree this account may see. Errors in words for a terminal."""
+    with in_words(config.profile):
+        account = await remote.whoami(stack_name(config.profile))
+        return account, await find_tops(remote, account, config.root)
+
+
+def _begin_with_facts(remote: Remote, state_dir: Path, stack: str, wire: Path | None) -> None:
+    """Know what a probe or an earlier mount has kept of this stack; what is proven is kept in turn.
+
+    A stack that a `wire` file describes is read in ranges only where a probe has compared some.
+    """
+
+    def store(found: StackFacts) -> None:
+        proven = StackFacts(assign_path=found.assign_path, kind_literals=found.kind_literals)
+        facts.save_facts(state_dir, stack, facts.merged(facts.load_facts(state_dir, stack), proven))
+
+    known = facts.load_facts(state_dir, stack)
+    if wire is not None and known.ranged_reads is None:
+        known = replace(known, ranged_reads=False)
+    remote.knowledge.begin(known, store)
+
+
+async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
+    """Answer the kernel until it lets go of the mount, or a signal or `stop` ends it."""
+    async with trio.open_nursery() as nursery:
+        socket = control_path(config.runtime_dir, config.mountpoint)
+        await nursery.start(control.serve, socket, orders(config, layers))
+        await nursery.start(heed_signals, layers, config.life_fd is not None)
+        await nursery.start(end_with_starter, layers, config.life_fd)
+        forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
+        for service in (layers.kernel.run, layers.refresher.run, forgetting.run):
+            await nursery.start(service)
+        await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
+        ready()
+        log.info("mounted on %s", config.mountpoint)
+        await layers.operations.ended.wait()
+        nursery.cancel_scope.cancel()
+    log.info("unmounted from %s", config.mountpoint)
+
+
+async def _answer_kernel(
+    operations: fuse.Operations,
+    mountpoint: Path,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(operations.run)
+        await operations.begun.wait()
+        fuse.tune(mountpoint)  # what is set before the kernel's first request, that request resets
+        task_status.started()
+
+
+def _startup_error_of(group: BaseExceptionGroup[BaseException]) -> StartupError | None:
+    """The error for people among what ended the services."""
+    for error in group.exceptions:
+        found = _startup_error_of(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, StartupError):
+            return found
+    return None
+
+
+def _mount_options(config: MountConfig) -> set[str]:
+    options = {"default_permissions", "subtype=orionfs"}
+    if config.allow_other:
+        options.add("allow_other")
+    if config.read_only:
+        options.add("ro")
+    return options
+
+
+def _host_of(config: MountConfig) -> str:
+    url = config.profile.url
+    return url.split("://", 1)[-1].rstrip("/") if url else config.profile.name

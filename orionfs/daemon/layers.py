@@ -1,0 +1,198 @@
+"""The layers of one mount, built from its configuration and what earlier mounts have left.
+
+Owns which layer gets which other one, and what a mount may use of this machine. Starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+
+from orionfs import fuse, state
+from orionfs.about import about_text
+from orionfs.ahead import Ahead
+from orionfs.attributes import ExtendedAttributes
+from orionfs.beliefs import Freshness
+from orionfs.collecting import Collecting
+from orionfs.config import MountConfig
+from orionfs.content import ContentCache
+from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.facts import StackFacts
+from orionfs.fetch import Fetcher
+from orionfs.files import Files
+from orionfs.metacache import MetaCache
+from orionfs.metadata import Permissions
+from orionfs.models import Account, Key, LocalAttributes
+from orionfs.mountinfo import mount_of, read_mountinfo
+from orionfs.moves import Moves
+from orionfs.namespace import Namespace
+from orionfs.opening import Opening
+from orionfs.private import make_private
+from orionfs.progress import Progress
+from orionfs.protection import ALL, Protection
+from orionfs.refresh import Refresher
+from orionfs.remote import Limits, Remote
+from orionfs.removing import Removing
+from orionfs.reports import Reports
+from orionfs.sizes import SizeStore
+from orionfs.sync import Sync
+from orionfs.toplevel import Top, plant
+
+_CACHE_MAX_BYTES = 20 * 2**30
+_CACHE_SHARE = 5  # of the free room, where nobody says how much
+_AHEAD_SHARE = 8  # of the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Everything of a mount between the session and the kernel."""
+
+    account: Account
+    remote: Remote
+    content: ContentCache
+    staging: Path
+    namespace: Namespace
+    sync: Sync
+    fetcher: Fetcher
+    files: Files
+    moves: Moves
+    opening: Opening
+    aheads: tuple[Ahead, ContentsAhead]
+    operations: fuse.Operations
+    kernel: fuse.Invalidations
+    refresher: Refresher
+    removing: Removing
+
+
+def build(
+    config: MountConfig, remote: Remote, account: Account, tops: list[Top], claimed: state.StateFolder
+) -> Layers:
+    """All layers of a mount, none of them started. Raises StartupError where the cache can't be made."""
+    cache_bytes = _cache_limit(config)
+    content = ContentCache(config.cache_dir, account.stack, account.username, cache_bytes)
+    remote.details.keep_in(_sizes(config, account))
+    reports = Reports()
+    sync = Sync(
+        remote,
+        claimed.journal,
+        content,
+        claimed.staging,
+        account.home,
+        reports,
+        is_write_back=config.write_back,
+        names=config.local_names,
+    )
+    kernel = fuse.Invalidations()
+    namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
+    refresher = Refresher(namespace, config.refresh_folders)
+    fetcher = Fetcher(remote, content)
+    opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
+    files = Files(namespace, sync, fetcher, opening)
+    bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
+    aheads = (
+        Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
+        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
+    )
+    moves, collecting = Moves(namespace, files, sync, remote), Collecting(namespace, remote)
+    protection = Protection(ALL if config.read_only else config.protected)
+    operations = fuse.Operations(
+        namespace,
+        files,
+        moves,
+        ExtendedAttributes(namespace, collecting, Progress(files, sync), reports),
+        _presentation(config),
+        lambda: os.statvfs(claimed.staging),
+        protection,
+        kernel.locks,
+        reports,
+    )
+    return Layers(
+        account,
+        remote,
+        content,
+        claimed.staging,
+        namespace,
+        sync,
+        fetcher,
+        files,
+        moves,
+        opening,
+        aheads,
+        operations,
+        kernel,
+        refresher,
+        Removing(namespace, files, moves, collecting, protection),
+    )
+
+
+def _tree(
+    config: MountConfig,
+    remote: Remote,
+    account: Account,
+    tops: list[Top],
+    sync: Sync,
+    local: Mapping[Key, LocalAttributes],
+    kernel: fuse.Invalidations,
+) -> Namespace:
+    """The tree of names, with its tops."""
+    paths = {top.name or "/": top.orion_path for top in tops}
+    namespace = Namespace(
+        remote,
+        sync.assigner,
+        MetaCache(config.cache_items_max),
+        _freshness(config, remote.facts),
+        Permissions(0o666 & ~config.umask, 0o777 & ~config.umask),
+        local,
+        sync.unseen,
+        lambda: about_text(account, config.profile, remote.client_version, remote.facts, paths),
+        config.cache_items_max,
+        kernel=kernel,
+    )
+    namespace.show_relocations(sync.relocator, sync.until_free)
+    plant(namespace.inodes, tops, config.profile.workspaces)
+    return namespace
+
+
+def _freshness(config: MountConfig, known: StackFacts) -> Freshness:
+    usual = Freshness(config.metadata_ttl_s, config.absence_ttl_s)
+    # What was seen once may take longer another time.
+    return replace(usual, read_lag_s=max(usual.read_lag_s, 2 * (known.read_lag_s or 0.0)))
+
+
+def _presentation(config: MountConfig) -> fuse.Presentation:
+    return fuse.Presentation(
+        config.uid,
+        config.gid,
+        config.read_deadline_s + 5,
+        config.change_deadline_s + 5,
+        inf,  # a read may last as long as bytes come; fetches end by themselves
+    )
+
+
+def _sizes(config: MountConfig, account: Account) -> SizeStore:
+    found = mount_of(read_mountinfo(), config.cache_dir)
+    is_network = found is not None and found.is_network
+    return SizeStore(config.cache_dir, account.stack, account.username, on_network_disk=is_network)
+
+
+def limits(config: MountConfig) -> Limits:
+    """What the configuration says of deadlines (s) and requests in flight."""
+    return Limits(
+        config.read_deadline_s,
+        config.change_deadline_s,
+        config.inactivity_s,
+        metadata_in_flight=config.in_flight_max,
+        # One of the two requests of a small file is about metadata, and small.
+        small_contents_in_flight=config.in_flight_max * 3 // 2 + 2,
+    )
+
+
+def _cache_limit(config: MountConfig) -> int:
+    if config.cache_limit_bytes is not None:
+        return config.cache_limit_bytes
+    make_private(config.cache_dir)
+    room = os.statvfs(config.cache_dir)
+    return min(_CACHE_MAX_BYTES, room.f_bavail * room.f_frsize // _CACHE_SHARE)
