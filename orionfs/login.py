@@ -11,7 +11,15 @@ from contextlib import contextmanager
 
 import trio
 
-from orionfs.errors import AccessDenied, ExitStatus, OrionFsError, StartupError, TimedOut, WrongServer
+from orionfs.errors import (
+    AccessDenied,
+    CredentialsRefused,
+    ExitStatus,
+    OrionFsError,
+    StartupError,
+    TimedOut,
+    WrongServer,
+)
 from orionfs.models import Account
 from orionfs.profiles import ENVIRONMENT, VENDOR_CLIENT, Profile, Token, config_path, is_listed
 from orionfs.remote import Limits, Remote
@@ -23,7 +31,7 @@ def in_words(profile: Profile) -> Iterator[None]:
     """Errors of the first questions to Orion as StartupError, for a terminal."""
     try:
         yield
-    except AccessDenied as error:
+    except (AccessDenied, CredentialsRefused) as error:
         raise StartupError(
             f"Orion does not accept the credentials of {_named(profile)}: {_said(error)}; "
             f"{_new_token(profile)}",

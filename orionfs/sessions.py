@@ -83,7 +83,8 @@ def _in_process(profile: Profile, timeout_s: float) -> SessionCalls:
         token = newest.read_again()
         return None if token is None else make(token)
 
-    made = InProcess(make(profile.token), renew, lambda calls: calls.close())
+    # A session whose connections were closed opens new ones.
+    made = InProcess(make(profile.token), renew, Calls.close, Calls.close)
     made.client_version = __version__
     return made
 

@@ -61,9 +61,10 @@ RANKS: list[set[str]] = [
     },
     {"remote", "whole_calls"},
     {"details", "calling", "shard_calls"},
-    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent"},
+    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "health"},
     {"limiter"},
-    {"shapes", "bridge", "failures", "tasks", "sizes"},
+    {"shapes", "failures", "tasks", "sizes"},
+    {"bridge"},
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 
 from .worker import CallFailed
 
-__all__ = ["Renewal"]
+__all__ = ["REFUSED_CODES", "Renewal"]
 
 _T = TypeVar("_T")
-_REFUSED_CODES = frozenset({"bad_credentials", "not_authenticated", "token_expired"})
+REFUSED_CODES = frozenset({"bad_credentials", "not_authenticated", "token_expired"})
+"""What our server calls credentials that it does not accept, with whatever status."""
+
 _DOUBT_PAUSE_S = 10.0  # between questions whether a 403 is about the credentials
 
 
@@ -83,4 +85,4 @@ class Renewal:
 
 def _is_about_credentials(info: Mapping[str, Any]) -> bool:
     is_unknown = info.get("status") == 401 or info.get("error") == "InvalidCredentials"
-    return is_unknown or info.get("code") in _REFUSED_CODES
+    return is_unknown or info.get("code") in REFUSED_CODES
