@@ -153,7 +153,7 @@ class Namespace:
                 return self._bind(folder, name, item)
             if known.item is item:
                 return known
-        change = self._changes.find(folder.number, name, snapshot.taken_at_s)
+        change = self._changes.find(folder.number, name, snapshot.taken_at_s, item)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
         if known is not None and self.remaining_s(snapshot) == 0 and not snapshot.moves(known, item):
