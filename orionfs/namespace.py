@@ -37,6 +37,7 @@ from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttribu
 from orionfs.names import true_name
 from orionfs.parking import nothing_hidden
 from orionfs.places import check_may_change, check_places, place_of
+from orionfs.predecessors import Predecessors
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
 from orionfs.rivals import Rivals
@@ -87,6 +88,7 @@ class Namespace:
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
         self.uses = Uses(clock)
         self._changing = Holds()
+        self.predecessors = Predecessors()
         kernel = kernel if kernel is not None else Silent()
         self._kernel = kernel
         self._absences = Absences(clock, kernel)
@@ -335,6 +337,7 @@ class Namespace:
         )
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
+        self.predecessors.note(source.item.key, replaced)
         self.inodes.attach(source, parent, name)
         self.views.doubt()
         touch(old_parent)
@@ -356,6 +359,7 @@ class Namespace:
         replaced = inode.item.key
         self.views.doubt()
         self.inodes.rebind(inode, item)
+        self.predecessors.note(item.key, replaced or replaces)
         if replaced is not None:
             self._local.pop(replaced, None)
         if item.key is not None:
