@@ -25,9 +25,9 @@ from orionfs.daemon.orders import DRAIN_LIMIT_S, orders
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import StackFacts
 from orionfs.forgetting import Forgetting
-from orionfs.login import in_words
 from orionfs.memory import give_back_early
 from orionfs.models import Account
+from orionfs.refusals import in_words
 from orionfs.remote import Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.toplevel import Top, find_tops
