@@ -68,7 +68,7 @@ RANKS: list[set[str]] = [
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
-    {"memory", "models", "mountinfo", "private", "profiles", "localnames"},
+    {"memory", "models", "mountinfo", "notify", "private", "profiles", "localnames"},
     {"errors"},
     {"__init__"},
 ]
