@@ -69,7 +69,7 @@ RANKS: list[set[str]] = [
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
-    {"memory", "marks", "mountinfo", "private", "profiles", "localnames"},
+    {"memory", "marks", "mountinfo", "notify", "private", "profiles", "localnames"},
     {"models"},
     {"errors"},
     {"__init__"},
