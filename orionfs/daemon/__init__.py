@@ -21,7 +21,8 @@ from orionfs.bridge import only_reading
 from orionfs.config import MountConfig, control_path
 from orionfs.daemon.endings import ENDING, end_with_starter, heed_signals
 from orionfs.daemon.layers import Layers, build, limits
-from orionfs.daemon.orders import DRAIN_LIMIT_S, orders
+from orionfs.daemon.leaving import Patience, end_within
+from orionfs.daemon.orders import orders
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import StackFacts
 from orionfs.forgetting import Forgetting
@@ -67,14 +68,13 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             for service in (remote.run, layers.sync.run, *fetching, *aheads):
                 await nursery.start(service)
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync, layers.moves.deferral)
+            patience = Patience()
             source = f"orion:{account.project_name}@{_host_of(config)}"
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
-                await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
+                await _serve(config, layers, patience, lambda: ready(f"{source} (as {account.username})"))
             for each in ENDING:  # nothing is mounted any more, so who has no patience may end this
                 signal.signal(each, signal.SIG_DFL)
-            await layers.files.seal_all()
-            layers.sync.holding.end(is_last=True)
-            is_all_uploaded = await layers.sync.drain(DRAIN_LIMIT_S)
+            is_all_uploaded = await end_within(layers, patience.limit_s)
             await remote.close()
             nursery.cancel_scope.cancel()
         layers.opening.close()
@@ -107,11 +107,11 @@ def _begin_with_facts(remote: Remote, state_dir: Path, stack: str, wire: Path | 
     remote.knowledge.begin(known, store)
 
 
-async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
+async def _serve(config: MountConfig, layers: Layers, patience: Patience, ready: Callable[[], None]) -> None:
     """Answer the kernel until it lets go of the mount, or a signal or `stop` ends it."""
     async with trio.open_nursery() as nursery:
         socket = control_path(config.runtime_dir, config.mountpoint)
-        await nursery.start(control.serve, socket, orders(config, layers))
+        await nursery.start(control.serve, socket, orders(config, layers, patience))
         await nursery.start(heed_signals, layers, config.life_fd is not None)
         await nursery.start(end_with_starter, layers, config.life_fd)
         forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
