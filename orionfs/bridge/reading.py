@@ -26,6 +26,7 @@ READING = frozenset(
         "download",
         "download_as",
         "list_tags",
+        "link",
         "read_into",
         "shards_page",
         "list_shards",
