@@ -30,8 +30,9 @@ from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
-from orionfs.shapes import Found, Page, read_account, read_item, read_shard, read_tags
+from orionfs.shapes import Found, Page, read_account, read_item, read_paths, read_shard, read_tags
 from orionfs.shard_calls import Session, ShardCalls
+from orionfs.sightings import Sightings
 from orionfs.unclear import UnclearChanges
 
 __all__ = ["SMALL_BYTES", "Assignment", "Health", "Limits", "Remote"]
@@ -65,6 +66,7 @@ class Remote(Caller):
         self._unclear = UnclearChanges(self._read)
         self.knowledge = Knowledge()
         self.recent = RecentChanges(trio.current_time)
+        self.sightings = Sightings()
         limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
         self.session = Session(lambda: self.facts, *limited, *once, self._limits)
@@ -213,7 +215,9 @@ class Remote(Caller):
 
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""
-        return self.knowledge.found(await self._read("get", key.kind.value, key.id), key.kind)
+        found = self.knowledge.found(await self._read("get", key.kind.value, key.id), key.kind)
+        self.sightings.note(key, found.path)
+        return found
 
     async def find(self, kind: Kind, filters: Mapping[str, Any], count_max: int) -> list[Found]:
         """What a listing of all resources of a kind gives with these filters, `count_max` at most."""
@@ -222,7 +226,14 @@ class Remote(Caller):
         def read() -> list[Found]:
             return [self.knowledge.found(row, kind) for row in rows]
 
-        return read() if len(rows) <= ASKED_PAGE_ROWS else await trio.to_thread.run_sync(read)
+        told = read() if len(rows) <= ASKED_PAGE_ROWS else await trio.to_thread.run_sync(read)
+        for found in told:
+            self.sightings.note(found.item.key, found.path)
+        return told
+
+    async def paths_of(self, keys: Sequence[Key]) -> dict[Key, str]:
+        """Where items are, those of which it is told. Raises NoSuchName if one of them is gone."""
+        return read_paths(await self._read("get_paths", [[key.kind.value, key.id] for key in keys]))
 
     async def is_gone(self, key: Key) -> bool:
         """True if Orion holds the item no more, or only among what was deleted."""

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from orionfs.errors import RemoteFailure
-from orionfs.models import Account, Item, Kind
+from orionfs.models import Account, Item, Key, Kind
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +87,14 @@ class Page:
 class Found:
     """A resource as its object shows it.
 
-    `tags` are all that it tells, of users and of the system; `is_deleted` is None where it does not say.
+    `tags` are all that it tells, of users and of the system; `is_deleted` and `path` are None where it does
+    not say.
     """
 
     item: Item
     tags: frozenset[str]
     is_deleted: bool | None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,23 @@ def read_found(attributes: Any) -> Found:
     tags = (read_tags(told[key]) for key in (*_TAGS, *_SYSTEM_TAGS) if told.get(key))
     deleted = next((told[key] for key in _DELETED if key in told), None)
     is_told = any(key in told for key in _DELETED)
-    return Found(item, frozenset(tag for each in tags for tag in each), bool(deleted) if is_told else None)
+    path = first_of(told, _PATHS)
+    return Found(
+        item,
+        frozenset(tag for each in tags for tag in each),
+        bool(deleted) if is_told else None,
+        path if isinstance(path, str) else None,
+    )
+
+
+def read_paths(answer: Any) -> dict[Key, str]:
+    """The paths of items, as `get_paths` tells them; a row without one is left out."""
+    told: dict[Key, str] = {}
+    for row, kind, id in _parts_of(answer)[0]:
+        item, path = _read_row(row, kind, id), first_of(_plain(row), _PATHS)
+        if item.key is not None and isinstance(path, str):
+            told[item.key] = path
+    return told
 
 
 def read_dataset_state(attributes: Any) -> DatasetState:

@@ -21,6 +21,7 @@ READING = frozenset(
         "whoami",
         "ls_path",
         "stat_path",
+        "get_paths",
         "get",
         "find",
         "download",

@@ -55,6 +55,11 @@ class Verbs(ABC):
         """See `Calls.assign_paths`."""
         self.call("assign_paths", assignments)
 
+    def get_paths(self, items: list[list[Any]]) -> dict[str, Any]:
+        """See `Calls.get_paths`."""
+        answer: dict[str, Any] = self.call("get_paths", items)
+        return answer
+
     def get(self, kind: str, id: int | list[int]) -> dict[str, Any]:
         """See `Calls.get`."""
         answer: dict[str, Any] = self.call("get", kind, id)

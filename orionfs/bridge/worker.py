@@ -194,6 +194,11 @@ class Calls:
         """Put items into folders: resource_type, id, path and perhaps name each."""
         self._session.assign_paths(*assignments)
 
+    def get_paths(self, items: list[Any]) -> dict[str, Any]:
+        """Paths of items, a pair of kind and id each, as received."""
+        answer: dict[str, Any] = self._session.get_paths(*(self._resource(kind, id) for kind, id in items))
+        return answer
+
     def get(self, kind: str, id: Any) -> dict[str, Any]:
         """Attributes of one resource, asked for anew."""
         return _attributes(self._asked(kind, id))

@@ -19,6 +19,7 @@ from orionfs.cli.refresh import refresh
 from orionfs.cli.rm import rm
 from orionfs.cli.serve import serve
 from orionfs.cli.sync import sync
+from orionfs.cli.tags import tag, tags
 from orionfs.cli.terminal import printable
 from orionfs.cli.umount import umount
 from orionfs.errors import StartupError
@@ -76,7 +77,11 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, exec_, put, get, sync, refresh, rm, demo, serve, config, probe):
+for command in (
+    *(mount, umount, exec_, put, get, sync, refresh, rm),
+    *(tag, tags),
+    *(demo, serve, config, probe),
+):
     cli.add_command(command)
 
 

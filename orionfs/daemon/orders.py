@@ -15,6 +15,7 @@ from orionfs import control
 from orionfs.config import MountConfig
 from orionfs.daemon.endings import end
 from orionfs.daemon.layers import Layers
+from orionfs.daemon.locating import locating_orders
 from orionfs.daemon.status import status_of
 from orionfs.errors import OrionFsError
 from orionfs.remote import Health
@@ -73,4 +74,5 @@ def orders(config: MountConfig, layers: Layers) -> Mapping[str, control.Command]
         await end(layers)
         yield {"done": True}
 
-    return {"drain": drain, "status": status, "refresh": refresh, "remove": remove, "stop": stop}
+    own = {"drain": drain, "status": status, "refresh": refresh, "remove": remove, "stop": stop}
+    return {**own, **locating_orders(layers)}

@@ -48,6 +48,8 @@ def test_help_names_every_command_and_every_exit_status() -> None:
         "rm",
         "serve",
         "sync",
+        "tag",
+        "tags",
         "umount",
     ]
     for name in COMMANDS:

@@ -446,6 +446,14 @@ class FakeCalls:
                 row.folder, row.name = folder.id, name or row.name
                 self._place(row)
 
+    def get_paths(self, items: list[list[Any]]) -> dict[str, Any]:
+        with self._called("get_paths", items):
+            rows = [self._existing(kind, id) for kind, id in items]
+            gone = [row.id for row in rows if row.is_deleted]
+            if gone:
+                raise failure("NotFoundResponse", 404, detail=f"there is no item {gone[0]}")
+            return {"results": [self._told(row, self._path_of(row), row.name) for row in rows]}
+
     def get(self, kind: str, id: Any) -> dict[str, Any]:
         with self._called("get", kind, id):
             row = self._existing(kind, id)
