@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import click
 
-from orionfs.cli.refresh import Place, find_place
+from orionfs.cli.refresh import Place, current_folder, find_place
 from orionfs.cli.terminal import own_command, printable, shell_word
 from orionfs.errors import ExitStatus
 
@@ -96,7 +96,7 @@ class Subject:
 
 def subject_of(named: str) -> Subject:
     """What a path means. Raises Refused with status MOUNT_POINT if it is in no mount of orionfs."""
-    place = find_place(os.path.abspath(named))
+    place = find_place(os.path.join(current_folder(), named))
     if place is None:
         raise Refused("is not in a mount of orionfs", ExitStatus.MOUNT_POINT)
     return Subject(named, place)
