@@ -36,6 +36,7 @@ class Change:
 class _FolderChanges:
     names: dict[str, Change] = field(default_factory=dict)
     left: dict[Key, str] = field(default_factory=dict)  # version that went away -> name it had
+    folders_left: set[str] = field(default_factory=set)  # names of folders that went away, whatever their id
 
 
 class Changes:
@@ -65,8 +66,10 @@ class Changes:
         item: Item | None,
         settled_at_s: float = inf,
         replaces: Key | None = None,
+        *,
+        is_folder_gone: bool = False,
     ) -> None:
-        """`name` of `folder` now means `item`; the version `replaces` is no longer there."""
+        """`name` of `folder` now means `item`; the version `replaces`, or a folder, is no longer there."""
         changes = self._folders.get(folder)
         if changes is None:
             changes = self._folders[folder] = _FolderChanges()
@@ -79,6 +82,10 @@ class Changes:
                 changes.left[key] = name
         if own_key is not None:
             changes.left.pop(own_key, None)
+        if is_folder_gone:
+            changes.folders_left.add(name)
+        elif item is not None and item.kind is Kind.FOLDER:
+            changes.folders_left.discard(name)
         changes.names[name] = Change(item, settled_at_s)
 
     def settle(self, folder: InodeNumber, name: str, now_s: float) -> None:
@@ -151,8 +158,10 @@ class Changes:
                 names[name] = ours[name] = item  # a folder we made, now with its id
             elif name not in ours or self._is_made_since(folder, name, item, listing.asked_at_s):
                 names[name] = item
-            elif mine is not None and not (mine.kind is item.kind is Kind.FOLDER):
-                displaced.append(item)  # two folders can't share a name: ours came in place of that one
+            elif mine is not None and not (
+                item.kind is Kind.FOLDER and self._is_folder_left(changes, mine, name)
+            ):
+                displaced.append(item)
         names.update((name, item) for name, item in ours.items() if item is not None)
         for item in displaced:
             names.setdefault(duplicate_name(item), item)
@@ -209,7 +218,13 @@ class Changes:
             return False
         return item.key not in changes.left and name in changes.left.values()
 
+    @staticmethod
+    def _is_folder_left(changes: _FolderChanges, mine: Item, name: str) -> bool:
+        """Two folders can't share a name: ours came in place of that one; or it went before ours came."""
+        return mine.kind is Kind.FOLDER or name in changes.folders_left
+
     def _tidy(self, folder: InodeNumber, changes: _FolderChanges) -> None:
         changes.left = {key: name for key, name in changes.left.items() if name in changes.names}
+        changes.folders_left.intersection_update(changes.names)
         if not changes.names:
             self.drop_folder(folder)

@@ -331,7 +331,10 @@ class Namespace:
         old_parent, old_name = place_of(source)
         now_s = self._clock()
         is_settled = is_settled and source.written_size is None
-        self._changes.record(old_parent.number, old_name, None, now_s, source.item.key)
+        is_folder = source.item.is_folder
+        self._changes.record(
+            old_parent.number, old_name, None, now_s, source.item.key, is_folder_gone=is_folder
+        )
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
         self.predecessors.note(source.item.key, replaced)
@@ -436,7 +439,8 @@ class Namespace:
     def commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         """A name means nothing any more."""
         parent, name = place_of(inode)
-        self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
+        gone = inode.item
+        self._changes.record(parent.number, name, None, settled_at_s, gone.key, is_folder_gone=gone.is_folder)
         self.views.doubt()
         self.inodes.detach(inode)
         touch(parent)

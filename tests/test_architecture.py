@@ -19,9 +19,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "orionfs"
 RANKS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"daemon", "transfers"},
+    {"daemon", "transfers", "fs"},
     {"login"},
-    {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
+    {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
     {"removing", "whereabouts"},
     {"moves", "probe", "attributes"},
     {"progress", "deferral"},
@@ -44,7 +44,7 @@ RANKS: list[set[str]] = [
     {"lanes", "emptied", "behind", "pending_removals"},
     {"assigning", "relocated", "shard_carry", "parking", "conflicts", "shares", "staged_files"},
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
-    {"journal", "content", "metacache", "walks", "shard_rules"},
+    {"journal", "content", "metacache", "walks", "shard_rules", "workspaces"},
     {"inodes"},
     {"presence"},
     {
@@ -63,13 +63,14 @@ RANKS: list[set[str]] = [
     {"remote", "whole_calls"},
     {"details", "calling", "shard_calls"},
     {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings"},
-    {"limiter"},
+    {"limiter", "paging"},
     {"shapes", "bridge", "failures", "tasks", "sizes"},
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
-    {"memory", "models", "mountinfo", "private", "profiles", "localnames"},
+    {"memory", "marks", "mountinfo", "notify", "private", "profiles", "localnames"},
+    {"models"},
     {"errors"},
     {"__init__"},
 ]
@@ -90,6 +91,7 @@ DOORS: dict[str, set[str]] = {
     "uvicorn": {"server"},
     "click": {"cli"},
     "rich": {"cli"},
+    "fsspec": {"fs"},
 }
 # The mount is written in trio, so it has no door; where it may not be is tested below.
 EVERYWHERE = {"trio"}

@@ -1,7 +1,7 @@
 """The verbs of a session, whoever carries them out.
 
-Base of `InProcess` and `BridgePool`; what the verbs mean stands at `worker.Calls`. Must not know how
-a call is made.
+Base of `InProcess` and `BridgePool`; what they mean stands at `worker.Calls` and `GrowingCalls`. Must not
+know how a call is made.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class Verbs(ABC):
 
     ranged: bool
     paged_shards = False
+    open_ended = False
     metadata_at_once: int | None = None
     contents_at_once: int | None = None
     client_version: str | None = None
@@ -76,6 +77,20 @@ class Verbs(ABC):
     def upload(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]:
         """See `Calls.upload`; `timeout_s` is how long a worker may take."""
         answer: dict[str, Any] = self.call("upload", name, path, timeout_s=timeout_s)
+        return answer
+
+    def begin_upload(self, name: str) -> dict[str, Any]:
+        """See `GrowingCalls.begin_upload`; only if `open_ended`."""
+        answer: dict[str, Any] = self.call("begin_upload", name)
+        return answer
+
+    def send_part(self, id: int, part_bytes: int, number: int, path: str, length: int) -> None:
+        """See `GrowingCalls.send_part`; only if `open_ended`."""
+        self.call("send_part", id, part_bytes, number, path, length)
+
+    def finish_upload(self, id: int, part_bytes: int, size: int) -> dict[str, Any]:
+        """See `GrowingCalls.finish_upload`; only if `open_ended`."""
+        answer: dict[str, Any] = self.call("finish_upload", id, part_bytes, size)
         return answer
 
     def upload_dataset(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]:

@@ -220,6 +220,10 @@ class Calls:
         """Upload a local file as a new item; its attributes."""
         return _attributes(self._types.File.upload(self._session, name, path))
 
+    @staticmethod
+    def _shown(resource: Any) -> dict[str, Any]:
+        return _attributes(resource)
+
     def upload_dataset(self, name: str, path: str) -> dict[str, Any]:
         """Upload a local file of records as a new dataset; its attributes."""
         return _attributes(self._class("dataset").upload(self._session, name, path))

@@ -216,7 +216,7 @@ def _run_here(
 
 def _serve(config: MountConfig, ready: Callable[[str], None]) -> int:
     from orionfs import daemon
-    from orionfs.login import explained
+    from orionfs.refusals import explained
 
     try:
         return daemon.run(config, ready)

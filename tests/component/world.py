@@ -19,7 +19,6 @@ import trio
 from orionfs import state
 from orionfs.adoption import adopt
 from orionfs.ahead import Ahead
-from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
 from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
@@ -31,6 +30,7 @@ from orionfs.fetch import Fetcher
 from orionfs.files import Files
 from orionfs.fuse import Operations, Presentation
 from orionfs.inodes import Inode
+from orionfs.marks import new_mark
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
 from orionfs.models import MARK_PREFIX, Account, HandleId, Item, KernelView

@@ -175,6 +175,18 @@ def test_folder_without_an_id_waits_for_the_lag_under_a_name_we_removed(changes:
     assert shown(changes, Item(Kind.FOLDER, None, "sub"), at_s=111) == {"sub": None}
 
 
+@pytest.mark.parametrize("asked_at_s", [90, 105])
+def test_folder_that_we_removed_has_no_name_beside_the_file_that_has_its_now(
+    changes: Changes, asked_at_s
+) -> None:
+    """This mount has made it, removed it, and never heard its id."""
+    changes.record(FOLDER, "a", Item(Kind.FOLDER, None, "a"), settled_at_s=80)
+    changes.record(FOLDER, "a", None, settled_at_s=100, is_folder_gone=True)
+    changes.record(FOLDER, "a", file(5), settled_at_s=101)
+    assert shown(changes, Item(Kind.FOLDER, 44, "a"), at_s=asked_at_s) == {"a": 5}
+    assert shown(changes, Item(Kind.FOLDER, 44, "a"), file(5), at_s=120) == {"a": 44, "a~file-5": 5}
+
+
 def test_folder_made_here_takes_its_id_from_the_listing(changes: Changes) -> None:
     changes.record(FOLDER, "sub", Item(Kind.FOLDER, None, "sub"), settled_at_s=100)
     found = changes.overlay(FOLDER, listed(Item(Kind.FOLDER, 44, "sub"), at_s=100))
