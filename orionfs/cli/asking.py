@@ -6,6 +6,7 @@ Must not know what is asked.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,8 +50,9 @@ def _check(answer: Mapping[str, Any], point: object) -> None:
 
 
 def mounts_here() -> list[MountEntry]:
-    """All mounts of orionfs, that of the current directory first."""
+    """All mounts of orionfs that this user may ask, that of the current directory first."""
     found = {entry.mountpoint: entry for entry in read_mountinfo() if entry.fs_type == ORIONFS_TYPE}
+    mine = [entry for entry in found.values() if os.getuid() in (0, entry.owner_uid or 0)]
     here = find_place(current_folder())
     first = here.entry.mountpoint if here is not None else None
-    return sorted(found.values(), key=lambda entry: entry.mountpoint != first)
+    return sorted(mine, key=lambda entry: entry.mountpoint != first)

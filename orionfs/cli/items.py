@@ -157,7 +157,15 @@ def _reason(subject: Subject, call: str, error: OSError, began_s: float) -> str 
         return None
     if at_s < int(began_s):
         return None
-    return fields.get("message", "").removeprefix(f"{subject.place.inner}: ") or None
+    return _without(subject.place.inner, fields.get("message", ""))
+
+
+def _without(inner: str, message: str) -> str | None:
+    """A message without the path of what it is about, which is told already."""
+    for ends in (": ", " "):
+        if message.startswith(inner + ends):
+            return message.removeprefix(inner + ends)
+    return message or None
 
 
 def _meaning(error: OSError, subject: Subject) -> str:
