@@ -121,7 +121,7 @@ def load_mount_config(
         write_back=bool(fields.pop("write_back", False)) or write_back,
         cache_dir=_private_folder(cache_folder()),
         state_dir=_private_folder(state_folder()),
-        runtime_dir=_private_folder(runtime_folder()),
+        runtime_dir=private_runtime_folder(),
         **fields,
     )
 
@@ -242,6 +242,11 @@ def runtime_folder() -> Path:
     if usual is None or len(os.fsencode(control_path(usual, Path("/")))) > SOCKET_PATH_MAX_BYTES:
         return Path(f"/tmp/orionfs-{os.getuid()}")
     return usual
+
+
+def private_runtime_folder() -> Path:
+    """The same, made, and seen to be ours alone. Raises StartupError."""
+    return _private_folder(runtime_folder())
 
 
 def runtime_folders(uid: int) -> list[Path]:

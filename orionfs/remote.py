@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -81,6 +81,11 @@ class Remote(Caller):
     def client_version(self) -> str | None:
         """The version of the session's client, where it is known."""
         return self._calls.client_version
+
+    def worker_pids(self) -> list[int]:
+        """Processes that make calls for us; none where they are made here."""
+        pids: Callable[[], list[int]] | None = getattr(self._calls, "worker_pids", None)
+        return [] if pids is None else pids()
 
     def can_read_ranges(self, key: Key) -> bool:
         """True if this session can read a part of such an item: Files and shards, with our extension."""

@@ -68,6 +68,31 @@ def waiting(message: str) -> Iterator[Callable[[str], None]]:
         yield lambda words: status.update(Text(printable(words)))
 
 
+@contextmanager
+def uploading(message: str) -> Iterator[Callable[[int | None, int | None], None]]:
+    """Show how far uploads are, if somebody is looking; the function is told what is left: items, bytes."""
+    if not sys.stderr.isatty():
+        yield lambda _items, _bytes: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), text, BarColumn(bar_width=30), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        words = printable(message)
+        task, most = progress.add_task(words, total=None), 0
+
+        def show(items: int | None, left_bytes: int | None) -> None:
+            nonlocal most
+            left = f"{words}: {items} to upload" if items is not None else words
+            most = max(most, left_bytes or 0)
+            done = most - left_bytes if left_bytes is not None else 0
+            progress.update(task, description=left, total=most or None, completed=done)
+
+        yield show
+
+
 def counted(number: int, noun: str) -> str:
     """ "1 folder", "2 folders"."""
     return f"1 {noun}" if number == 1 else f"{number} {noun}s"
