@@ -122,6 +122,11 @@ def tags_of(subject: Subject) -> list[str]:
     told = subject.read("tags")
     if told is None:
         raise Refused("it is part of the mount, and has no tags")
+    return parse_tags(told)
+
+
+def parse_tags(told: str) -> list[str]:
+    """What an attribute says of tags, one a line."""
     return [_unescaped(line) for line in told.split("\n") if line]
 
 

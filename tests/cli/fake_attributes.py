@@ -31,9 +31,10 @@ class FakeMount:
         self.calls: list[str] = []
         self._lock = threading.Lock()
 
-    def add(self, name: str, **attributes: str) -> Path:
+    def add(self, name: str, /, **attributes: str) -> Path:
         """An item at the top; its path."""
         self.items[name] = {"type": "file", "tags": "", **attributes}
+        (self.point / name).write_bytes(b"12345")
         return self.point / name
 
     def tags(self, name: str) -> list[str]:
