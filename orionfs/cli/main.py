@@ -12,6 +12,7 @@ from orionfs.cli.config import config
 from orionfs.cli.demo import demo
 from orionfs.cli.exec import exec_
 from orionfs.cli.get import get
+from orionfs.cli.install_units import install_units
 from orionfs.cli.mount import mount
 from orionfs.cli.probe import probe
 from orionfs.cli.put import put
@@ -76,7 +77,7 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, exec_, put, get, sync, refresh, rm, demo, serve, config, probe):
+for command in (mount, umount, exec_, put, get, sync, refresh, rm, demo, serve, config, probe, install_units):
     cli.add_command(command)
 
 

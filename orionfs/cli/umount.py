@@ -13,8 +13,8 @@ from orionfs.cli.draining import Drained, deadline_in, drain, left_over, tell_fa
 from orionfs.cli.mounts import (
     Health,
     MountBusy,
+    point_of,
     probe,
-    resolve,
     unmount,
     users_of,
     wait_until_gone,
@@ -30,7 +30,8 @@ END_TIMEOUT_S = 30.0
 
 
 @click.command(short_help="Upload what is left, then unmount.")
-@click.argument("mountpoint")
+@click.argument("mountpoint", required=False)
+@click.option("-p", "--profile", help="Without MOUNTPOINT: the profile that says where; as for mount.")
 @click.option(
     "--timeout",
     "timeout_s",
@@ -40,8 +41,8 @@ END_TIMEOUT_S = 30.0
     metavar="SECONDS",
     help="How long to wait for uploads that are under way.",
 )
-def umount(mountpoint: str, timeout_s: float) -> int:
-    """Upload what is left to upload, then unmount MOUNTPOINT.
+def umount(mountpoint: str | None, profile: str | None, timeout_s: float) -> int:
+    """Upload what is left to upload, then unmount MOUNTPOINT; without it, what a profile is mounted on.
 
     A mount that is in use stays; the programs that use it are named. A mount whose daemon has died is
     taken away at once. Nothing is lost when uploads fail or take longer than the timeout: their bytes
@@ -55,7 +56,7 @@ def umount(mountpoint: str, timeout_s: float) -> int:
     Exit statuses: 0 unmounted, 6 no mount of orionfs is there, 16 in use,
     75 unmounted, but not everything could be uploaded.
     """
-    point = resolve(mountpoint)
+    point = point_of(mountpoint, profile)
     # We ourselves must not be what keeps the mount busy.
     os.chdir("/")
     entry = mount_at(read_mountinfo(), point)
