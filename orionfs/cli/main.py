@@ -14,6 +14,7 @@ from orionfs.cli.exec import exec_
 from orionfs.cli.find import find
 from orionfs.cli.get import get
 from orionfs.cli.info import info
+from orionfs.cli.install_units import install_units
 from orionfs.cli.mount import mount
 from orionfs.cli.probe import probe
 from orionfs.cli.put import put
@@ -83,7 +84,7 @@ def cli() -> None:
 for command in (
     *(mount, umount, exec_, put, get, sync, refresh, rm),
     *(tag, tags, info, find, where),
-    *(demo, serve, config, probe),
+    *(demo, serve, config, probe, install_units),
 ):
     cli.add_command(command)
 

@@ -29,7 +29,6 @@ from orionfs.facts import StackFacts
 from orionfs.forgetting import Forgetting
 from orionfs.memory import give_back_early
 from orionfs.models import Account
-from orionfs.notify import Notifier, service_manager
 from orionfs.refusals import in_words
 from orionfs.remote import Remote
 from orionfs.sessions import connect, stack_name
@@ -49,18 +48,14 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
         calls = only_reading(calls)
     try:
         give_back_early()
-        # Before anything is started that would inherit it.
-        manager = service_manager()
-        return trio.run(_main, config, Remote(calls, limits(config)), manager, ready)
+        return trio.run(_main, config, Remote(calls, limits(config)), ready)
     except BaseExceptionGroup as group:
         raise _startup_error_of(group) or group from None
     finally:
         calls.close()  # again, harmlessly, after an orderly end
 
 
-async def _main(
-    config: MountConfig, remote: Remote, manager: Notifier, ready: Callable[[str], None]
-) -> ExitStatus:
+async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None]) -> ExitStatus:
     account, tops = await _log_in(config, remote)
     known_by = (config.state_dir, account.stack, config.profile.wire)
     await trio.to_thread.run_sync(_begin_with_facts, remote, *known_by)
@@ -68,7 +63,7 @@ async def _main(
     claimed = await trio.to_thread.run_sync(claim, config.state_dir, account)
     try:
         layers = build(config, remote, account, tops, claimed)
-        unit = Service(manager, layers)
+        unit = Service(config.manager, layers)
         async with trio.open_nursery() as nursery:
             aheads = [ahead.run for ahead in layers.aheads]
             fetching = (layers.fetcher.run, layers.opening.run)
@@ -165,6 +160,8 @@ def _mount_options(config: MountConfig) -> set[str]:
         options.add("allow_other")
     if config.read_only:
         options.add("ro")
+    if config.noexec:
+        options.add("noexec")
     return options
 
 
