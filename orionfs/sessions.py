@@ -15,7 +15,7 @@ import sys
 from dataclasses import replace
 
 from orionfs import __version__
-from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls, describe, find_client
+from orionfs.bridge import BridgePool, Calls, GrowingCalls, InProcess, SessionCalls, describe, find_client
 from orionfs.client import OrionSession, SessionConfig, get_session, types
 from orionfs.client.errors import OrionError
 from orionfs.errors import ExitStatus, StartupError
@@ -85,7 +85,7 @@ def _in_process(profile: Profile, timeout_s: float, is_stored: bool) -> SessionC
     newest = _NewestToken(profile.token, profile, is_stored)
 
     def make(token: Token) -> Calls:
-        return Calls(_own_session(profile, token, timeout_s), types)
+        return GrowingCalls(_own_session(profile, token, timeout_s), types)
 
     def renew() -> Calls | None:
         token = newest.read_again()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from .growing import GrowingCalls
 from .renewal import Renewal
 from .verbs import Verbs
 from .worker import CallFailed, Calls, describe
@@ -45,6 +46,7 @@ class InProcess(Verbs):
         self.ranged = calls.ranged
         self.paged_shards = calls.paged_shards
         self._make, self._end, self._forget = renew, end, forget
+        self.open_ended = isinstance(calls, GrowingCalls) and calls.open_ended
         self._lock = threading.Lock()
         self._session = _Session(calls)
         self._renewal = Renewal(self._renew)
