@@ -21,7 +21,7 @@ RANKS: list[set[str]] = [
     {"cli"},
     {"daemon", "transfers", "fs"},
     {"login"},
-    {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
+    {"fuse", "control", "exporter", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
     {"removing", "whereabouts"},
     {"moves", "probe", "attributes"},
     {"item_attributes", "sharing"},
@@ -66,14 +66,14 @@ RANKS: list[set[str]] = [
     {"share_calls"},
     {"details", "calling", "shard_calls"},
     {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health"},
-    {"limiter", "paging"},
+    {"limiter", "paging", "logs"},
     {"shapes", "failures", "tasks", "sizes"},
     {"bridge"},
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
-    {"memory", "marks", "mountinfo", "notify", "private", "profiles", "localnames"},
+    {"memory", "marks", "metrics", "mountinfo", "notify", "printable", "private", "profiles", "localnames"},
     {"models"},
     {"errors"},
     {"__init__"},
@@ -95,6 +95,7 @@ DOORS: dict[str, set[str]] = {
     "uvicorn": {"server"},
     "click": {"cli"},
     "rich": {"cli"},
+    "prometheus_client": {"exporter"},
     "fsspec": {"fs"},
 }
 # The mount is written in trio, so it has no door; where it may not be is tested below.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orionfs.config import MountConfig
+from orionfs.daemon.figures import figures_of
 from orionfs.daemon.layers import Layers
 
 
@@ -27,6 +28,7 @@ def status_of(config: MountConfig, layers: Layers) -> Mapping[str, Any]:
         "pending": layers.sync.pending_count,
         "inodes": len(layers.namespace.inodes),
         "entries_invalidated": layers.kernel.entries_sent,
+        "metrics": figures_of(config, layers).as_json(),
         "daemon_calls": dict(layers.operations.presentation.calls),
         "failed": failed,
         "kept": kept,
