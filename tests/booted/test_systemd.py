@@ -176,7 +176,7 @@ def test_unit_that_can_not_start_says_why_and_is_tried_again_only_if_that_may_he
 
 
 FSTAB = """work /srv/boot orionfs noauto,nofail,_netdev,umask=027,uid=4711 0 0
-orionfs#work /srv/auto orionfs noauto,nofail,_netdev,x-systemd.automount,allow_other 0 0
+orionfs#work /srv/auto orionfs noauto,nofail,_netdev,x-systemd.automount,allow_other,write_back 0 0
 """
 
 
@@ -209,10 +209,11 @@ def test_fstab_mounts_by_name_and_at_the_first_access(machine, server) -> None:
 
 def stop_mount_unit(machine: Machine, server: Server) -> None:
     """What waits when a mount unit is stopped is on Orion after it, and no daemon stays behind."""
-    server.misbehave({"path": "/api/v3/storage/files/upload", "action": "delay", "seconds": 0.5})
+    server.misbehave({"path": "/api/v3/storage/files/upload", "action": "delay", "seconds": 1.5})
     machine.write("/srv/auto/my-data/late.txt", "late\n")
     machine("systemctl", "stop", "srv-auto.mount")
     server.misbehave()
     assert machine.property("srv-auto.mount", "Result") == "success"
     assert server.direct.content(orion_path("late.txt")) == b"late\n"
-    assert machine("pgrep", "--full", "orionfs mount", check=False) == ""
+    assert "/srv/auto" not in {point for point, kind in machine.mounts().items() if kind == ORIONFS_TYPE}
+    wait_for(lambda: machine("pgrep", "--full", "orionfs mount", check=False) == "")
