@@ -20,7 +20,7 @@ RANKS: list[set[str]] = [
     {"__main__"},
     {"cli"},
     {"daemon", "transfers"},
-    {"login"},
+    {"login", "leftovers"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
     {"removing"},
     {"moves", "probe", "attributes"},
@@ -68,7 +68,7 @@ RANKS: list[set[str]] = [
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
-    {"memory", "models", "mountinfo", "private", "profiles", "localnames"},
+    {"memory", "models", "mountinfo", "private", "profiles", "localnames", "fuseconf"},
     {"errors"},
     {"__init__"},
 ]

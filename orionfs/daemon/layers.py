@@ -65,6 +65,7 @@ class Layers:
     kernel: fuse.Invalidations
     refresher: Refresher
     removing: Removing
+    reports: Reports
 
 
 def build(
@@ -125,6 +126,7 @@ def build(
         kernel,
         refresher,
         Removing(namespace, files, moves, collecting, protection),
+        reports,
     )
 
 
