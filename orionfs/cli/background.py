@@ -25,6 +25,7 @@ import click
 from orionfs.cli.mounts import let_go
 from orionfs.cli.terminal import printable
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.notify import Notifier, service_manager
 
 # More than any deadline of the daemon's own, so that its own words come first.
 READY_TIMEOUT_S = 150.0
@@ -175,10 +176,16 @@ def open_log(path: Path) -> int:
 
 
 class Report:
-    """Tells the process that started this one how the start went; without one it tells the terminal."""
+    """Tells the process that started this one how the start went; without one it tells the terminal.
+
+    `manager` is the service manager that has started this process, if one has: none that has started
+    the starter.
+    """
 
     def __init__(self, ready_fd: int | None) -> None:
         self._fd = ready_fd
+        found = service_manager()
+        self.manager = found if ready_fd is None else Notifier()
         if ready_fd is not None:
             # What this process starts in its turn must not keep the starter waiting.
             hold(ready_fd)
@@ -191,7 +198,8 @@ class Report:
             self._tell({"ok": True, "message": message, **more})
 
     def failed(self, error: StartupError) -> None:
-        """It came to nothing; nobody is told after `ready`."""
+        """It came to nothing; nobody is told after `ready`, but a service manager."""
+        self.manager.send(STATUS=str(error))
         if self._fd is not None:
             self._tell({"error": str(error), "exit_status": int(error.exit_status)})
 

@@ -17,9 +17,10 @@ from orionfs.cli.ensuring import ensured
 from orionfs.cli.mounts import (
     Health,
     MountBusy,
+    make_folder,
+    point_of,
     prepare_mount_point,
     probe,
-    resolve,
     unmount,
 )
 from orionfs.cli.terminal import own_command, printable, shell_word, waiting
@@ -33,7 +34,7 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
 
 
 @click.command(short_help="Mount Orion on an empty directory.")
-@click.argument("mountpoint")
+@click.argument("mountpoint", required=False)
 @click.option("-p", "--profile", help="Profile; see 'orionfs config --help'.")
 @click.option("--root", metavar="PATH", help="Show this Orion path alone, such as /project/1/team.")
 @click.option(
@@ -73,7 +74,7 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
 @click.option("--keep-fd", type=int, hidden=True)
 @click.option("--life-fd", type=int, hidden=True)
 def mount(
-    mountpoint: str,
+    mountpoint: str | None,
     foreground: bool,
     ensure: bool,
     ready_fd: int | None,
@@ -81,7 +82,8 @@ def mount(
     life_fd: int | None,
     **how: Any,
 ) -> int:
-    """Mount Orion on MOUNTPOINT, an empty directory of your own.
+    """Mount Orion on MOUNTPOINT, an empty directory of your own. Without it: where the profile says, else on
+    ~/orion/PROFILE, which is made if it is missing.
 
     Returns when the mount answers. Wrong credentials, a server that can't be reached, or a mount point
     that can't be used are told here, and nothing is left behind. What a daemon that died has left on
@@ -93,6 +95,7 @@ def mount(
     \b
     Examples:
         orionfs mount ~/orion
+        orionfs mount --profile work
         orionfs mount ~/orion --profile work --read-only
         orionfs mount ~/orion --protect organization --protect team-data/results
         orionfs mount ~/orion --write-back
@@ -106,9 +109,11 @@ def mount(
     Exit statuses: 0 mounted, 3 wrong configuration, 4 wrong credentials,
     5 Orion can't be reached, 6 wrong mount point, 7 FUSE does not work here.
     """
-    point = resolve(mountpoint)
     if foreground and ensure:
         raise click.UsageError("--ensure returns once it is mounted: it can't stay in the foreground")
+    point = point_of(mountpoint, how["profile"])
+    if mountpoint is None:
+        make_folder(point)
     if foreground:
         return _run_here(point, background.Report(ready_fd), (keep_fd, life_fd), how)
     mounting = partial(_mount_in_time, point, how)
@@ -234,7 +239,7 @@ def _run_here(
         for descriptor in descriptors:
             if descriptor is not None:
                 background.hold(descriptor)
-        config = replace(load(point, how), life_fd=descriptors[1])
+        config = replace(load(point, how), life_fd=descriptors[1], manager=report.manager)
         prepare_mount_point(point)
         _log_to_stderr(config.log_level)
         # A daemon must not keep the directory it was started in from being unmounted.
@@ -247,7 +252,7 @@ def _run_here(
 
 def _serve(config: MountConfig, ready: Callable[[str], None]) -> int:
     from orionfs import daemon
-    from orionfs.login import explained
+    from orionfs.refusals import explained
 
     try:
         return daemon.run(config, ready)

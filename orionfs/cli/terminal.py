@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -21,6 +22,15 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def echo_path(path: str, *, is_null: bool = False) -> None:
+    """Print a path: harmless on a terminal, byte for byte for a program that reads it."""
+    if is_null or not sys.stdout.isatty():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + (b"\0" if is_null else b"\n"))
+    else:
+        print(printable(path))
 
 
 def shell_word(path: Path | str) -> str:

@@ -13,8 +13,8 @@ from orionfs.cli.forcing import left_to_the_next, tell_patience, unmount_by_forc
 from orionfs.cli.mounts import (
     Health,
     MountBusy,
+    point_of,
     probe,
-    resolve,
     unmount,
     users_of,
     wait_until_gone,
@@ -34,7 +34,8 @@ USUAL_PATIENCE_S = 60.0
 
 
 @click.command(short_help="Upload what is left, then unmount.")
-@click.argument("mountpoint")
+@click.argument("mountpoint", required=False)
+@click.option("-p", "--profile", help="Without MOUNTPOINT: the profile that says where; as for mount.")
 @click.option(
     "--timeout",
     "timeout_s",
@@ -49,8 +50,8 @@ USUAL_PATIENCE_S = 60.0
     is_flag=True,
     help="Unmount now, whoever uses it, uploaded or not; a daemon that does not answer is killed.",
 )
-def umount(mountpoint: str, timeout_s: float, force: bool) -> int:
-    """Upload what is left to upload, then unmount MOUNTPOINT.
+def umount(mountpoint: str | None, profile: str | None, timeout_s: float, force: bool) -> int:
+    """Upload what is left to upload, then unmount MOUNTPOINT; without it, what a profile is mounted on.
 
     A mount that is in use stays; the programs that use it are named. A mount whose daemon has died is
     taken away at once. Nothing is lost when uploads fail, take longer than the timeout, or are not waited
@@ -66,7 +67,7 @@ def umount(mountpoint: str, timeout_s: float, force: bool) -> int:
     Exit statuses: 0 unmounted, 6 no mount of orionfs is there, 16 in use,
     75 unmounted, but not everything could be uploaded.
     """
-    point = resolve(mountpoint)
+    point = point_of(mountpoint, profile)
     # We ourselves must not be what keeps the mount busy.
     os.chdir("/")
     entry = mount_at(read_mountinfo(), point)

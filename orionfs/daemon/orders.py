@@ -17,6 +17,7 @@ from orionfs.config import MountConfig
 from orionfs.daemon import leaving
 from orionfs.daemon.endings import end
 from orionfs.daemon.layers import Layers
+from orionfs.daemon.locating import locating_orders
 from orionfs.daemon.status import Beginning, status_of
 from orionfs.errors import OrionFsError
 from orionfs.remote import Health
@@ -69,7 +70,7 @@ def orders(config: MountConfig, layers: Layers, patience: leaving.Patience) -> M
         await end(layers)
         yield {"done": True}
 
-    return {
+    own = {
         "drain": drain,
         "leave": leave,
         "status": status,
@@ -77,3 +78,4 @@ def orders(config: MountConfig, layers: Layers, patience: leaving.Patience) -> M
         "remove": remove,
         "stop": stop,
     }
+    return {**own, **locating_orders(layers)}
