@@ -87,9 +87,10 @@ def look_into(path: Path) -> Glimpse:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
             counts = (
                 db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                for table in ("uploads", "removals", "relocations")
+                for table in ("uploads WHERE step <> 'local'", "removals", "relocations")
             )
-            return Glimpse(sum(counts), _read_local(db))
+            staged = db.execute("SELECT staged, size_bytes FROM uploads")
+            return Glimpse(sum(counts), _read_local(db), dict(staged.fetchall()))
     except sqlite3.Error as error:
         log.info("%s can't be looked into: %s", path, error)
         return Glimpse(0, {})

@@ -20,7 +20,7 @@ RANKS: list[set[str]] = [
     {"__main__"},
     {"cli"},
     {"daemon", "transfers", "fs"},
-    {"login"},
+    {"login", "leftovers"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
     {"removing", "whereabouts"},
     {"moves", "probe", "attributes"},
@@ -72,7 +72,7 @@ RANKS: list[set[str]] = [
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
-    {"memory", "marks", "mountinfo", "notify", "private", "profiles", "localnames"},
+    {"memory", "marks", "mountinfo", "notify", "private", "profiles", "localnames", "fuseconf"},
     {"models"},
     {"errors"},
     {"__init__"},
