@@ -19,11 +19,12 @@ from typing import Any
 import trio
 
 from orionfs.bridge import SessionCalls
-from orionfs.calling import SMALL_BYTES, Caller, Health, Limits
+from orionfs.calling import SMALL_BYTES, Caller, Limits
 from orionfs.details import Details
 from orionfs.errors import Conflict, InvalidCall, NoSuchName, OrionFsError, ReadOnly, RemoteFailure
 from orionfs.facts import StackFacts
 from orionfs.failures import empty_refused
+from orionfs.health import Health
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import working_with
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole

@@ -65,9 +65,10 @@ RANKS: list[set[str]] = [
     {"remote", "whole_calls"},
     {"share_calls"},
     {"details", "calling", "shard_calls"},
-    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings"},
+    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health"},
     {"limiter", "paging"},
-    {"shapes", "bridge", "failures", "tasks", "sizes"},
+    {"shapes", "failures", "tasks", "sizes"},
+    {"bridge"},
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [

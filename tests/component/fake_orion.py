@@ -142,6 +142,7 @@ class FakeCalls:
         self.metadata_at_once: int | None = None
         self.contents_at_once: int | None = None
         self.client_version: str | None = "1.2"
+        self.forgotten = 0  # how often connections were to be forgotten
         self.duplicate_names = True
         self.folders_assignable = True
         self.folders_have_ids = True
@@ -657,6 +658,9 @@ class FakeCalls:
             if progress is not None:
                 progress(len(piece))
         return length
+
+    def forget_connections(self) -> None:
+        self.forgotten += 1
 
     def close(self) -> None:
         self.is_closed = True
