@@ -32,6 +32,7 @@ from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
 from orionfs.shapes import Found, Page, read_account, read_item, read_paths, read_shard, read_tags
 from orionfs.shard_calls import Session, ShardCalls
+from orionfs.share_calls import ShareCalls
 from orionfs.sightings import Sightings
 from orionfs.unclear import UnclearChanges
 
@@ -71,6 +72,7 @@ class Remote(Caller):
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
         self.session = Session(lambda: self.facts, *limited, *once, self._limits)
         self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
+        self.sharing = ShareCalls(self.session)
 
     @property
     def facts(self) -> StackFacts:
@@ -210,7 +212,10 @@ class Remote(Caller):
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
-        told = await self.attributes(key)
+        return self.read_attributes(key, await self.attributes(key))
+
+    def read_attributes(self, key: Key, told: Any) -> Item:
+        """What `attributes` has told, as an item."""
         is_shard = key.kind is Kind.SHARD and key.part is not None
         return read_shard(told, key.part or 0) if is_shard else self.knowledge.resource(told, key.kind)
 
@@ -256,7 +261,7 @@ class Remote(Caller):
         found = (self.knowledge.resource(row, Kind.FILE) for row in rows)
         return next((item for item in found if item.name == mark), None)
 
-    # Tags and shares
+    # Tags
 
     async def tags(self, key: Key) -> tuple[str, ...]:
         return read_tags(await self._read("list_tags", key.kind.value, key.id))
@@ -266,13 +271,6 @@ class Remote(Caller):
 
     async def untag(self, key: Key, tags: Sequence[str]) -> None:
         await self._change("untag", key.kind.value, key.id, list(tags), is_conflict_busy=True)
-
-    async def share(self, key: Key, partner: str, id: int, permissions: Sequence[str]) -> None:
-        """Share an item with a "user" or "project"; what it was allowed before is replaced."""
-        pairs = ((key.kind.value, key.id), (partner, id))
-        resources = [{"resource": {"kind": kind, "id": each}} for kind, each in pairs]
-        call = ("documented", "share_resource", resources, {"permissions": list(permissions)})
-        await self._retrying(self._metadata, self._limits.change_deadline_s, *call, is_conflict_busy=True)
 
     # Contents
 

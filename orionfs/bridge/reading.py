@@ -27,6 +27,7 @@ READING = frozenset(
         "download",
         "download_as",
         "list_tags",
+        "link",
         "read_into",
         "shards_page",
         "list_shards",

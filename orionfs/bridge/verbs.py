@@ -119,6 +119,11 @@ class Verbs(ABC):
         """See `Calls.untag`."""
         self.call("untag", kind, id, tags)
 
+    def link(self, kind: str, id: int | list[int]) -> dict[str, Any]:
+        """See `Calls.link`."""
+        answer: dict[str, Any] = self.call("link", kind, id)
+        return answer
+
     def read_into(
         self,
         kind: str,

@@ -20,6 +20,7 @@ from orionfs.cli.put import put
 from orionfs.cli.refresh import refresh
 from orionfs.cli.rm import rm
 from orionfs.cli.serve import serve
+from orionfs.cli.sharing import share, unshare
 from orionfs.cli.sync import sync
 from orionfs.cli.tags import tag, tags
 from orionfs.cli.terminal import printable
@@ -82,7 +83,7 @@ def cli() -> None:
 
 for command in (
     *(mount, umount, exec_, put, get, sync, refresh, rm),
-    *(tag, tags, info, find, where),
+    *(tag, tags, share, unshare, info, find, where),
     *(demo, serve, config, probe),
 ):
     cli.add_command(command)

@@ -49,10 +49,12 @@ def test_help_names_every_command_and_every_exit_status() -> None:
         "refresh",
         "rm",
         "serve",
+        "share",
         "sync",
         "tag",
         "tags",
         "umount",
+        "unshare",
         "where",
     ]
     for name in COMMANDS:
