@@ -34,7 +34,7 @@ _LABELS = {
     "size": "size in bytes",
     "audience": "read by",
     "shares": "shared with",
-    "sync": "on Orion",
+    "sync": "upload",
     "error": "last error",
 }
 _UNKNOWN_SIZE = 1  # what stat says of a dataset or shard until it is opened
