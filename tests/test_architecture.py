@@ -39,6 +39,8 @@ RANKS: list[set[str]] = [
     {"sync", "beliefs"},
     {"holding", "attempts", "removals"},
     {"carry", "relocating"},
+    {"early"},
+    {"early_upload"},
     {"contested"},
     {"upload"},
     {"lanes", "emptied", "behind", "pending_removals"},
@@ -46,7 +48,7 @@ RANKS: list[set[str]] = [
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
     {"journal", "content", "metacache", "walks", "shard_rules", "workspaces"},
     {"inodes"},
-    {"presence"},
+    {"presence", "leaving"},
     {
         "names",
         "ranges",

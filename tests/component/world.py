@@ -24,6 +24,7 @@ from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.early import Pressure
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
@@ -205,12 +206,13 @@ async def mount(
     kernel: KernelView | None = None,
     refresh_folders: int = 0,
     write_back: bool = False,
+    pressure: Pressure | None = None,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
     `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
     `refresh_folders` are looked at again in the background; `write_back`: who changes something waits
-    until it is promised only.
+    until it is promised only; `pressure`: when a file that is being written begins to leave.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -240,6 +242,7 @@ async def mount(
                     kernel,
                     refresh_folders,
                     write_back,
+                    pressure,
                 )
                 services = (
                     remote.run,
@@ -280,6 +283,7 @@ def _build(
     kernel: KernelView | None,
     refresh_folders: int,
     write_back: bool,
+    pressure: Pressure | None,
 ) -> World:
     local = claimed.journal.local_attributes()
     reports = Reports()
@@ -291,6 +295,7 @@ def _build(
         ACCOUNT.home,
         reports,
         is_write_back=write_back,
+        pressure=pressure,
     )
     namespace = Namespace(
         remote,
