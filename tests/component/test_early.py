@@ -7,13 +7,16 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyfuse3
 import pytest
 import trio
 
 from orionfs import errors
 from orionfs.early import Pressure
+from orionfs.fuse import callers
 from orionfs.journal import UploadStep
 from orionfs.models import HandleId
 from tests.component.fake_orion import HOME, FakeCalls
@@ -545,3 +548,20 @@ async def test_what_is_begun_stands_in_the_journal_before_orion_hears_of_it(tmp_
         assert (row.step, row.new_id) == (UploadStep.CANCELLED, fake.unfinished()[0].id)
         await world.close(handle)
         await check_end(world, new=CONTENTS[: 5 * PART])
+
+
+async def test_writer_that_is_to_die_waits_no_longer(tmp_path, fake, monkeypatch) -> None:
+    monkeypatch.setattr(callers, "has_fatal_signal", lambda pid: pid == 77)
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await begin(world)
+        world.operations._callers.note(handle, SimpleNamespace(pid=77))
+        stall = fake.stall("send_part")
+        await write(world, handle, b"x" * (6 * PART + 500), step=500)
+        began_s = trio.current_time()
+        with pytest.raises(pyfuse3.FUSEError) as raised:
+            await world.operations.write(handle, 6 * PART + 500, b"x")
+        assert raised.value.errno == errno.EINTR
+        assert trio.current_time() - began_s == pytest.approx(1.0, abs=0.1)
+        stall.release()
+        await world.close(handle)
+        await check_end(world, new=b"x" * (6 * PART + 500))
