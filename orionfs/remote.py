@@ -296,6 +296,33 @@ class Remote(Caller):
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
         return replace(item, size=size)
 
+    @property
+    def can_send_early(self) -> bool:
+        """True if this session can begin to send a file before anybody knows how long it gets."""
+        return self._calls.open_ended
+
+    async def begin_upload(self, mark: str) -> tuple[int, int]:
+        """Begin a new item named `mark`; its id, and how many bytes a part of it has. One attempt.
+
+        Raises InvalidCall where Orion wants to be told the size first.
+        """
+        told = await self._attempt(self._metadata, self._limits.change_deadline_s, "begin_upload", mark)
+        return int(told["id"]), int(told["part_bytes"])
+
+    async def send_part(self, id: int, part_bytes: int, number: int, path: Path, length: int) -> None:
+        """Send a part of an item that was begun, from its place in a local file; one attempt.
+
+        The thread is waited for, as that of `upload` is.
+        """
+        what = (id, part_bytes, number, str(path), length)
+        await self._attempt(self._uploads, inf, "send_part", *what)
+
+    async def finish_upload(self, id: int, part_bytes: int, size: int) -> Item:
+        """All parts have been sent. Raises Conflict where Orion has others, NoSuchName where it has none."""
+        deadline_s = self._limits.change_deadline_s
+        answer = await self._retrying(self._metadata, deadline_s, "finish_upload", id, part_bytes, size)
+        return replace(self.knowledge.resource(answer, Kind.FILE), id=id, size=size)
+
     async def read_into(self, key: Key, part: Part, fd: int) -> None:
         """Fetch what has not arrived of a part yet into its place of a file. Raises NoSuchName.
 

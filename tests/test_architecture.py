@@ -40,6 +40,8 @@ RANKS: list[set[str]] = [
     {"sync", "beliefs"},
     {"holding", "attempts", "removals"},
     {"carry", "relocating"},
+    {"early"},
+    {"early_upload"},
     {"contested"},
     {"upload"},
     {"lanes", "emptied", "behind", "pending_removals"},
@@ -47,7 +49,7 @@ RANKS: list[set[str]] = [
     {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation", "partners"},
     {"journal", "content", "metacache", "walks", "shard_rules", "workspaces"},
     {"inodes"},
-    {"presence", "attribute_text"},
+    {"presence", "attribute_text", "leaving"},
     {
         "names",
         "resources",
