@@ -18,7 +18,7 @@ from orionfs.attributes import ExtendedAttributes, Sources
 from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
 from orionfs.config import MountConfig
-from orionfs.content import ContentCache
+from orionfs.content import ContentCache, usual_limit_bytes
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
@@ -31,7 +31,6 @@ from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening
-from orionfs.private import make_private
 from orionfs.progress import Progress
 from orionfs.protection import ALL, Protection
 from orionfs.refresh import Refresher
@@ -44,8 +43,6 @@ from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, plant
 
-_CACHE_MAX_BYTES = 20 * 2**30
-_CACHE_SHARE = 5  # of the free room, where nobody says how much
 _AHEAD_SHARE = 8  # of the cache
 
 
@@ -75,7 +72,8 @@ def build(
     config: MountConfig, remote: Remote, account: Account, tops: list[Top], claimed: state.StateFolder
 ) -> Layers:
     """All layers of a mount, none of them started. Raises StartupError where the cache can't be made."""
-    cache_bytes = _cache_limit(config)
+    told = config.cache_limit_bytes
+    cache_bytes = usual_limit_bytes(config.cache_dir) if told is None else told
     content = ContentCache(config.cache_dir, account.stack, account.username, cache_bytes)
     remote.details.keep_in(_sizes(config, account))
     reports = Reports()
@@ -208,11 +206,3 @@ def limits(config: MountConfig) -> Limits:
         # One of the two requests of a small file is about metadata, and small.
         small_contents_in_flight=config.in_flight_max * 3 // 2 + 2,
     )
-
-
-def _cache_limit(config: MountConfig) -> int:
-    if config.cache_limit_bytes is not None:
-        return config.cache_limit_bytes
-    make_private(config.cache_dir)
-    room = os.statvfs(config.cache_dir)
-    return min(_CACHE_MAX_BYTES, room.f_bavail * room.f_frsize // _CACHE_SHARE)
