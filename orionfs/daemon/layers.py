@@ -72,8 +72,7 @@ def build(
     config: MountConfig, remote: Remote, account: Account, tops: list[Top], claimed: state.StateFolder
 ) -> Layers:
     """All layers of a mount, none of them started. Raises StartupError where the cache can't be made."""
-    told = config.cache_limit_bytes
-    cache_bytes = usual_limit_bytes(config.cache_dir) if told is None else told
+    cache_bytes = _cache_limit(config)
     content = ContentCache(config.cache_dir, account.stack, account.username, cache_bytes)
     remote.details.keep_in(_sizes(config, account))
     reports = Reports()
@@ -93,10 +92,9 @@ def build(
     fetcher = Fetcher(remote, content)
     opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
     files = Files(namespace, sync, fetcher, opening)
-    bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
-        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
+        ContentsAhead(namespace, fetcher, remote, files.on_open, min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)),
     )
     moves, collecting = Moves(namespace, files, sync, remote), Collecting(namespace, remote)
     protection = Protection(ALL if config.read_only else config.protected)
@@ -129,6 +127,11 @@ def build(
         Removing(namespace, files, moves, collecting, protection),
         reports,
     )
+
+
+def _cache_limit(config: MountConfig) -> int:
+    told = config.cache_limit_bytes
+    return usual_limit_bytes(config.cache_dir) if told is None else told
 
 
 def _attributes(
