@@ -103,7 +103,11 @@ class Caller:
         await self._watch.wait_until_back()
 
     async def _ask_who(self, limit_s: float) -> None:
-        await self._call(self._checks.slot(), limit_s, "whoami")
+        slot = self._checks.slot()
+        try:
+            await self._call(slot, limit_s, "whoami")
+        finally:
+            slot.give_back()  # a thread that hangs must not keep the next question waiting
 
     async def _leave_connections(self) -> None:
         """What is open may lead nowhere, and calls that nobody waits for any more take no places."""

@@ -29,7 +29,7 @@ def figures() -> Figures:
 def scraped(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
     """Sample name and label values -> value."""
     return {
-        (sample.name, tuple(sample.labels.values())): sample.value
+        (sample.name, tuple(sorted(sample.labels.values()))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -76,16 +76,16 @@ def test_figures_for_prometheus_are_the_same() -> None:
     found = scraped(body)
     assert found["orionfs_operation_seconds_count", ("lookup",)] == 4
     assert found["orionfs_operation_seconds_sum", ("lookup",)] == pytest.approx(2.0000065)
-    assert found["orionfs_operation_seconds_bucket", ("lookup", "4e-06")] == 3
-    assert found["orionfs_operation_seconds_bucket", ("lookup", "+Inf")] == 4
-    assert found["orionfs_operation_errors_total", ("lookup", "ETIMEDOUT")] == 1
+    assert found["orionfs_operation_seconds_bucket", ("4e-06", "lookup")] == 3
+    assert found["orionfs_operation_seconds_bucket", ("+Inf", "lookup")] == 4
+    assert found["orionfs_operation_errors_total", ("ETIMEDOUT", "lookup")] == 1
     assert found["orionfs_request_max_seconds", ("ls_path",)] == 0.04
     assert found["orionfs_downloaded_bytes_total", ()] == 10
     assert found["orionfs_content_reads_total", ("hit",)] == 3
     assert found["orionfs_calls_waiting", ("metadata",)] == 2
     assert found["orionfs_pending_changes", ()] == 6
     assert found["orionfs_online", ()] == 1
-    assert found["orionfs_info", ("1.0", "/mnt/a")] == 1
+    assert found["orionfs_info", ("/mnt/a", "1.0")] == 1
     assert found["process_open_fds", ()] > 0
 
 
