@@ -20,6 +20,7 @@ from orionfs.collecting import Collecting
 from orionfs.config import MountConfig
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.early import Pressure
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
@@ -84,6 +85,7 @@ def build(
         reports,
         is_write_back=config.write_back,
         names=config.local_names,
+        pressure=Pressure(wait_max_s=config.change_deadline_s),
     )
     kernel = fuse.Invalidations()
     namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
