@@ -19,11 +19,11 @@ from typing import TypeVar
 
 import click
 
-from orionfs.cli.refresh import Place, find_place
+from orionfs.attribute_text import PREFIX
+from orionfs.cli.refresh import Place, current_folder, find_place
 from orionfs.cli.terminal import own_command, printable, shell_word
 from orionfs.errors import ExitStatus
 
-PREFIX = "user.orion."
 AT_ONCE = 16
 """Paths at a time: as many requests as a mount has in flight."""
 
@@ -96,7 +96,7 @@ class Subject:
 
 def subject_of(named: str) -> Subject:
     """What a path means. Raises Refused with status MOUNT_POINT if it is in no mount of orionfs."""
-    place = find_place(os.path.abspath(named))
+    place = find_place(os.path.join(current_folder(), named))
     if place is None:
         raise Refused("is not in a mount of orionfs", ExitStatus.MOUNT_POINT)
     return Subject(named, place)
@@ -157,7 +157,15 @@ def _reason(subject: Subject, call: str, error: OSError, began_s: float) -> str 
         return None
     if at_s < int(began_s):
         return None
-    return fields.get("message", "").removeprefix(f"{subject.place.inner}: ") or None
+    return _without(subject.place.inner, fields.get("message", ""))
+
+
+def _without(inner: str, message: str) -> str | None:
+    """A message without the path of what it is about, which is told already."""
+    for ends in (": ", " "):
+        if message.startswith(inner + ends):
+            return message.removeprefix(inner + ends)
+    return message or None
 
 
 def _meaning(error: OSError, subject: Subject) -> str:

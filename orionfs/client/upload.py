@@ -183,8 +183,10 @@ class _Slice:
                 raise _SourceFailed(exc) from exc
             if not chunk:
                 raise _SourceFailed(errors.ValidationError("the file became shorter while it was sent"))
-            at += len(chunk)
             yield chunk
+            at += len(chunk)
+            # Reads go by offset, so the position is free to tell whoever looks from outside how far this is.
+            os.lseek(self._fd, len(chunk), os.SEEK_CUR)
 
 
 def plan_of(

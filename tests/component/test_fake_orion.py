@@ -108,9 +108,9 @@ async def test_item_is_shared_with_a_project_again_and_again(orion, source) -> N
     remote, id = Remote(orion), read_item(orion.upload("to be shared", source)).id
     assert id is not None
     for permissions in (["read"], ["read", "write"]):
-        await remote.share(Key(Kind.FILE, id), "project", 1, permissions)
+        await remote.sharing.share(Key(Kind.FILE, id), "project", 1, permissions)
     with pytest.raises(NoSuchName):
-        await remote.share(Key(Kind.FILE, 2**40), "project", 1, ["read"])
+        await remote.sharing.share(Key(Kind.FILE, 2**40), "project", 1, ["read"])
 
 
 def test_session_tells_who_it_is(orion) -> None:
