@@ -283,6 +283,12 @@ class Files:
         """The newest version of an inode that is not in place yet."""
         return self.under_way.of(inode)
 
+    async def until_uploaded(self, inode: Inode) -> None:
+        """The version under way of an inode, if any, goes to Orion now. Raises what keeps it here."""
+        upload = self.upload_of(inode)
+        if upload is not None and not upload.is_over:
+            await self._sync.carry(upload)
+
     async def publish(self, inode: Inode) -> None:
         """A file that Orion has not heard of yet (mknod, or open and never flushed) goes there now."""
         handle_id = self.create(inode)

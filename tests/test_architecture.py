@@ -57,7 +57,6 @@ RANKS: list[set[str]] = [
         "windows",
         "runs",
         "parked_rows",
-        "share_rows",
         "promises",
         "order",
     },
@@ -65,7 +64,7 @@ RANKS: list[set[str]] = [
     {"share_calls"},
     {"details", "calling", "shard_calls"},
     {"parts", "listings", "knowledge", "descriptors", "unclear", "recent"},
-    {"limiter"},
+    {"limiter", "particulars", "share_rows"},
     {"shapes", "bridge", "failures", "tasks", "sizes"},
 ]
 # They may be imported from everywhere, and from each other downwards.

@@ -43,6 +43,7 @@ class InProcess(Verbs):
     ) -> None:
         self.ranged = calls.ranged
         self.paged_shards = calls.paged_shards
+        self.lists_shares = calls.lists_shares
         self._make, self._end = renew, end
         self._lock = threading.Lock()
         self._session = _Session(calls)

@@ -144,10 +144,10 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 class Calls:
     """The verbs of a session on plain data. As safe for threads as the session is.
 
-    `session` and `types` are used by their documented members. `ranged` says whether Files and shards can
-    be read in ranges, `paged_shards` whether collections tell their shards by the page, `direct` whether
-    resources can be made from an id (all our extensions). The `id` of a shard is a pair: that of its
-    collection, and its own.
+    `session` and `types` are used by their documented members. `ranged` says whether Files and shards can be
+    read in ranges, `paged_shards` whether collections tell their shards by the page, `lists_shares` whether
+    anybody tells shares, `direct` whether resources can be made from an id (all our extensions). The `id` of
+    a shard is a pair: that of its collection, and its own.
     """
 
     def __init__(self, session: Any, types: Any) -> None:
@@ -155,6 +155,7 @@ class Calls:
         self._types = types
         self.ranged = hasattr(getattr(types, "File", None), "read_into")
         self.paged_shards = hasattr(getattr(types, "ShardCollection", None), "shard_page")
+        self.lists_shares = hasattr(session, "list_shares")
         self.direct = bool(getattr(session, "direct_resources", False))
         self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -243,6 +244,10 @@ class Calls:
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         """Remove tags; those that are not there are ignored."""
         self._session.untag_resource(self._resource(kind, id), *tags)
+
+    def list_shares(self, kind: str, id: int) -> list[dict[str, Any]]:
+        """With whom a resource is shared, as received. Only if `lists_shares`."""
+        return list(self._session.list_shares(self._resource(kind, id)))
 
     def link(self, kind: str, id: Any) -> dict[str, Any]:
         """A link to a resource, as received."""

@@ -105,7 +105,7 @@ def build(
         namespace,
         files,
         moves,
-        _attributes(config, remote, namespace, sync, collecting, Progress(files, sync), reports),
+        _attributes(config, remote, namespace, sync, files, collecting, reports),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
         protection,
@@ -136,13 +136,14 @@ def _attributes(
     remote: Remote,
     namespace: Namespace,
     sync: Sync,
+    files: Files,
     collecting: Collecting,
-    progress: Progress,
     reports: Reports,
 ) -> ExtendedAttributes:
     resources = Resources(remote, config.metadata_ttl_s)
     items = ItemAttributes(namespace, resources, config.profile.workspaces)
-    sources = Sources(namespace, items, Sharing(remote, sync.shares), collecting, progress, reports)
+    sharing = Sharing(remote, sync.shares, files.until_uploaded, config.metadata_ttl_s)
+    sources = Sources(namespace, items, sharing, collecting, Progress(files, sync), reports)
     return ExtendedAttributes(sources, lists_all=config.xattrs == "all")
 
 

@@ -136,6 +136,7 @@ class FakeCalls:
         self.clock = clock
         self.ranged = True
         self.paged_shards = True
+        self.lists_shares = False
         self.shards_tell_sizes = True
         self.metadata_at_once: int | None = None
         self.contents_at_once: int | None = None
@@ -557,6 +558,14 @@ class FakeCalls:
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         with self._called("untag", kind, id, tags):
             self._readable(kind, id).tags -= set(tags)
+
+    def list_shares(self, kind: str, id: int) -> list[dict[str, Any]]:
+        with self._called("list_shares", kind, id):
+            shares = sorted(self._readable(kind, id).shares.items())
+            return [
+                {who: number, "permissions": list(words), "name": f"{who} {number}"}
+                for (who, number), words in shares
+            ]
 
     def link(self, kind: str, id: Any) -> dict[str, Any]:
         with self._called("link", kind, id):

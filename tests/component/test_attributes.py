@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import trio
@@ -68,6 +69,68 @@ async def test_item_is_shared_reshared_and_unshared(tmp_path, fake) -> None:
         assert fake.row(id).shares == {("project", 3): ("read", "delete")}
         assert await value(world, "my-data/file", "share.user.alice") is None
         assert await value(world, "my-data/file", "share.project.3") == "read,delete"
+
+
+async def test_shares_are_all_that_orion_tells_where_it_does(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    fake.lists_shares = True
+    fake.row(id).shares = {("user", 7): ("read", "delete")}
+    async with mount(tmp_path, fake) as world:
+        with fake.counting() as verbs:
+            assert await value(world, "my-data/file", "share.user.7") == "read,delete"
+            told = json.loads(await value(world, "my-data/file", "shares") or "")
+        assert [(each["with"], each["id"], each["told_by"]) for each in told] == [("user", 7, "orion")]
+        assert verbs.count("list_shares") == 1
+        await give(world, "my-data/file", "share.project.3", "write")
+        assert await value(world, "my-data/file", "share.project.3") == "read,write"
+        await take(world, "my-data/file", "share.user.7")
+        with pytest.raises(errors.NoSuchAttribute):
+            await take(world, "my-data/file", "share.user.7")
+        assert fake.count("unshare_resource") == 1
+
+
+async def test_share_of_a_file_that_is_not_on_orion_yet_waits_for_its_upload(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        stall = fake.stall("upload")
+        await world.save("my-data/new", b"content")
+        assert fake.ids_at(f"{HOME}/new") == []
+        world.nursery.start_soon(give, world, "my-data/new", "share.user.alice")
+        await stall.arrived.wait()
+        stall.release()
+        await trio.sleep(1)
+        (id,) = fake.ids_at(f"{HOME}/new")
+        assert fake.row(id).shares == {("user", 7): ("read",)}
+        assert await value(world, "my-data/new", "share.user.alice") == "read"
+
+
+async def test_share_of_a_file_that_is_being_written_is_busy(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/new", os.O_WRONLY | os.O_CREAT)
+        with pytest.raises(errors.Busy, match="is being written"):
+            await give(world, "my-data/new", "share.user.alice")
+        await world.close(handle)
+        await give(world, "my-data/new", "share.user.alice")
+
+
+@pytest.mark.parametrize("verb", ["share", "unshare"])
+async def test_share_set_while_another_version_gets_its_place_is_that_versions(tmp_path, fake, verb) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await give(world, "my-data/file", "share.project.3")
+        stall = fake.stall(f"{verb}_resource", is_after=True, when=lambda _, who, __: who["id"] == 7)
+        if verb == "unshare":
+            await give(world, "my-data/file", "share.user.alice")
+            world.nursery.start_soon(take, world, "my-data/file", "share.user.alice")
+        else:
+            world.nursery.start_soon(give, world, "my-data/file", "share.user.alice")
+        await stall.arrived.wait()
+        await world.save("my-data/file", b"another content")
+        await world.drain()
+        stall.release()
+        await settle()
+        (id,) = fake.ids_at(f"{HOME}/file")
+        assert fake.contents(f"{HOME}/file") == b"another content"
+        expected = {("project", 3): ("read",)} | ({("user", 7): ("read",)} if verb == "share" else {})
+        assert fake.row(id).shares == expected
 
 
 async def test_name_of_a_user_is_looked_up_once(tmp_path, fake) -> None:

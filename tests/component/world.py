@@ -320,7 +320,10 @@ def _build(
     contents_ahead = ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead)
     moves = Moves(namespace, files, sync, remote)
     items = ItemAttributes(namespace, Resources(remote, freshness.metadata_ttl_s), WORKSPACES)
-    collecting, sharing = Collecting(namespace, remote), Sharing(remote, sync.shares)
+    collecting, sharing = (
+        Collecting(namespace, remote),
+        Sharing(remote, sync.shares, files.until_uploaded, freshness.metadata_ttl_s),
+    )
     attributes = ExtendedAttributes(
         Sources(namespace, items, sharing, collecting, Progress(files, sync), reports),
         lists_all=lists_all,
