@@ -17,7 +17,7 @@ from typing import Protocol
 import trio
 
 from orionfs.changes import Changes
-from orionfs.errors import NoSuchName, NotADirectory, OrionFsError, RemoteFailure, TimedOut
+from orionfs.errors import AWAY, NoSuchName, NotADirectory, OrionFsError, RemoteFailure
 from orionfs.inodes import Inode, InodeTable
 from orionfs.limiter import Urgency, current_urgency
 from orionfs.listings import FolderAnswer
@@ -107,7 +107,7 @@ class Beliefs:
             started_at_s = self._clock()
             try:
                 await self._once(folder, None, lambda: self._ask_listing(folder))
-            except TimedOut:
+            except AWAY:
                 listing = self._fresh_listing(folder, since_s=None)
                 if listing is None:
                     raise
@@ -132,7 +132,7 @@ class Beliefs:
             subject = None if self._wants_listing(parent, name) else name
             try:
                 await self._once(parent, subject, partial(self._ask, parent, name, subject))
-            except TimedOut:
+            except AWAY:
                 believed = self._believed(parent, name, since_s=None)
                 if believed is None:
                     raise
@@ -248,7 +248,7 @@ class Beliefs:
         """The newest answer about a name with our changes laid over it, and when it was given."""
         answer = self.heard(parent, name)
         asked_at_s = answer[1] if answer else -inf
-        change = self.changes.find(parent.number, name, asked_at_s)
+        change = self.changes.find(parent.number, name, asked_at_s, answer[0] if answer else None)
         if change is not None:
             if change.doubted_at_s < inf:
                 return change.item, -inf

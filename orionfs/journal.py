@@ -1,11 +1,10 @@
 """Durable changes: what was promised to users and is not on Orion yet, and what only this machine knows.
 
-Five tables: `uploads` (a sealed version on its way, by the mark its upload carries), `removals` (items to
-be removed), `folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed
-here and are not all at their new place) and `local` (time of the last write here, chmod). A version is
-sealed by one full-sync commit after its bytes were synced; later steps need no sync, since a lost one is
-found out by the mark. Blocking: callers run it in a thread, one call at a time. Knows no session and no
-inode.
+Five tables: `uploads` (a version on its way, by the mark its upload carries), `removals` (items to go),
+`folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed here and are
+not all at their new place) and `local` (time of the last write here, chmod). A version is sealed by one
+full-sync commit after its bytes were synced; later steps need no sync, since a lost one is found out by
+the mark. Blocking: callers run it in a thread, one call at a time. Knows no session and no inode.
 """
 
 from __future__ import annotations
@@ -87,9 +86,10 @@ def look_into(path: Path) -> Glimpse:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
             counts = (
                 db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                for table in ("uploads", "removals", "relocations")
+                for table in ("uploads WHERE step <> 'local'", "removals", "relocations")
             )
-            return Glimpse(sum(counts), _read_local(db))
+            staged = db.execute("SELECT staged, size_bytes FROM uploads")
+            return Glimpse(sum(counts), _read_local(db), dict(staged.fetchall()))
     except sqlite3.Error as error:
         log.info("%s can't be looked into: %s", path, error)
         return Glimpse(0, {})
@@ -144,6 +144,11 @@ class Journal:
         with self._transaction(durable=True):
             for old in supersedes:
                 self._set_step(old.mark, UploadStep.CANCELLED)
+            self._put_upload(row)
+
+    def begun(self, row: UploadRow) -> None:
+        """Something may be on Orion under a mark from now on; unless it is sealed later, it is to go."""
+        with self._transaction(durable=True):
             self._put_upload(row)
 
     def uploaded(self, mark: str, new_id: int) -> None:

@@ -1,4 +1,4 @@
-"""What a session tells beside items: where one is, its metadata, whom it is shared with; people; pure.
+"""What a session tells beside items: their metadata, whom they are shared with; people; pure.
 
 As tolerant as `shapes`, and for the same reason. What can't be read is None.
 """
@@ -8,16 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orionfs.shapes import IDS, PATHS, as_id, first_of, plain
+from orionfs.shapes import IDS, as_id, first_of, plain
 
 _PARTNERS = ("user", "project")
 _NAMES = ("username", "name", "title", "email")
-
-
-def read_path(attributes: Any) -> str | None:
-    """Where the attributes of a resource say that it is: an absolute path on Orion."""
-    path = first_of(plain(attributes), PATHS) if isinstance(attributes, Mapping) else None
-    return path if isinstance(path, str) and path.startswith("/") else None
 
 
 def read_metadata(attributes: Any) -> Mapping[str, Any] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -19,20 +19,22 @@ from typing import Any
 import trio
 
 from orionfs.bridge import SessionCalls
-from orionfs.calling import SMALL_BYTES, Caller, Health, Limits
+from orionfs.calling import SMALL_BYTES, Caller, Limits
 from orionfs.details import Details
 from orionfs.errors import Conflict, InvalidCall, NoSuchName, OrionFsError, ReadOnly, RemoteFailure
 from orionfs.facts import StackFacts
 from orionfs.failures import empty_refused
+from orionfs.health import Health
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import working_with
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
-from orionfs.shapes import Found, Page, read_account, read_item, read_shard, read_tags
+from orionfs.shapes import Found, Page, read_account, read_item, read_paths, read_shard, read_tags
 from orionfs.shard_calls import Session, ShardCalls
 from orionfs.share_calls import ShareCalls
+from orionfs.sightings import Sightings
 from orionfs.unclear import UnclearChanges
 
 __all__ = ["SMALL_BYTES", "Assignment", "Health", "Limits", "Remote"]
@@ -66,6 +68,7 @@ class Remote(Caller):
         self._unclear = UnclearChanges(self._read)
         self.knowledge = Knowledge()
         self.recent = RecentChanges(trio.current_time)
+        self.sightings = Sightings()
         limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
         self.session = Session(lambda: self.facts, *limited, *once, self._limits)
@@ -81,6 +84,11 @@ class Remote(Caller):
     def client_version(self) -> str | None:
         """The version of the session's client, where it is known."""
         return self._calls.client_version
+
+    def worker_pids(self) -> list[int]:
+        """Processes that make calls for us; none where they are made here."""
+        pids: Callable[[], list[int]] | None = getattr(self._calls, "worker_pids", None)
+        return [] if pids is None else pids()
 
     def can_read_ranges(self, key: Key) -> bool:
         """True if this session can read a part of such an item: Files and shards, with our extension."""
@@ -222,7 +230,9 @@ class Remote(Caller):
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""
         asked_at_s = trio.current_time()
-        return self._found(await self._read("get", key.kind.value, key.id), key.kind, asked_at_s)
+        found = self._found(await self._read("get", key.kind.value, key.id), key.kind, asked_at_s)
+        self.sightings.note(key, found.path)
+        return found
 
     async def find(self, kind: Kind, filters: Mapping[str, Any], count_max: int) -> list[Found]:
         """What a listing of all resources of a kind gives with these filters, `count_max` at most."""
@@ -232,7 +242,14 @@ class Remote(Caller):
         def read() -> list[Found]:
             return [self._found(row, kind, asked_at_s) for row in rows]
 
-        return read() if len(rows) <= ASKED_PAGE_ROWS else await trio.to_thread.run_sync(read)
+        told = read() if len(rows) <= ASKED_PAGE_ROWS else await trio.to_thread.run_sync(read)
+        for found in told:
+            self.sightings.note(found.item.key, found.path)
+        return told
+
+    async def paths_of(self, keys: Sequence[Key]) -> dict[Key, str]:
+        """Where items are, those of which it is told. Raises NoSuchName if one of them is gone."""
+        return read_paths(await self._read("get_paths", [[key.kind.value, key.id] for key in keys]))
 
     def _found(self, row: Any, kind: Kind, asked_at_s: float) -> Found:
         found = self.knowledge.found(row, kind)
@@ -296,6 +313,33 @@ class Remote(Caller):
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
         return replace(item, size=size)
+
+    @property
+    def can_send_early(self) -> bool:
+        """True if this session can begin to send a file before anybody knows how long it gets."""
+        return self._calls.open_ended
+
+    async def begin_upload(self, mark: str) -> tuple[int, int]:
+        """Begin a new item named `mark`; its id, and how many bytes a part of it has. One attempt.
+
+        Raises InvalidCall where Orion wants to be told the size first.
+        """
+        told = await self._attempt(self._metadata, self._limits.change_deadline_s, "begin_upload", mark)
+        return int(told["id"]), int(told["part_bytes"])
+
+    async def send_part(self, id: int, part_bytes: int, number: int, path: Path, length: int) -> None:
+        """Send a part of an item that was begun, from its place in a local file; one attempt.
+
+        The thread is waited for, as that of `upload` is.
+        """
+        what = (id, part_bytes, number, str(path), length)
+        await self._attempt(self._uploads, inf, "send_part", *what)
+
+    async def finish_upload(self, id: int, part_bytes: int, size: int) -> Item:
+        """All parts have been sent. Raises Conflict where Orion has others, NoSuchName where it has none."""
+        deadline_s = self._limits.change_deadline_s
+        answer = await self._retrying(self._metadata, deadline_s, "finish_upload", id, part_bytes, size)
+        return replace(self.knowledge.resource(answer, Kind.FILE), id=id, size=size)
 
     async def read_into(self, key: Key, part: Part, fd: int) -> None:
         """Fetch what has not arrived of a part yet into its place of a file. Raises NoSuchName.

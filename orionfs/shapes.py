@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from orionfs.errors import RemoteFailure
-from orionfs.models import Account, Item, Kind
+from orionfs.models import Account, Item, Key, Kind
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _TOTALS = ("count", "total", "totalcount", "totalresults", "totalitems")
 _NEXTS = ("next", "nextpage", "nexturl", "hasmore", "hasnext")
 IDS = ("id", "pk", "resourceid")
 _NAMES = ("name", "displayname", "filename")
-PATHS = ("path", "fullpath")
+_PATHS = ("path", "fullpath")
 _TITLES = ("displayname", "title", "label")
 _TYPES = ("resourcetype", "type", "kind")
 _CREATED = ("created", "createdat", "datecreated", "createdon", "creationdate")
@@ -88,12 +88,14 @@ class Page:
 class Found:
     """A resource as its object shows it.
 
-    `tags` are all that it tells, of users and of the system; `is_deleted` is None where it does not say.
+    `tags` are all that it tells, of users and of the system; `is_deleted` and `path` are None where it does
+    not say.
     """
 
     item: Item
     tags: frozenset[str]
     is_deleted: bool | None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def read_item(row: Any) -> Item:
         raise RemoteFailure(f"a row was due, not {type(row).__name__}")
     if len(row) == 1:
         (inner,) = row.values()
-        if isinstance(inner, Mapping) and first_of(plain(row), _NAMES + PATHS) is None:
+        if isinstance(inner, Mapping) and first_of(plain(row), _NAMES + _PATHS) is None:
             return read_item(inner)
     keys = _keys_of(tuple(row))
     literal = str(_first(row, keys.types) or "")
@@ -220,7 +222,20 @@ def read_found(attributes: Any) -> Found:
     tags = (read_tags(told[key]) for key in (*_TAGS, *_SYSTEM_TAGS) if told.get(key))
     deleted = next((told[key] for key in _DELETED if key in told), None)
     is_told = any(key in told for key in _DELETED)
-    return Found(item, frozenset(tag for each in tags for tag in each), bool(deleted) if is_told else None)
+    all_tags = frozenset(tag for each in tags for tag in each)
+    return Found(item, all_tags, bool(deleted) if is_told else None, read_path(attributes))
+
+
+def read_path(attributes: Any) -> str | None:
+    """Where the attributes of a resource say that it is: an absolute path on Orion."""
+    path = first_of(plain(attributes), _PATHS) if isinstance(attributes, Mapping) else None
+    return path if isinstance(path, str) and path.startswith("/") else None
+
+
+def read_paths(answer: Any) -> dict[Key, str]:
+    """The paths of items, as `get_paths` tells them; a row without one is left out."""
+    rows = ((_read_row(*row), read_path(row[0])) for row in _parts_of(answer)[0])
+    return {item.key: path for item, path in rows if item.key is not None and path is not None}
 
 
 def read_dataset_state(attributes: Any) -> DatasetState:
@@ -366,7 +381,7 @@ def _keys_of(row_keys: tuple[Any, ...]) -> _Keys:
     """Found out once for all rows of a form: a listing has many of each."""
     told = plain({key: key for key in row_keys})
     groups = (
-        *(_TYPES, IDS, _NAMES, PATHS, _TITLES, _SIZES, _CREATED, _STATES, _OWNERS, _PROJECTS, _TAGS),
+        *(_TYPES, IDS, _NAMES, _PATHS, _TITLES, _SIZES, _CREATED, _STATES, _OWNERS, _PROJECTS, _TAGS),
         _COUNTS,
     )
     return _Keys(*(tuple(told[key] for key in group if key in told) for group in groups))

@@ -19,10 +19,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "orionfs"
 RANKS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"daemon", "transfers"},
-    {"login"},
-    {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
-    {"removing"},
+    {"daemon", "transfers", "fs"},
+    {"login", "leftovers"},
+    {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
+    {"removing", "whereabouts"},
     {"moves", "probe", "attributes"},
     {"item_attributes", "sharing"},
     {"progress", "deferral"},
@@ -40,14 +40,16 @@ RANKS: list[set[str]] = [
     {"sync", "beliefs"},
     {"holding", "attempts", "removals"},
     {"carry", "relocating"},
+    {"early"},
+    {"early_upload"},
     {"contested"},
     {"upload"},
     {"lanes", "emptied", "behind", "pending_removals"},
     {"assigning", "relocated", "shard_carry", "parking", "conflicts", "shares", "staged_files"},
-    {"partners", "changes", "metadata", "journal_thread", "uses", "protection", "relocation"},
-    {"journal", "content", "metacache", "walks", "shard_rules"},
+    {"changes", "metadata", "journal_thread", "uses", "protection", "relocation", "partners"},
+    {"journal", "content", "metacache", "walks", "shard_rules", "workspaces"},
     {"inodes"},
-    {"presence", "attribute_text"},
+    {"presence", "attribute_text", "leaving"},
     {
         "names",
         "resources",
@@ -59,18 +61,21 @@ RANKS: list[set[str]] = [
         "parked_rows",
         "promises",
         "order",
+        "predecessors",
     },
     {"remote", "whole_calls"},
     {"share_calls"},
     {"details", "calling", "shard_calls"},
-    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent"},
-    {"limiter", "particulars", "share_rows"},
-    {"shapes", "bridge", "failures", "tasks", "sizes"},
+    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health"},
+    {"limiter", "paging", "particulars", "share_rows"},
+    {"shapes", "failures", "tasks", "sizes"},
+    {"bridge"},
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
-    {"memory", "models", "mountinfo", "private", "profiles", "localnames"},
+    {"memory", "marks", "mountinfo", "notify", "private", "profiles", "localnames", "fuseconf"},
+    {"models"},
     {"errors"},
     {"__init__"},
 ]
@@ -91,6 +96,7 @@ DOORS: dict[str, set[str]] = {
     "uvicorn": {"server"},
     "click": {"cli"},
     "rich": {"cli"},
+    "fsspec": {"fs"},
 }
 # The mount is written in trio, so it has no door; where it may not be is tested below.
 EVERYWHERE = {"trio"}

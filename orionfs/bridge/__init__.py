@@ -11,14 +11,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .discovery import Candidate, Discovery, find_client
+from .growing import GrowingCalls
 from .handle import CallHandle
 from .inprocess import InProcess
 from .pool import BridgePool
 from .process import CallTimeout
 from .reading import only_reading
+from .renewal import REFUSED_CODES
 from .worker import CallFailed, Calls, describe
 
 __all__ = [
+    "REFUSED_CODES",
     "BridgePool",
     "CallFailed",
     "CallHandle",
@@ -26,6 +29,7 @@ __all__ = [
     "Calls",
     "Candidate",
     "Discovery",
+    "GrowingCalls",
     "InProcess",
     "SessionCalls",
     "describe",
@@ -37,13 +41,15 @@ __all__ = [
 class SessionCalls(Protocol):
     """The verbs; blocking, safe for threads, one attempt each. Raise CallFailed and nothing else.
 
-    What they mean and give stands at `Calls`. `metadata_at_once` and `contents_at_once`: further calls
-    of the kind would wait for these to end (None: there is no such number).
+    What they mean and give stands at `Calls`, and at `GrowingCalls` for those that need `open_ended`.
+    `metadata_at_once` and `contents_at_once`: further calls of the kind would wait for these to end (None:
+    there is no such number).
     """
 
     ranged: bool
     paged_shards: bool
     lists_shares: bool
+    open_ended: bool
     metadata_at_once: int | None
     contents_at_once: int | None
     client_version: str | None
@@ -54,10 +60,14 @@ class SessionCalls(Protocol):
     def create_paths(self, paths: list[str]) -> None: ...
     def remove_paths(self, paths: list[str]) -> None: ...
     def assign_paths(self, assignments: list[dict[str, Any]]) -> None: ...
+    def get_paths(self, items: list[list[Any]]) -> dict[str, Any]: ...
     def get(self, kind: str, id: int | list[int]) -> dict[str, Any]: ...
     def find(self, kind: str, filters: Mapping[str, Any], count_max: int = 100) -> list[dict[str, Any]]: ...
     def delete(self, kind: str, id: int | list[int]) -> None: ...
     def upload(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]: ...
+    def begin_upload(self, name: str) -> dict[str, Any]: ...
+    def send_part(self, id: int, part_bytes: int, number: int, path: str, length: int) -> None: ...
+    def finish_upload(self, id: int, part_bytes: int, size: int) -> dict[str, Any]: ...
     def download(self, kind: str, id: int | list[int], path: str, timeout_s: float | None = None) -> None: ...
     def list_tags(self, kind: str, id: int) -> list[dict[str, Any]]: ...
     def tag(self, kind: str, id: int, tags: list[str]) -> None: ...
@@ -80,4 +90,5 @@ class SessionCalls(Protocol):
     def create_shard(self, collection: int, name: str, metadata: Mapping[str, Any]) -> dict[str, Any]: ...
     def fill_shard(self, id: list[int], path: str, timeout_s: float | None = None) -> dict[str, Any]: ...
     def set_state(self, collection: int, state: str) -> None: ...
+    def forget_connections(self) -> None: ...
     def close(self) -> None: ...

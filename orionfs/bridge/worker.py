@@ -54,7 +54,6 @@ DOCUMENTED_ERRORS = frozenset({
 # fmt: on
 MESSAGE_MAX_BYTES = 1 << 28
 _FOUND_MAX = 100
-_PARTNERS = ("user", "project")
 _HELD_MAX = 256
 _DETAIL_MAX = 500
 _CHAIN_MAX = 20
@@ -190,14 +189,23 @@ class Calls:
         """Put items into folders: resource_type, id, path and perhaps name each."""
         self._session.assign_paths(*assignments)
 
+    def get_paths(self, items: list[Any]) -> dict[str, Any]:
+        """Paths of items, a pair of kind and id each, as received."""
+        answer: dict[str, Any] = self._session.get_paths(*(self._resource(kind, id) for kind, id in items))
+        return answer
+
     def get(self, kind: str, id: Any) -> dict[str, Any]:
         """Attributes of one resource, asked for anew."""
         return _attributes(self._asked(kind, id))
 
     def find(self, kind: str, filters: dict[str, Any], count_max: int = _FOUND_MAX) -> list[dict[str, Any]]:
         """Attributes of the resources that a listing with these filters gives, `count_max` at most."""
-        found = self._session.list_resources(self._class(kind), filters=filters)
-        return [_attributes(self._noticed(kind, each)) for each in islice(found, count_max)]
+        found: Iterator[Any] = islice(
+            self._session.list_resources(self._class(kind), filters=filters), count_max
+        )
+        if kind in ("user", "project"):  # who may be shared with soon need not be asked for again then
+            found = (self._hold(kind, getattr(each, "id", None), each) for each in found)
+        return [_attributes(each) for each in found]
 
     def delete(self, kind: str, id: Any) -> None:
         """Delete one resource, the soft way."""
@@ -210,6 +218,10 @@ class Calls:
     def upload(self, name: str, path: str) -> dict[str, Any]:
         """Upload a local file as a new item; its attributes."""
         return _attributes(self._types.File.upload(self._session, name, path))
+
+    @staticmethod
+    def _shown(resource: Any) -> dict[str, Any]:
+        return _attributes(resource)
 
     def upload_dataset(self, name: str, path: str) -> dict[str, Any]:
         """Upload a local file of records as a new dataset; its attributes."""
@@ -319,9 +331,7 @@ class Calls:
 
     def close(self) -> None:
         """Free what the session holds, where it offers that (our extension)."""
-        close = getattr(self._session, "close", None)
-        if close is not None:
-            close()
+        getattr(self._session, "close", lambda: None)()
 
     def _class(self, kind: str) -> Any:
         found = getattr(self._types, CLASSES.get(kind, ""), None)
@@ -345,25 +355,17 @@ class Calls:
         asked, number = self._class(kind), id
         if kind == "shard":
             asked, number = asked(collection=self._resource("collection", id[0])), id[1]
-        resource = self._session.get_resource(asked, number)
-        self._hold(kind, id, resource)
-        return resource
+        return self._hold(kind, id, self._session.get_resource(asked, number))
 
-    def _noticed(self, kind: str, found: Any) -> Any:
-        """Who may be shared with soon need not be asked for again then."""
-        if kind in _PARTNERS:
-            self._hold(kind, getattr(found, "id", None), found)
-        return found
-
-    def _hold(self, kind: str, id: Any, resource: Any) -> None:
+    def _hold(self, kind: str, id: Any, resource: Any) -> Any:
         """Have an object for later calls that need one."""
-        if self.direct:
-            return
-        with self._lock:
-            self._held.pop((kind, str(id)), None)
-            self._held[(kind, str(id))] = resource
-            if len(self._held) > _HELD_MAX:
-                self._held.popitem(last=False)
+        if not self.direct:
+            with self._lock:
+                self._held.pop((kind, str(id)), None)
+                self._held[(kind, str(id))] = resource
+                if len(self._held) > _HELD_MAX:
+                    self._held.popitem(last=False)
+        return resource
 
     def _made(self, kind: str, id: Any) -> Any:
         """A resource of which only the id is known."""

@@ -68,6 +68,7 @@ class Layers:
     kernel: fuse.Invalidations
     refresher: Refresher
     removing: Removing
+    reports: Reports
 
 
 def build(
@@ -128,6 +129,7 @@ def build(
         kernel,
         refresher,
         Removing(namespace, files, moves, collecting, protection),
+        reports,
     )
 
 
