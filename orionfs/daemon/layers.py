@@ -106,7 +106,7 @@ def build(
         namespace,
         files,
         moves,
-        _attributes(config, remote, namespace, sync, files, collecting, reports),
+        _attributes(config, remote, namespace, sync, files, collecting, reports, refresher),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
         protection,
@@ -141,10 +141,12 @@ def _attributes(
     files: Files,
     collecting: Collecting,
     reports: Reports,
+    refresher: Refresher,
 ) -> ExtendedAttributes:
     resources = Resources(remote, config.metadata_ttl_s)
     items = ItemAttributes(namespace, resources, config.profile.workspaces)
     sharing = Sharing(remote, sync.shares, files.until_uploaded, config.metadata_ttl_s)
+    refresher.on_demand += [resources.forget_all, sharing.forget_all]
     sources = Sources(namespace, items, sharing, collecting, Progress(files, sync), reports)
     return ExtendedAttributes(sources, lists_all=config.xattrs == "all")
 

@@ -271,6 +271,40 @@ async def test_tag_given_while_another_version_gets_its_place_is_on_that_version
         assert await value(world, "my-data/file", "tags") == "late\nlead"
 
 
+async def test_what_is_told_of_an_item_is_asked_for_again_after_a_refresh(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/poses")
+    fake.lists_shares = True
+    async with mount(tmp_path, fake) as world:
+        assert await value(world, "my-data/poses", "metadata") == "{}"
+        assert await value(world, "my-data/poses", "shares") == "[]"
+        fake.row(id).metadata = {"stage": 2}
+        fake.row(id).shares = {("project", 3): ("read",)}
+        assert await value(world, "my-data/poses", "metadata") == "{}"
+        await world.refresher.start("/my-data").done.wait()
+        assert await value(world, "my-data/poses", "metadata") == '{"stage": 2}'
+        assert await value(world, "my-data/poses", "share.project.3") == "read"
+
+
+@pytest.mark.parametrize("write_back", [False, True])
+@pytest.mark.expect_log("file is not on Orion yet")
+async def test_error_of_an_upload_names_the_path_that_people_know(tmp_path, fake, write_back, caplog) -> None:
+    async with mount(tmp_path, fake, write_back=write_back) as world:
+        fake.fail("upload", "ValidationError", 422, times=9, detail="no such letters here")
+        inode = await world.inode("my-data/file")
+        try:
+            await world.save("my-data/file", b"another content")
+        except errors.InvalidCall as refused:
+            assert str(refused) == f"upload {HOME}/file: no such letters here"
+        await trio.sleep(1)
+        told = await value(world, "my-data/file", "error")
+        said = "\n".join(record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        for text in (told or "", said, await value(world, "my-data/file", "sync") or ""):
+            assert f"upload {HOME}/file: no such letters here" in text
+            assert ".orionfs-" not in text
+            assert str(tmp_path) not in text
+        assert inode.item.id is not None
+
+
 async def test_everything_is_listed_where_that_is_wanted(tmp_path, fake) -> None:
     async with mount(tmp_path, fake, lists_all=True) as world:
         await give(world, "my-data/file", "share.user.alice")
