@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from orionfs.attribute_text import Named
-from orionfs.errors import Busy, InvalidCall, NoSuchName, NotSupported
+from orionfs.errors import InvalidCall, NoSuchName, NotSupported
 from orionfs.inodes import Inode
 from orionfs.models import Key, Kind
 from orionfs.partners import Partners
@@ -47,7 +47,7 @@ class Sharing:
         ttl_s: float,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
-        """`until_uploaded` has the version under way of an inode on Orion, or raises what keeps it here.
+        """`until_uploaded` waits until Orion has an item for an inode, or raises what keeps it here.
 
         What Orion has told holds for `ttl_s` seconds.
         """
@@ -148,10 +148,6 @@ class Sharing:
             raise NotSupported(f"{inode.local_path()}: Orion shares no {inode.item.kind.value}s")
         if inode.item.key is None:
             await self._until_uploaded(inode)
-        if inode.item.key is None:
-            raise Busy(
-                f"{inode.local_path()} is being written and not on Orion yet: share it once it is closed"
-            )
 
     async def _for_latest(self, inode: Inode, act: Callable[[Key], Awaitable[None]]) -> None:
         """Act on the version that has the name in the end: another one may get its place meanwhile."""

@@ -106,10 +106,18 @@ async def test_share_of_a_file_that_is_not_on_orion_yet_waits_for_its_upload(tmp
 async def test_share_of_a_file_that_is_being_written_is_busy(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         handle = await world.open("my-data/new", os.O_WRONLY | os.O_CREAT)
-        with pytest.raises(errors.Busy, match="is being written"):
+        with pytest.raises(errors.Busy, match="is being written, and on Orion only once it is closed"):
             await give(world, "my-data/new", "share.user.alice")
         await world.close(handle)
         await give(world, "my-data/new", "share.user.alice")
+
+
+async def test_file_that_stays_on_this_machine_is_not_shared(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.save("my-data/doc~", b"content")
+        with pytest.raises(errors.InvalidCall, match="doc~ stays on this machine while it has this name"):
+            await give(world, "my-data/doc~", "share.user.alice")
+        assert fake.count("share_resource") == 0
 
 
 @pytest.mark.parametrize("verb", ["share", "unshare"])
@@ -204,27 +212,28 @@ async def test_tags_are_those_of_what_comes_in_its_place(tmp_path, fake, by, tel
 @pytest.mark.parametrize("path", ["my-data/file", "my-data/poses"])
 async def test_tag_is_seen_at_once_by_every_name_of_the_item(tmp_path, fake, path) -> None:
     kind, (id,) = ("file" if path.endswith("file") else "collection"), fake.ids_at(HOME + path[7:])
-    elsewhere = f".orion/by-id/{kind}/{id}"
+    view = f".orion/by-id/{kind}/{id}"
     async with mount(tmp_path, fake) as world:
         await world.ls("my-data")
-        for place, other, tag in ((path, elsewhere, "one"), (elsewhere, path, "two")):
-            await world.inode(other)
-            await give(world, place, f"tag.{tag}")
-            for seen in (place, other, f".orion/by-tag/{tag}/{(await world.ls(f'.orion/by-tag/{tag}'))[0]}"):
-                assert await value(world, seen, f"tag.{tag}") == "", seen
-        await take(world, elsewhere, "tag.one")
-        assert await value(world, path, "tag.one") is None
-        assert fake.row(id).tags - {"lead"} == {"two"}
+        seen = [await world.inode(view), await world.inode(path)]  # which the kernel knows from now on
+        await give(world, path, "tag.one")
+        for inode in (*seen, await world.inode(view), await world.inode(f".orion/by-tag/one/{path[8:]}")):
+            assert await world.attributes.get(inode, b"user.orion.tag.one") == b"", inode
+        await take(world, path, "tag.one")
+        for inode in (*seen, await world.inode(view)):
+            with pytest.raises(errors.NoSuchAttribute):
+                await world.attributes.get(inode, b"user.orion.tag.one")
+        assert await world.stat(f".orion/by-tag/one/{path[8:]}") is None
 
 
-async def test_tag_given_through_a_view_is_seen_in_a_listing_that_is_older(tmp_path, fake) -> None:
+async def test_tag_given_elsewhere_is_seen_through_a_view_once_it_is_asked_again(tmp_path, fake) -> None:
     (id,) = fake.ids_at(f"{HOME}/file")
     async with mount(tmp_path, fake) as world:
-        await world.ls("my-data")
-        await give(world, f".orion/by-id/file/{id}", "tag.new")
-        with fake.counting() as verbs:
-            assert await value(world, "my-data/file", "tags") == "lead\nnew"
-        assert verbs == []
+        inode = await world.inode(f".orion/by-id/file/{id}")
+        fake.tag("file", id, ["theirs"])
+        assert await world.attributes.get(inode, b"user.orion.tags") == b"lead"
+        await world.refresher.start("/").done.wait()
+        assert await world.attributes.get(inode, b"user.orion.tags") == b"lead\ntheirs"
 
 
 async def test_tag_that_is_believed_to_be_there_is_set_all_the_same(tmp_path, fake) -> None:
