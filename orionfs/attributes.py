@@ -134,8 +134,7 @@ class ExtendedAttributes:
         if name == TAGS:
             await self._replace_tags(_taggable(inode), ())
         elif name is not None and name.startswith(TAG):
-            await self.get(inode, raw_name)
-            await self._namespace.change_tags(_taggable(inode), (), (name.removeprefix(TAG),))
+            await self._untag(inode, name.removeprefix(TAG))
         elif named is not None:
             await self._sharing.unshare(inode, named)
         elif name == _ERROR:
@@ -146,11 +145,20 @@ class ExtendedAttributes:
         else:
             raise NoSuchAttribute(text.text_of(raw_name))
 
+    async def _untag(self, inode: Inode, tag: str) -> None:
+        """Orion hears of it whatever is believed here: somebody else may have added the tag meanwhile."""
+        was_there = tag in await self._tags_of(inode)
+        if _may_have_tags(inode):
+            await self._namespace.change_tags(_taggable(inode), (), (tag,))
+        if not was_there:
+            raise NoSuchAttribute(f"{inode.local_path()} had no tag {tag}")
+
     async def _replace_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         before = await self._namespace.tags(inode)
-        add = tuple(tag for tag in tags if tag not in before)
         remove = tuple(tag for tag in before if tag not in tags)
-        await self._namespace.change_tags(inode, add, remove)
+        # With nothing new among them they are set all the same: others may have taken them away.
+        is_to_be_sent = not remove or not set(tags) <= set(before)
+        await self._namespace.change_tags(inode, tags if is_to_be_sent else (), remove)
 
     async def _tags(self, inode: Inode) -> str | None:
         return text.format_tags(await self._tags_of(inode)) if _may_have_tags(inode) else None

@@ -335,6 +335,7 @@ class Beliefs:
                 return
             item = None
         _check_still_there(parent)
+        self.changes.learn_tags(parent.number, {} if item is None else {name: item})
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     def _is_listed_only(self, folder: Inode) -> bool:
@@ -359,6 +360,7 @@ class Beliefs:
         items = self.changes.shown(answer.items) if is_collection else answer.items
         names = Names((folder.naming or visible_names)(items))
         listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread)
+        self.changes.learn_tags(folder.number, names)
         before = self._cache.get(folder.number).listing
         if before is not None and not before.has_same_names(listing):
             touch(folder)

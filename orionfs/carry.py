@@ -119,8 +119,7 @@ class Carrier:
             return None
         if upload.before_placing is not None:
             await upload.before_placing()
-        if upload.row.tags:
-            await self._remote.tag(_key(item), upload.row.tags)
+        await self._carry_tags(upload, _key(item))
         await self._shares.carry(upload.row.replaces, _key(item), upload.row.path)
         self._on_sent(upload)
         while True:
@@ -139,6 +138,18 @@ class Carrier:
                 except NotItsTurn:
                     continue
                 return await self._finish(upload, item, path)
+
+    async def _carry_tags(self, upload: Upload, new: Key) -> None:
+        """The new version gets the tags that were set here, else those of what it replaces."""
+        if upload.row.tags is None and upload.row.replaces is not None:  # no listing has told them
+            try:
+                tags = await self._remote.tags(upload.row.replaces)
+            except NoSuchName:
+                tags = ()
+            if upload.row.tags is None:
+                upload.row = replace(upload.row, tags=tags)
+        if upload.row.tags:
+            await self._remote.tag(new, upload.row.tags)
 
     async def _carry_shard(self, upload: Upload, path: Path) -> Removal | None:
         """A shard has its name from the start, and is shown when its contents are final."""
