@@ -14,7 +14,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,16 @@ from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, St
 from orionfs.models import Key, Kind, LocalAttributes
 from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.parked_rows import ParkedRows
-from orionfs.promises import Glimpse, RelocationRow, Removal, UploadRow, UploadStep, rewritten
+from orionfs.promises import RelocationRow, Removal, UploadRow, UploadStep, rewritten
 from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
 from orionfs.share_rows import ShareRows
 
 __all__ = [
-    "Glimpse",
     "Journal",
     "RelocationRow",
     "Removal",
     "UploadRow",
     "UploadStep",
-    "look_into",
     "rewritten",
 ]
 
@@ -80,22 +78,8 @@ _UPLOAD_COLUMNS = (
 )
 
 
-def look_into(path: Path) -> Glimpse:
-    """Look into a journal that is another daemon's; one that can't be read shows nothing."""
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
-            counts = (
-                db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                for table in ("uploads WHERE step <> 'local'", "removals", "relocations")
-            )
-            staged = db.execute("SELECT staged, size_bytes FROM uploads")
-            return Glimpse(sum(counts), _read_local(db), dict(staged.fetchall()))
-    except sqlite3.Error as error:
-        log.info("%s can't be looked into: %s", path, error)
-        return Glimpse(0, {})
-
-
-def _read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
+def read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
+    """Times and modes that only this machine knows, by item."""
     rows = db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
     return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
@@ -302,7 +286,7 @@ class Journal:
                 self._drop_local(key)
 
     def local_attributes(self) -> dict[Key, LocalAttributes]:
-        return _read_local(self._db)
+        return read_local(self._db)
 
     def absorb(self, other: Journal) -> None:
         """Take over everything of a journal whose daemon is gone."""

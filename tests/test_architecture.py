@@ -46,7 +46,8 @@ RANKS: list[set[str]] = [
     {"upload"},
     {"lanes", "emptied", "behind", "pending_removals"},
     {"assigning", "relocated", "shard_carry", "parking", "conflicts", "shares", "staged_files"},
-    {"partners", "changes", "metadata", "journal_thread", "uses", "protection", "relocation"},
+    {"changes", "metadata", "journal_thread", "uses", "protection", "relocation", "partners"},
+    {"glimpses"},
     {"journal", "content", "metacache", "walks", "shard_rules", "workspaces"},
     {"inodes"},
     {"presence", "attribute_text", "leaving"},
@@ -87,7 +88,7 @@ ISLANDS: dict[str, set[str]] = {"client": {"sessions"}, "server": {"cli"}}
 DOORS: dict[str, set[str]] = {
     "pyfuse3": {"fuse"},
     "cachetools": {"metacache"},
-    "sqlite3": {"journal", "server", "sizes"},
+    "sqlite3": {"journal", "glimpses", "server", "sizes"},
     "platformdirs": {"config"},
     "tomlkit": {"profiles"},
     "requests": {"client"},
