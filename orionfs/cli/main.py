@@ -11,6 +11,7 @@ from orionfs import __version__
 from orionfs.cli.adopt import adopt
 from orionfs.cli.config import config
 from orionfs.cli.demo import demo
+from orionfs.cli.doctor import doctor
 from orionfs.cli.exec import exec_
 from orionfs.cli.find import find
 from orionfs.cli.get import get
@@ -84,7 +85,7 @@ def cli() -> None:
 
 
 for command in (
-    *(mount, umount, exec_, status, sync, put, get, refresh, rm, adopt),
+    *(mount, umount, exec_, status, sync, put, get, refresh, rm, adopt, doctor),
     *(tag, tags, info, find, where),
     *(demo, serve, config, probe, install_units),
 ):
