@@ -6,6 +6,7 @@ say one JSON line when they are ready or have failed. The child's half of that i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -69,11 +70,13 @@ def start(
     stdin: int = -1,
     keep: Sequence[int] = (),
     patience: Patience = USUAL_PATIENCE,
+    is_of_our_group: bool = False,
 ) -> Child:
     """Run `orionfs COMMAND --ready-fd N ARGUMENTS` in a session of its own and wait until it is ready.
 
     `stdin` and `keep` are descriptors that it inherits. Raises the StartupError that the child reports,
-    or one with the end of its log if it dies without a word. An interrupt ends the child.
+    or one with the end of its log if it dies without a word. An interrupt ends the child. One that is
+    `is_of_our_group` leaves our session only when it is ready.
     """
     ready, child_ready = os.pipe()
     # -P: what lies in the user's working directory is not Python's to import.
@@ -86,7 +89,7 @@ def start(
             stdin=subprocess.DEVNULL if stdin < 0 else stdin,
             stdout=log_file,
             stderr=log_file,
-            start_new_session=True,
+            start_new_session=not is_of_our_group,
             pass_fds=(child_ready, *keep),
         )
     finally:
@@ -195,6 +198,8 @@ class Report:
         if self._fd is None:
             click.echo(printable(message), err=True)
         else:
+            with contextlib.suppress(PermissionError):  # it has a session of its own already
+                os.setsid()
             self._tell({"ok": True, "message": message, **more})
 
     def failed(self, error: StartupError) -> None:

@@ -23,6 +23,7 @@ from orionfs.cli.put import put
 from orionfs.cli.refresh import refresh
 from orionfs.cli.rm import rm
 from orionfs.cli.serve import serve
+from orionfs.cli.sharing import share, unshare
 from orionfs.cli.status import status
 from orionfs.cli.sync import sync
 from orionfs.cli.tags import tag, tags
@@ -86,7 +87,7 @@ def cli() -> None:
 
 for command in (
     *(mount, umount, exec_, status, sync, put, get, refresh, rm, adopt, doctor),
-    *(tag, tags, info, find, where),
+    *(tag, tags, share, unshare, info, find, where),
     *(demo, serve, config, probe, install_units),
 ):
     cli.add_command(command)

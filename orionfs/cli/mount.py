@@ -15,6 +15,7 @@ import click
 from orionfs.cli import background
 from orionfs.cli.ensuring import ensured
 from orionfs.cli.mounts import (
+    AUTOMOUNT_TYPE,
     Health,
     MountBusy,
     make_folder,
@@ -193,12 +194,22 @@ def start_behind(
     `keep` are descriptors that it inherits, by the option that tells it of each.
     """
     prepare_mount_point(point)
+    entry = mount_at(read_mountinfo(), point)
+    # Only who is of the group that it has started may look at the mount point that an automount waits for.
+    is_automount = entry is not None and entry.fs_type == AUTOMOUNT_TYPE
     kept = [f"--{name}={fd}" for name, fd in keep.items()]
     with waiting("mounting"):
         try:
             # Options first, so that a mount point can have any name.
             command = ["--foreground", *kept, *arguments, "--", str(point)]
-            child = background.start("mount", command, log, keep=list(keep.values()), patience=patience)
+            child = background.start(
+                "mount",
+                command,
+                log,
+                keep=list(keep.values()),
+                patience=patience,
+                is_of_our_group=is_automount,
+            )
         except BaseException:
             leave_nothing(point)
             raise

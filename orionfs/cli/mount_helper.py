@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from orionfs import profiles
 from orionfs.cli.main import cli
 from orionfs.cli.mounts import MountBusy, resolve, unmount
 from orionfs.cli.terminal import printable
@@ -78,7 +79,7 @@ def run(name: str, arguments: Sequence[str]) -> MountStatus:
         if name.startswith("umount."):
             return _umount(parse(arguments, "lfnrvN:t:", UMOUNT_USAGE))
         return _mount(parse(arguments, "sfnvo:N:t:", USAGE))
-    except Refused as error:
+    except (Refused, StartupError) as error:
         print(f"{name}: {printable(str(error))}", file=sys.stderr)
         return MountStatus.USAGE
 
@@ -123,12 +124,15 @@ def _mount(request: Request) -> MountStatus:
 
 
 def profile_of(spec: str) -> str:
-    """The profile that the first field of fstab names. Raises Refused."""
+    """The profile that the first field of fstab names. Raises Refused, StartupError."""
     name = spec.removeprefix(SPEC_PREFIX)
-    if name.startswith("/"):
-        # Of a word that is the name of a file in the current folder mount(8) makes a path.
-        raise Refused(f"{spec} is no profile; for one with the name of a file write {SPEC_PREFIX}NAME")
-    return name
+    if not name.startswith("/"):
+        return name
+    # Of a word that is also the name of a file in the current folder mount(8) makes a path.
+    last = Path(name).name
+    if last not in (profiles.read_tables(profiles.config_path()) or {}):
+        raise Refused(f"{spec} is no profile; write {SPEC_PREFIX}NAME for one with the name of a file")
+    return last
 
 
 def ours_of(options: Sequence[str], *, is_sloppy: bool = False) -> list[str]:

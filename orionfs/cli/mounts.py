@@ -24,6 +24,7 @@ from orionfs.profiles import load_profile
 PROBE_TIMEOUT_S = 5.0
 UNMOUNT_TIMEOUT_S = 30.0
 USERS_SHOWN = 5
+AUTOMOUNT_TYPE = "autofs"  # of systemd's .automount units, and of automount(8)
 
 # Its exit status is the errno; -I and -S leave out all that could touch other folders.
 PROBE = "import os, sys\ntry: os.statvfs(sys.argv[1])\nexcept OSError as error: sys.exit(error.errno)"
@@ -102,6 +103,8 @@ def prepare_mount_point(point: Path) -> None:
     Raises StartupError with status MOUNT_POINT.
     """
     while (entry := mount_at(read_mountinfo(), point)) is not None:
+        if entry.fs_type == AUTOMOUNT_TYPE:
+            return  # it waits for this mount: whoever looks into it would wait as well
         _mend(point, entry)
     where = shell_word(point)
     try:

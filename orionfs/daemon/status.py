@@ -34,7 +34,9 @@ def status_of(config: MountConfig, layers: Layers, beginning: Beginning) -> Mapp
     return {
         **_who(config, layers),
         "since": beginning.at_s,
-        "health": layers.remote.health.value,
+        "health": layers.remote.condition.word,
+        "health_since": layers.remote.condition.since_s,
+        "health_cause": layers.remote.condition.cause,
         **_waiting(layers),
         "setbacks": [
             {"at": at_ns / _NS_PER_S, "message": words} for words, at_ns in layers.reports.setbacks.items()

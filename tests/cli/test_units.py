@@ -283,8 +283,11 @@ def test_options_of_fstab_are_told_from_ours() -> None:
     assert ours_of(["suid", "ro"], is_sloppy=True) == ["ro"]
 
 
-def test_first_field_of_fstab_is_a_profile() -> None:
+def test_first_field_of_fstab_is_a_profile(home) -> None:
     assert profile_of("work") == "work"
+    assert (
+        profile_of("/anywhere/default") == "default"
+    )  # what mount(8) makes of it where a file has that name
     assert profile_of("orionfs#home") == "home"
     with pytest.raises(Refused, match="write orionfs#NAME"):
         profile_of("/home")
