@@ -10,7 +10,6 @@ A 409 means a taken name or "busy"; which of them, is looked up. Used by `carry`
 from __future__ import annotations
 
 import logging
-import uuid
 from math import inf
 from pathlib import Path
 
@@ -30,7 +29,8 @@ from orionfs.errors import (
 )
 from orionfs.journal import Removal
 from orionfs.journal_thread import JournalThread
-from orionfs.models import MARK_PREFIX, Item, Kind
+from orionfs.marks import new_mark, new_old_mark
+from orionfs.models import Item, Kind
 from orionfs.remote import Assignment, Remote
 
 log = logging.getLogger(__name__)
@@ -194,13 +194,3 @@ class Assigner:
             log.info("%s is removed by the next mount: %s", removal.path, error)
         else:
             await self._journal.run(lambda journal: journal.drop_removal(removal.key))
-
-
-def new_mark() -> str:
-    """A name that no other upload has, of this machine or another."""
-    return f"{MARK_PREFIX}{uuid.uuid4().hex}"
-
-
-def new_old_mark() -> str:
-    """A name for an item that gives way to another in the same call."""
-    return f"{MARK_PREFIX}old-{uuid.uuid4().hex}"

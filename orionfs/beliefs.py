@@ -248,7 +248,7 @@ class Beliefs:
         """The newest answer about a name with our changes laid over it, and when it was given."""
         answer = self.heard(parent, name)
         asked_at_s = answer[1] if answer else -inf
-        change = self.changes.find(parent.number, name, asked_at_s)
+        change = self.changes.find(parent.number, name, asked_at_s, answer[0] if answer else None)
         if change is not None:
             if change.doubted_at_s < inf:
                 return change.item, -inf

@@ -67,6 +67,7 @@ class MountConfig:
     refresh_folders: int = 16
     local_names: LocalNames = field(default_factory=LocalNames)
     noexec: bool = False  # no program is run from the mount
+    xattrs: str = "tags"  # which extended attributes are listed
     log_level: str = "INFO"
     life_fd: int | None = None  # the mount ends when this pipe does, and leaves signals to who holds it
     manager: Notifier = field(default_factory=Notifier)  # the service manager that wants to hear of it
@@ -93,6 +94,8 @@ PATTERN_OPTIONS: dict[str, tuple[str, ...]] = {"litter": LITTER, "temporary": TE
 SHARED_SPACES, ORGANIZATION = "shared-spaces", "organization"
 TOP_NAMES = ("my-data", "team-data", SHARED_SPACES, ORGANIZATION)
 UNPROTECTED = ("", "none")
+# Options of `-o` that are one word of several, the usual one first.
+CHOICE_OPTIONS: dict[str, tuple[str, ...]] = {"xattrs": ("tags", "all")}
 FLAG_OPTIONS = {
     "allow_other": "allow_other",
     "noexec": "noexec",
@@ -100,7 +103,7 @@ FLAG_OPTIONS = {
     "write_back": "write_back",
 }
 """Options of `-o` that take no value, with the field that each sets."""
-KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", *PATTERN_OPTIONS, *NUMBER_OPTIONS)
+KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", *CHOICE_OPTIONS, *PATTERN_OPTIONS, *NUMBER_OPTIONS)
 
 
 def load_mount_config(
@@ -137,7 +140,7 @@ def load_mount_config(
         write_back=bool(fields.pop("write_back", False)) or write_back,
         cache_dir=_private_folder(cache_folder()),
         state_dir=_private_folder(state_folder()),
-        runtime_dir=_private_folder(runtime_folder()),
+        runtime_dir=private_runtime_folder(),
         **fields,
     )
 
@@ -155,6 +158,8 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
             fields[FLAG_OPTIONS[name]] = True
         elif name == "umask":
             fields[name] = _umask(value)
+        elif name in CHOICE_OPTIONS:
+            fields[name] = _choice(name, value)
         elif name in PATTERN_OPTIONS:
             fields[name] = _patterns(name, value)
         else:
@@ -166,6 +171,13 @@ def _umask(value: str) -> int:
     if not re.fullmatch(r"0?[0-7]{1,3}", value):
         raise _wrong(f"mount option 'umask' is {value!r}: three octal digits are needed, such as umask=077")
     return int(value, 8)
+
+
+def _choice(name: str, value: str) -> str:
+    known = CHOICE_OPTIONS[name]
+    if value not in known:
+        raise _wrong(f"mount option {name!r} is {value!r}: one of {', '.join(known)} is needed")
+    return value
 
 
 def _patterns(name: str, value: str) -> tuple[str, ...]:
@@ -268,6 +280,11 @@ def runtime_folder() -> Path:
     if usual is None or len(os.fsencode(control_path(usual, Path("/")))) > SOCKET_PATH_MAX_BYTES:
         return Path(f"/tmp/orionfs-{os.getuid()}")
     return usual
+
+
+def private_runtime_folder() -> Path:
+    """The same, made, and seen to be ours alone. Raises StartupError."""
+    return _private_folder(runtime_folder())
 
 
 def runtime_folders(uid: int) -> list[Path]:

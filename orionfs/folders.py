@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import trio
 
-from orionfs.assigning import BUSY_PAUSES_S, Assigner, new_old_mark
+from orionfs.assigning import BUSY_PAUSES_S, Assigner
 from orionfs.beliefs import Beliefs
 from orionfs.errors import (
     Busy,
@@ -25,6 +25,7 @@ from orionfs.errors import (
     OrionFsError,
 )
 from orionfs.inodes import Inode
+from orionfs.marks import new_old_mark
 from orionfs.models import Item, Kind
 from orionfs.names import base_name
 from orionfs.remote import Assignment, Remote

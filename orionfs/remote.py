@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -30,8 +30,10 @@ from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
-from orionfs.shapes import Found, Page, read_account, read_item, read_shard, read_tags
+from orionfs.shapes import Found, Page, read_account, read_item, read_paths, read_shard, read_tags
 from orionfs.shard_calls import Session, ShardCalls
+from orionfs.share_calls import ShareCalls
+from orionfs.sightings import Sightings
 from orionfs.unclear import UnclearChanges
 
 __all__ = ["SMALL_BYTES", "Assignment", "Health", "Limits", "Remote"]
@@ -65,10 +67,12 @@ class Remote(Caller):
         self._unclear = UnclearChanges(self._read)
         self.knowledge = Knowledge()
         self.recent = RecentChanges(trio.current_time)
+        self.sightings = Sightings()
         limited = (partial(self._retrying, self._metadata), partial(self._retrying, self._contents))
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
         self.session = Session(lambda: self.facts, *limited, *once, self._limits)
         self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
+        self.sharing = ShareCalls(self.session)
 
     @property
     def facts(self) -> StackFacts:
@@ -79,6 +83,11 @@ class Remote(Caller):
     def client_version(self) -> str | None:
         """The version of the session's client, where it is known."""
         return self._calls.client_version
+
+    def worker_pids(self) -> list[int]:
+        """Processes that make calls for us; none where they are made here."""
+        pids: Callable[[], list[int]] | None = getattr(self._calls, "worker_pids", None)
+        return [] if pids is None else pids()
 
     def can_read_ranges(self, key: Key) -> bool:
         """True if this session can read a part of such an item: Files and shards, with our extension."""
@@ -203,7 +212,10 @@ class Remote(Caller):
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
-        told = await self.attributes(key)
+        return self.read_attributes(key, await self.attributes(key))
+
+    def read_attributes(self, key: Key, told: Any) -> Item:
+        """What `attributes` has told, as an item."""
         is_shard = key.kind is Kind.SHARD and key.part is not None
         return read_shard(told, key.part or 0) if is_shard else self.knowledge.resource(told, key.kind)
 
@@ -213,7 +225,9 @@ class Remote(Caller):
 
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""
-        return self.knowledge.found(await self._read("get", key.kind.value, key.id), key.kind)
+        found = self.knowledge.found(await self._read("get", key.kind.value, key.id), key.kind)
+        self.sightings.note(key, found.path)
+        return found
 
     async def find(self, kind: Kind, filters: Mapping[str, Any], count_max: int) -> list[Found]:
         """What a listing of all resources of a kind gives with these filters, `count_max` at most."""
@@ -222,7 +236,14 @@ class Remote(Caller):
         def read() -> list[Found]:
             return [self.knowledge.found(row, kind) for row in rows]
 
-        return read() if len(rows) <= ASKED_PAGE_ROWS else await trio.to_thread.run_sync(read)
+        told = read() if len(rows) <= ASKED_PAGE_ROWS else await trio.to_thread.run_sync(read)
+        for found in told:
+            self.sightings.note(found.item.key, found.path)
+        return told
+
+    async def paths_of(self, keys: Sequence[Key]) -> dict[Key, str]:
+        """Where items are, those of which it is told. Raises NoSuchName if one of them is gone."""
+        return read_paths(await self._read("get_paths", [[key.kind.value, key.id] for key in keys]))
 
     async def is_gone(self, key: Key) -> bool:
         """True if Orion holds the item no more, or only among what was deleted."""
@@ -240,7 +261,7 @@ class Remote(Caller):
         found = (self.knowledge.resource(row, Kind.FILE) for row in rows)
         return next((item for item in found if item.name == mark), None)
 
-    # Tags and shares
+    # Tags
 
     async def tags(self, key: Key) -> tuple[str, ...]:
         return read_tags(await self._read("list_tags", key.kind.value, key.id))
@@ -250,13 +271,6 @@ class Remote(Caller):
 
     async def untag(self, key: Key, tags: Sequence[str]) -> None:
         await self._change("untag", key.kind.value, key.id, list(tags), is_conflict_busy=True)
-
-    async def share(self, key: Key, partner: str, id: int, permissions: Sequence[str]) -> None:
-        """Share an item with a "user" or "project"; what it was allowed before is replaced."""
-        pairs = ((key.kind.value, key.id), (partner, id))
-        resources = [{"resource": {"kind": kind, "id": each}} for kind, each in pairs]
-        call = ("documented", "share_resource", resources, {"permissions": list(permissions)})
-        await self._retrying(self._metadata, self._limits.change_deadline_s, *call, is_conflict_busy=True)
 
     # Contents
 

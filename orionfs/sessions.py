@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orionfs import __version__
-from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls, describe, find_client
+from orionfs.bridge import BridgePool, Calls, GrowingCalls, InProcess, SessionCalls, describe, find_client
 from orionfs.client import OrionSession, SessionConfig, get_session, types
 from orionfs.client.errors import OrionError
 from orionfs.errors import ExitStatus, StartupError
@@ -77,7 +77,7 @@ def _in_process(profile: Profile, timeout_s: float) -> SessionCalls:
     newest = _NewestToken(profile.token, profile.token_file)
 
     def make(token: Token) -> Calls:
-        return Calls(_own_session(profile, token, timeout_s), types)
+        return GrowingCalls(_own_session(profile, token, timeout_s), types)
 
     def renew() -> Calls | None:
         token = newest.read_again()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from orionfs.config import SHARED_SPACES, TOP_NAMES
@@ -16,8 +16,8 @@ from orionfs.errors import AccessDenied, ExitStatus, NoSuchName, OrionFsError, S
 from orionfs.inodes import InodeTable, Naming
 from orionfs.listings import together
 from orionfs.models import Account, Item, Kind
-from orionfs.names import visible_names
 from orionfs.remote import Remote
+from orionfs.workspaces import workspace_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,35 +51,6 @@ def plant(inodes: InodeTable, tops: Sequence[Top], workspaces: Mapping[str, str]
             continue
         item = Item(Kind.FOLDER, None, top.orion_path.rsplit("/", 1)[-1], created_ns=time.time_ns())
         inodes.add_top(top.name, item, top.orion_path, top.naming(workspaces))
-
-
-def workspace_names(told_by_config: Mapping[str, str], rows: Sequence[Item]) -> dict[str, Item]:
-    """Visible name -> workspace: by what Orion calls it, else by the config, else by its id.
-
-    The items are called by their ids, as their paths on Orion are.
-    """
-    meant: list[tuple[Item, Item]] = []  # as it is called, as it is
-    for row in rows:
-        number = _workspace_id(row)
-        if number is None:
-            meant.append((row, row))
-            continue
-        title = row.title or (row.name if not _is_number(row.name) else "")
-        called = replace(row, id=number, name=title or told_by_config.get(str(number), str(number)))
-        meant.append((called, replace(row, name=str(number), title="")))
-    itself = {id(called): item for called, item in meant}
-    return {name: itself[id(called)] for name, called in visible_names([each for each, _ in meant]).items()}
-
-
-def _workspace_id(row: Item) -> int | None:
-    """The id in a workspace's path: its name, else the row's id where the name is one for people."""
-    if not row.is_folder:
-        return None
-    return int(row.name) if _is_number(row.name) else row.id
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdecimal() and str(int(name)) == name
 
 
 async def _is_visible(remote: Remote, top: Top) -> bool:

@@ -11,10 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from orionfs.assigning import new_mark
 from orionfs.content import Staged
 from orionfs.inodes import Inode
 from orionfs.journal import UploadRow, UploadStep
+from orionfs.marks import new_mark
 from orionfs.models import InodeNumber, Item, LocalAttributes
 from orionfs.namespace import Namespace
 from orionfs.parking import Parking

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from orionfs.assigning import new_mark
 from orionfs.content import Staged
 from orionfs.inodes import Inode
 from orionfs.journal import UploadRow, UploadStep
+from orionfs.marks import new_mark
 from orionfs.parking import Parking
 from orionfs.upload import Upload
 

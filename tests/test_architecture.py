@@ -19,11 +19,12 @@ PACKAGE = Path(__file__).resolve().parent.parent / "orionfs"
 RANKS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"daemon", "transfers"},
+    {"daemon", "transfers", "fs"},
     {"login"},
-    {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about"},
-    {"removing"},
+    {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
+    {"removing", "whereabouts"},
     {"moves", "probe", "attributes"},
+    {"item_attributes", "sharing"},
     {"progress", "deferral"},
     {"litter"},
     {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
@@ -43,12 +44,13 @@ RANKS: list[set[str]] = [
     {"upload"},
     {"lanes", "emptied", "behind", "pending_removals"},
     {"assigning", "relocated", "shard_carry", "parking", "conflicts", "shares", "staged_files"},
-    {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation"},
-    {"journal", "content", "metacache", "walks", "shard_rules"},
+    {"changes", "metadata", "journal_thread", "uses", "protection", "tagging", "relocation", "partners"},
+    {"journal", "content", "metacache", "walks", "shard_rules", "workspaces"},
     {"inodes"},
-    {"presence"},
+    {"presence", "attribute_text"},
     {
         "names",
+        "resources",
         "ranges",
         "numbers",
         "finding",
@@ -58,17 +60,20 @@ RANKS: list[set[str]] = [
         "share_rows",
         "promises",
         "order",
+        "predecessors",
     },
     {"remote", "whole_calls"},
+    {"share_calls"},
     {"details", "calling", "shard_calls"},
-    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent"},
-    {"limiter"},
+    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings"},
+    {"limiter", "paging"},
     {"shapes", "bridge", "failures", "tasks", "sizes"},
 ]
 # They may be imported from everywhere, and from each other downwards.
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
-    {"memory", "models", "mountinfo", "notify", "private", "profiles", "localnames"},
+    {"memory", "marks", "mountinfo", "notify", "private", "profiles", "localnames"},
+    {"models"},
     {"errors"},
     {"__init__"},
 ]
@@ -89,6 +94,7 @@ DOORS: dict[str, set[str]] = {
     "uvicorn": {"server"},
     "click": {"cli"},
     "rich": {"cli"},
+    "fsspec": {"fs"},
 }
 # The mount is written in trio, so it has no door; where it may not be is tested below.
 EVERYWHERE = {"trio"}

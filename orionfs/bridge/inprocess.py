@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from .growing import GrowingCalls
 from .renewal import Renewal
 from .verbs import Verbs
 from .worker import CallFailed, Calls, describe
@@ -43,6 +44,7 @@ class InProcess(Verbs):
     ) -> None:
         self.ranged = calls.ranged
         self.paged_shards = calls.paged_shards
+        self.open_ended = isinstance(calls, GrowingCalls) and calls.open_ended
         self._make, self._end = renew, end
         self._lock = threading.Lock()
         self._session = _Session(calls)

@@ -36,6 +36,17 @@ LOG_SIZE_MAX_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long, in seconds, a process may take until it is ready, and to end when it is told to."""
+
+    ready_s: float = READY_TIMEOUT_S
+    end_s: float = END_TIMEOUT_S
+
+
+USUAL_PATIENCE = Patience()
+
+
+@dataclass(frozen=True, slots=True)
 class Child:
     """A process that has said that it is ready, and what it said."""
 
@@ -59,6 +70,7 @@ def start(
     stdin: int = -1,
     keep: Sequence[int] = (),
     is_of_our_group: bool = False,
+    patience: Patience = USUAL_PATIENCE,
 ) -> Child:
     """Run `orionfs COMMAND --ready-fd N ARGUMENTS` in a session of its own and wait until it is ready.
 
@@ -84,28 +96,28 @@ def start(
         os.close(child_ready)
         os.close(log_file)
     try:
-        answer = _read_answer(ready)
+        answer = _read_answer(ready, patience.ready_s)
         if answer is None:
             raise StartupError(_last_words(process, log, log_start), ExitStatus.FAILED)
         if "error" in answer:
             raise StartupError(str(answer["error"]), ExitStatus(answer["exit_status"]))
     except BaseException:
-        _end(process)
+        _end(process, patience.end_s)
         raise
     finally:
         os.close(ready)
     return Child(process, answer)
 
 
-def _read_answer(ready: int) -> dict[str, Any] | None:
-    """The line, or None if the pipe was closed without one."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
+def _read_answer(ready: int, limit_s: float) -> dict[str, Any] | None:
+    """The line, or None if the pipe was closed without one. StartupError where none comes in time."""
+    deadline = time.monotonic() + limit_s
     line = b""
     with selectors.DefaultSelector() as selector:
         selector.register(ready, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
-            if not selector.select(deadline - time.monotonic()):
-                raise StartupError(f"no word within {READY_TIMEOUT_S:.0f} s: given up", ExitStatus.FAILED)
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise StartupError(f"no word within {limit_s:.0f} s: given up", ExitStatus.FAILED)
             piece = os.read(ready, 4096)
             if not piece:
                 return None
@@ -128,12 +140,12 @@ def _last_words(process: subprocess.Popen[bytes], log: Path, log_start: int) -> 
     return f"the background process {how} before it was ready; its log is {log}"
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], limit_s: float = END_TIMEOUT_S) -> None:
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(END_TIMEOUT_S)
+        process.wait(limit_s)
     except subprocess.TimeoutExpired:
         process.kill()
         try:

@@ -129,7 +129,7 @@ def _mend(point: Path, entry: MountEntry) -> None:
     if health is Health.ANSWERS:
         raise wrong_mount_point(f"{point} is already mounted: {entry.source}")
     if health is Health.SILENT:
-        advice = f"{own_command()} umount {shell_word(point)}"
+        advice = f"{own_command()} umount --force {shell_word(point)}"
         raise wrong_mount_point(f"{point} holds a mount of {entry.source} that does not answer: {advice}")
     unmount(point, is_lazy=True)
 

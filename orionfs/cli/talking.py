@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 from orionfs.config import control_path, runtime_folders
 from orionfs.mountinfo import MountEntry
+
+_PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of <sys/socket.h>
 
 
 def connect(point: Path, entry: MountEntry) -> socket.socket | None:
@@ -26,6 +29,37 @@ def connect(point: Path, entry: MountEntry) -> socket.socket | None:
         else:
             return connection
     return None
+
+
+def order(connection: socket.socket, command: str, limit_s: float, **more: Any) -> dict[str, Any] | None:
+    """The first answer to a command; None if none comes in time, or no sense."""
+    try:
+        connection.settimeout(limit_s)
+        connection.sendall(json.dumps({"command": command, **more}).encode() + b"\n")
+        return next(answers(connection, limit_s), None)
+    except (OSError, ValueError):
+        return None
+
+
+def is_closed_within(connection: socket.socket, timeout_s: float) -> bool:
+    """Whether the daemon closes the connection in time: it does so last of all."""
+    deadline = time.monotonic() + timeout_s
+    while (left_s := deadline - time.monotonic()) > 0:
+        connection.settimeout(left_s)
+        try:
+            if not connection.recv(65536):
+                return True
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+    return False
+
+
+def pid_of(connection: socket.socket) -> int | None:
+    """The process that listens at the other end; None if this process can't see it."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    return int(_PEER_CREDENTIALS.unpack(raw)[0]) or None
 
 
 def answers(

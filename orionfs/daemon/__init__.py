@@ -21,14 +21,15 @@ from orionfs.bridge import only_reading
 from orionfs.config import MountConfig, control_path
 from orionfs.daemon.endings import ENDING, end_with_starter, heed_signals
 from orionfs.daemon.layers import Layers, build, limits
-from orionfs.daemon.orders import DRAIN_LIMIT_S, orders
+from orionfs.daemon.leaving import Patience, end_within
+from orionfs.daemon.orders import orders
 from orionfs.daemon.service import Service
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import StackFacts
 from orionfs.forgetting import Forgetting
-from orionfs.login import in_words
 from orionfs.memory import give_back_early
 from orionfs.models import Account
+from orionfs.refusals import in_words
 from orionfs.remote import Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.toplevel import Top, find_tops
@@ -70,15 +71,15 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
                 await nursery.start(service)
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync, layers.moves.deferral)
             nursery.start_soon(unit.run)
+            patience = Patience()
             source = f"orion:{account.project_name}@{_host_of(config)}"
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
-                await _serve(config, layers, unit, lambda: ready(f"{source} (as {account.username})"))
+                ready_line = f"{source} (as {account.username})"
+                await _serve(config, layers, unit, patience, lambda: ready(ready_line))
             unit.stopping()
             for each in ENDING:  # nothing is mounted any more, so who has no patience may end this
                 signal.signal(each, signal.SIG_DFL)
-            await layers.files.seal_all()
-            layers.sync.holding.end(is_last=True)
-            is_all_uploaded = await layers.sync.drain(DRAIN_LIMIT_S)
+            is_all_uploaded = await end_within(layers, patience.limit_s)
             await remote.close()
             nursery.cancel_scope.cancel()
         layers.opening.close()
@@ -111,11 +112,13 @@ def _begin_with_facts(remote: Remote, state_dir: Path, stack: str, wire: Path | 
     remote.knowledge.begin(known, store)
 
 
-async def _serve(config: MountConfig, layers: Layers, unit: Service, ready: Callable[[], None]) -> None:
+async def _serve(
+    config: MountConfig, layers: Layers, unit: Service, patience: Patience, ready: Callable[[], None]
+) -> None:
     """Answer the kernel until it lets go of the mount, or a signal or `stop` ends it."""
     async with trio.open_nursery() as nursery:
         socket = control_path(config.runtime_dir, config.mountpoint)
-        await nursery.start(control.serve, socket, orders(config, layers))
+        await nursery.start(control.serve, socket, orders(config, layers, patience))
         await nursery.start(heed_signals, layers, unit, config.life_fd is not None)
         await nursery.start(end_with_starter, layers, config.life_fd)
         forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)

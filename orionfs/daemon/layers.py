@@ -14,7 +14,7 @@ from pathlib import Path
 from orionfs import fuse, state
 from orionfs.about import about_text
 from orionfs.ahead import Ahead
-from orionfs.attributes import ExtendedAttributes
+from orionfs.attributes import ExtendedAttributes, Sources
 from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
 from orionfs.config import MountConfig
@@ -23,6 +23,7 @@ from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
+from orionfs.item_attributes import ItemAttributes
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
 from orionfs.models import Account, Key, LocalAttributes
@@ -37,6 +38,8 @@ from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.removing import Removing
 from orionfs.reports import Reports
+from orionfs.resources import Resources
+from orionfs.sharing import Sharing
 from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, plant
@@ -102,7 +105,7 @@ def build(
         namespace,
         files,
         moves,
-        ExtendedAttributes(namespace, collecting, Progress(files, sync), reports),
+        _attributes(config, remote, namespace, sync, collecting, Progress(files, sync), reports),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
         protection,
@@ -126,6 +129,21 @@ def build(
         refresher,
         Removing(namespace, files, moves, collecting, protection),
     )
+
+
+def _attributes(
+    config: MountConfig,
+    remote: Remote,
+    namespace: Namespace,
+    sync: Sync,
+    collecting: Collecting,
+    progress: Progress,
+    reports: Reports,
+) -> ExtendedAttributes:
+    resources = Resources(remote, config.metadata_ttl_s)
+    items = ItemAttributes(namespace, resources, config.profile.workspaces)
+    sources = Sources(namespace, items, Sharing(remote, sync.shares), collecting, progress, reports)
+    return ExtendedAttributes(sources, lists_all=config.xattrs == "all")
 
 
 def _tree(

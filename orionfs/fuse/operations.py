@@ -18,7 +18,6 @@ from typing import Any
 import pyfuse3
 import trio
 
-from orionfs.assigning import new_mark
 from orionfs.attributes import ExtendedAttributes
 from orionfs.errors import (
     NameExists,
@@ -31,6 +30,7 @@ from orionfs.fuse.callers import Callers
 from orionfs.fuse.reporting import Reporter
 from orionfs.holds import Holds
 from orionfs.inodes import Inode
+from orionfs.marks import new_mark
 from orionfs.models import Attributes, HandleId
 from orionfs.moves import Moves
 from orionfs.names import from_kernel

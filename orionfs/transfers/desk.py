@@ -18,9 +18,9 @@ from orionfs.assigning import Assigner
 from orionfs.bridge import SessionCalls
 from orionfs.errors import Conflict, ExitStatus, NoSuchName, StartupError
 from orionfs.journal_thread import JournalThread
-from orionfs.login import in_words
 from orionfs.models import Account, Item
 from orionfs.profiles import Profile
+from orionfs.refusals import in_words
 from orionfs.remote import Limits, Remote
 from orionfs.sessions import stack_name
 from orionfs.transfers.places import Place

@@ -20,7 +20,6 @@ from typing import Any
 
 import trio
 
-from orionfs.assigning import new_mark
 from orionfs.errors import (
     AccessDenied,
     ExitStatus,
@@ -31,6 +30,7 @@ from orionfs.errors import (
     StartupError,
 )
 from orionfs.journal import Removal
+from orionfs.marks import new_mark
 from orionfs.models import MARK_PREFIX, Item, Key, Kind
 from orionfs.remote import Assignment
 from orionfs.shard_calls import SHARD_MAX_BYTES

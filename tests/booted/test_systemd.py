@@ -93,11 +93,11 @@ def reload_shows(unit: Unit, server: Server) -> None:
 
 def stop_uploads(unit: Unit, server: Server) -> None:
     """What waits at the stop is on Orion after it."""
-    server.misbehave({"path": "/api/v3/storage/files/upload", "action": "delay", "seconds": 0.3})
-    names = [f"late-{number}" for number in range(10)]
-    for name in names:
-        unit.write(name, name)
-    wait_for(lambda: "to upload" in unit.says("StatusText") and "nothing" not in unit.says("StatusText"))
+    server.misbehave({"path": "/api/v3/storage/files/upload", "action": "delay", "seconds": 3})
+    names = [f"late-{number}" for number in range(4)]
+    script = 'cd "$1"; shift; for name; do printf %s "$name" > "$name"; done'
+    unit.machine("sh", "-c", script, "sh", f"{unit.point}/my-data", *names, user=unit.user)
+    wait_for(lambda: unit.says("StatusText") == "online, 4 changes to upload")
     unit.systemctl("disable", "--now")
     server.misbehave()
     assert not unit.is_mounted

@@ -40,7 +40,9 @@ def test_help_names_every_command_and_every_exit_status() -> None:
         "config",
         "demo",
         "exec",
+        "find",
         "get",
+        "info",
         "mount",
         "probe",
         "put",
@@ -48,7 +50,10 @@ def test_help_names_every_command_and_every_exit_status() -> None:
         "rm",
         "serve",
         "sync",
+        "tag",
+        "tags",
         "umount",
+        "where",
     ]
     for name in COMMANDS:
         assert f"\n  {name} " in output

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orionfs.models import Item, Kind
-from orionfs.toplevel import Top, workspace_names
+from orionfs.toplevel import Top
+from orionfs.workspaces import workspace_names
 
 
 def space(name: str, id: int | None = None, title: str = "") -> Item:
