@@ -148,9 +148,10 @@ class ExtendedAttributes:
 
     async def _replace_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         before = await self._namespace.tags(inode)
-        add = tuple(tag for tag in tags if tag not in before)
         remove = tuple(tag for tag in before if tag not in tags)
-        await self._namespace.change_tags(inode, add, remove)
+        # With nothing new among them they are set all the same: others may have taken them away.
+        is_to_be_sent = not remove or not set(tags) <= set(before)
+        await self._namespace.change_tags(inode, tags if is_to_be_sent else (), remove)
 
     async def _tags(self, inode: Inode) -> str | None:
         return text.format_tags(await self._tags_of(inode)) if _may_have_tags(inode) else None

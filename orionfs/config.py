@@ -20,6 +20,7 @@ from typing import Any
 import platformdirs
 
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.fuseconf import ALLOW_OTHER, FUSE_CONF, allows_other
 from orionfs.localnames import LITTER, TEMPORARY, LocalNames, parse_patterns
 from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.notify import Notifier
@@ -128,6 +129,11 @@ def load_mount_config(
     fields["local_names"] = LocalNames(
         *(fields.pop(name, default) for name, default in PATTERN_OPTIONS.items())
     )
+    if fields["allow_other"] and os.geteuid() != 0 and allows_other(FUSE_CONF) is False:
+        raise _wrong(
+            f"mount option 'allow_other': {FUSE_CONF} does not allow it; root mends that with:"
+            f" echo {ALLOW_OTHER} >> {FUSE_CONF}"
+        )
     if log_level not in LOG_LEVELS:
         raise _wrong(f"unknown log level {log_level!r}; known: {', '.join(LOG_LEVELS)}")
     return MountConfig(

@@ -224,23 +224,14 @@ def read_found(attributes: Any) -> Found:
     tags = (read_tags(told[key]) for key in (*_TAGS, *_SYSTEM_TAGS) if told.get(key))
     deleted = next((told[key] for key in _DELETED if key in told), None)
     is_told = any(key in told for key in _DELETED)
-    path = first_of(told, _PATHS)
-    return Found(
-        item,
-        frozenset(tag for each in tags for tag in each),
-        bool(deleted) if is_told else None,
-        path if isinstance(path, str) else None,
-    )
+    all_tags = frozenset(tag for each in tags for tag in each)
+    return Found(item, all_tags, bool(deleted) if is_told else None, read_path(attributes))
 
 
 def read_paths(answer: Any) -> dict[Key, str]:
     """The paths of items, as `get_paths` tells them; a row without one is left out."""
-    told: dict[Key, str] = {}
-    for row, kind, id in _parts_of(answer)[0]:
-        item, path = _read_row(row, kind, id), first_of(_plain(row), _PATHS)
-        if item.key is not None and isinstance(path, str):
-            told[item.key] = path
-    return told
+    rows = ((_read_row(*row), read_path(row[0])) for row in _parts_of(answer)[0])
+    return {item.key: path for item, path in rows if item.key is not None and path is not None}
 
 
 def read_dataset_state(attributes: Any) -> DatasetState:

@@ -17,9 +17,11 @@ from .inprocess import InProcess
 from .pool import BridgePool
 from .process import CallTimeout
 from .reading import only_reading
+from .renewal import REFUSED_CODES
 from .worker import CallFailed, Calls, describe
 
 __all__ = [
+    "REFUSED_CODES",
     "BridgePool",
     "CallFailed",
     "CallHandle",
@@ -86,4 +88,5 @@ class SessionCalls(Protocol):
     def create_shard(self, collection: int, name: str, metadata: Mapping[str, Any]) -> dict[str, Any]: ...
     def fill_shard(self, id: list[int], path: str, timeout_s: float | None = None) -> dict[str, Any]: ...
     def set_state(self, collection: int, state: str) -> None: ...
+    def forget_connections(self) -> None: ...
     def close(self) -> None: ...

@@ -35,6 +35,8 @@ READING = frozenset(
 )
 """A verb that is not here is taken for one that changes something."""
 
+_OF_US_ALONE = ("close", "forget_connections")
+
 
 class _OnlyReading:
     def __init__(self, calls: SessionCalls) -> None:
@@ -42,7 +44,7 @@ class _OnlyReading:
 
     def __getattr__(self, name: str) -> Any:
         meant = getattr(self._calls, name)
-        return meant if name in READING or name == "close" or not callable(meant) else _refusing(name)
+        return meant if name in (*READING, *_OF_US_ALONE) or not callable(meant) else _refusing(name)
 
 
 def _refusing(verb: str) -> Callable[..., Any]:

@@ -28,6 +28,10 @@ class Verbs(ABC):
     def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
         """Carry out one verb. Raises CallFailed."""
 
+    @abstractmethod
+    def forget_connections(self) -> None:
+        """Make none of the calls that follow on what is open now, and idle: it may lead nowhere."""
+
     def whoami(self) -> dict[str, Any]:
         """See `Calls.whoami`."""
         answer: dict[str, Any] = self.call("whoami")

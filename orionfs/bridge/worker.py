@@ -54,7 +54,6 @@ DOCUMENTED_ERRORS = frozenset({
 # fmt: on
 MESSAGE_MAX_BYTES = 1 << 28
 _FOUND_MAX = 100
-_PARTNERS = ("user", "project")
 _HELD_MAX = 256
 _DETAIL_MAX = 500
 _CHAIN_MAX = 20
@@ -323,9 +322,7 @@ class Calls:
 
     def close(self) -> None:
         """Free what the session holds, where it offers that (our extension)."""
-        close = getattr(self._session, "close", None)
-        if close is not None:
-            close()
+        getattr(self._session, "close", lambda: None)()
 
     def _class(self, kind: str) -> Any:
         found = getattr(self._types, CLASSES.get(kind, ""), None)
@@ -355,7 +352,7 @@ class Calls:
 
     def _noticed(self, kind: str, found: Any) -> Any:
         """Who may be shared with soon need not be asked for again then."""
-        if kind in _PARTNERS:
+        if kind in ("user", "project"):
             self._hold(kind, getattr(found, "id", None), found)
         return found
 

@@ -69,8 +69,8 @@ def start(
     *,
     stdin: int = -1,
     keep: Sequence[int] = (),
-    is_of_our_group: bool = False,
     patience: Patience = USUAL_PATIENCE,
+    is_of_our_group: bool = False,
 ) -> Child:
     """Run `orionfs COMMAND --ready-fd N ARGUMENTS` in a session of its own and wait until it is ready.
 

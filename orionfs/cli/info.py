@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
+from orionfs.attribute_text import parse_tags
 from orionfs.cli.asking import asked
 from orionfs.cli.items import Refused, Subject, for_each
-from orionfs.cli.tags import parse_tags
 from orionfs.cli.terminal import printable
 from orionfs.errors import StartupError
 from orionfs.models import Kind
@@ -34,7 +34,7 @@ _LABELS = {
     "size": "size in bytes",
     "audience": "read by",
     "shares": "shared with",
-    "sync": "on Orion",
+    "sync": "upload",
     "error": "last error",
 }
 _UNKNOWN_SIZE = 1  # what stat says of a dataset or shard until it is opened
@@ -108,7 +108,7 @@ def _all_of(subject: Subject) -> Told:
         "project": _number(told.pop("project")),
         "state": told.pop("state"),
         "count": _number(told.pop("count")),
-        "tags": None if tags is None else list(parse_tags(tags)),
+        "tags": None if tags is None else list(parse_tags(tags.encode())),
         "audience": told.pop("audience"),
         "shares": None if shares is None else json.loads(shares),
         "metadata": None if metadata is None else json.loads(metadata),

@@ -19,11 +19,11 @@ from typing import TypeVar
 
 import click
 
+from orionfs.attribute_text import PREFIX
 from orionfs.cli.refresh import Place, current_folder, find_place
 from orionfs.cli.terminal import own_command, printable, shell_word
 from orionfs.errors import ExitStatus
 
-PREFIX = "user.orion."
 AT_ONCE = 16
 """Paths at a time: as many requests as a mount has in flight."""
 

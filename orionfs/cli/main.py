@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from orionfs import __version__
+from orionfs.cli.adopt import adopt
 from orionfs.cli.config import config
 from orionfs.cli.demo import demo
 from orionfs.cli.exec import exec_
@@ -21,6 +22,8 @@ from orionfs.cli.put import put
 from orionfs.cli.refresh import refresh
 from orionfs.cli.rm import rm
 from orionfs.cli.serve import serve
+from orionfs.cli.sharing import share, unshare
+from orionfs.cli.status import status
 from orionfs.cli.sync import sync
 from orionfs.cli.tags import tag, tags
 from orionfs.cli.terminal import printable
@@ -82,8 +85,8 @@ def cli() -> None:
 
 
 for command in (
-    *(mount, umount, exec_, put, get, sync, refresh, rm),
-    *(tag, tags, info, find, where),
+    *(mount, umount, exec_, status, sync, put, get, refresh, rm, adopt),
+    *(tag, tags, share, unshare, info, find, where),
     *(demo, serve, config, probe, install_units),
 ):
     cli.add_command(command)

@@ -14,21 +14,27 @@ from typing import Any
 from orionfs.config import control_path, runtime_folders
 from orionfs.mountinfo import MountEntry
 
+CONNECT_TIMEOUT_S = 3.0
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of <sys/socket.h>
 
 
 def connect(point: Path, entry: MountEntry) -> socket.socket | None:
     """The control socket of the daemon of a mount; None if there is none that listens."""
     uid = os.getuid() if entry.owner_uid is None else entry.owner_uid
-    for folder in runtime_folders(uid):
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.connect(str(control_path(folder, point)))
-        except OSError:
-            connection.close()
-        else:
-            return connection
-    return None
+    tried = (connect_to(control_path(folder, point)) for folder in runtime_folders(uid))
+    return next((connection for connection in tried if connection is not None), None)
+
+
+def connect_to(path: Path) -> socket.socket | None:
+    """A connection to a control socket; None if nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(CONNECT_TIMEOUT_S)  # one that hangs takes none once enough wait for it
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        return None
+    return connection
 
 
 def order(connection: socket.socket, command: str, limit_s: float, **more: Any) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     Raises StartupError before that: credentials, server, mount point, FUSE. NOT_UPLOADED: something
     stays staged on this machine, and the next mount of the account carries it out.
     """
-    calls = connect(config.profile, config.change_deadline_s)
+    calls = connect(config.profile, config.change_deadline_s, is_stored=True)
     if config.read_only:
         calls = only_reading(calls)
     try:

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from orionfs.daemon.layers import Layers
-from orionfs.daemon.sending import bytes_left
+from orionfs.daemon.sending import look
 from orionfs.errors import OrionFsError
 from orionfs.remote import Health
 from orionfs.upload import UploadState
@@ -100,7 +100,7 @@ async def _answers(layers: Layers) -> bool:
 
 
 def _left(layers: Layers) -> tuple[int, int]:
-    return layers.sync.pending_count, bytes_left(layers)
+    return layers.sync.pending_count, look(layers).bytes_left
 
 
 def _outcome(layers: Layers) -> Mapping[str, Any]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from orionfs import control
+from orionfs.attribute_text import format_uri
 from orionfs.daemon.layers import Layers
 from orionfs.errors import NoSuchName, NotADirectory, OrionFsError, TimedOut
 from orionfs.inodes import Inode
 from orionfs.models import Key, Kind
 from orionfs.namespace import Namespace
-from orionfs.whereabouts import Whereabouts, reference
+from orionfs.whereabouts import Whereabouts
 
 _ROWS_AT_ONCE = 500
 
@@ -74,4 +75,5 @@ async def _previous(namespace: Namespace, path: str) -> str | None:
         return None
     key = inode.item.key
     namespace.inodes.collect(inode)
-    return reference(namespace.predecessors.of(key))
+    replaced = namespace.predecessors.of(key)
+    return None if replaced is None else format_uri(replaced.kind, replaced.id)

@@ -18,7 +18,7 @@ from orionfs.daemon import leaving
 from orionfs.daemon.endings import end
 from orionfs.daemon.layers import Layers
 from orionfs.daemon.locating import locating_orders
-from orionfs.daemon.status import status_of
+from orionfs.daemon.status import Beginning, status_of
 from orionfs.errors import OrionFsError
 from orionfs.remote import Health
 
@@ -28,6 +28,7 @@ _TELLING_LIMIT_S = 10.0
 
 def orders(config: MountConfig, layers: Layers, patience: leaving.Patience) -> Mapping[str, control.Command]:
     """The orders by the name that a request gives in `command`; `patience` is what `leave` sets."""
+    beginning = Beginning()
 
     async def drain(request: Mapping[str, Any]) -> control.Answers:
         async with aclosing(leaving.drain(layers, request)) as answers:
@@ -39,7 +40,7 @@ def orders(config: MountConfig, layers: Layers, patience: leaving.Patience) -> M
         yield {"done": True}
 
     async def status(_request: Mapping[str, Any]) -> control.Answers:
-        yield status_of(config, layers)
+        yield status_of(config, layers, beginning)
 
     async def refresh(request: Mapping[str, Any]) -> control.Answers:
         refreshed = layers.refresher.start(str(request.get("path", "/")))

@@ -9,7 +9,8 @@ short.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +19,50 @@ from orionfs.progress import word_of
 from orionfs.upload import Upload, UploadState
 
 _WORTH_A_LOOK_BYTES = 2**20
+_NS_PER_S = 10**9
 _PROC = Path("/proc")
 
 
-def uploads_of(layers: Layers) -> list[Mapping[str, Any]]:
-    """What is on its way, in the order in which it was closed: where to, how much, how far, why not yet."""
-    sent = _sent(layers)
-    return [
-        {
-            "path": upload.row.path,
-            "state": word_of(upload).partition(":")[0],
-            "bytes": upload.row.size_bytes,
-            "sent_bytes": sent.get(upload.row.mark, 0),
-            "since": upload.row.sealed_ns / 1e9,
-            "error": None if upload.error is None else str(upload.error),
-        }
-        for upload in layers.sync.pending
-    ]
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The uploads that are pending; `sent`: bytes by the mark of those that have begun to leave."""
+
+    uploads: Sequence[Upload]
+    sent: Mapping[str, int]
+
+    @property
+    def bytes_left(self) -> int:
+        """How many bytes are still to leave."""
+        return sum(each.row.size_bytes for each in self.uploads) - sum(self.sent.values())
+
+    def told(self, count_max: int) -> list[Mapping[str, Any]]:
+        """Where each goes, how much of it, how far, since when, why not yet; those that leave now first."""
+        chosen = sorted(self.uploads, key=lambda upload: upload.state is not UploadState.RUNNING)[:count_max]
+        return [
+            {
+                "path": upload.row.path,
+                "state": word_of(upload).partition(":")[0],
+                "bytes": upload.row.size_bytes,
+                "sent_bytes": self.sent.get(upload.row.mark, 0),
+                "since": upload.row.sealed_ns / _NS_PER_S,
+                "error": None if upload.error is None else str(upload.error),
+            }
+            for upload in chosen
+        ]
 
 
-def bytes_left(layers: Layers) -> int:
-    """How many bytes are still to leave."""
-    sent = _sent(layers)
-    return sum(upload.row.size_bytes - sent.get(upload.row.mark, 0) for upload in layers.sync.pending)
-
-
-def _sent(layers: Layers) -> dict[str, int]:
-    """Bytes by the mark of the upload, for those that have begun to leave."""
-    found = {upload.row.mark: upload.row.size_bytes for upload in layers.sync.pending if _is_there(upload)}
-    running = [upload for upload in layers.sync.pending if _is_leaving(upload)]
-    if running:
+def look(layers: Layers) -> Sending:
+    """What is pending now, in the order in which it was closed, and how far it is."""
+    uploads = layers.sync.pending
+    sent = {upload.row.mark: upload.row.size_bytes for upload in uploads if _is_there(upload)}
+    leaving = [upload for upload in uploads if _is_leaving(upload)]
+    if leaving:
         positions = read_positions(layers.staging, [os.getpid(), *layers.remote.worker_pids()])
-        for upload in running:
+        for upload in leaving:
             at = max((at for name, at in positions if name.startswith(upload.row.staged)), default=0)
             # A part that was sent twice counts twice, and the last bytes may still be refused.
-            found[upload.row.mark] = min(at, upload.row.size_bytes)
-    return found
+            sent[upload.row.mark] = min(at, upload.row.size_bytes)
+    return Sending(uploads, sent)
 
 
 def _is_there(upload: Upload) -> bool:

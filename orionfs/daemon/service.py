@@ -90,4 +90,4 @@ def in_a_line(layers: Layers) -> str:
     waits = (
         f"{pending} {'change' if pending == 1 else 'changes'} to upload" if pending else "nothing to upload"
     )
-    return f"{layers.remote.health.value}, {waits}"
+    return f"{layers.remote.condition.in_words()}, {waits}"

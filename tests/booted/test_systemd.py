@@ -166,7 +166,7 @@ def test_unit_that_can_not_start_says_why_and_is_tried_again_only_if_that_may_he
     machine.write("/etc/orionfs/config.toml", profile(server).replace(server.token, "wrong"), mode="600")
     machine("chmod", "700", "/etc/orionfs")
     machine.orionfs("install-units", "--system")
-    machine.write(f"/etc/systemd/system/{UNIT}.service.d/test.conf", QUICK)
+    machine.write(f"/etc/systemd/system/{UNIT}.service.d/test.conf", QUICK + WRITE_BACK)
     machine("systemctl", "daemon-reload")
     assert machine.run("systemctl", "start", UNIT).returncode != 0
     assert unit.state == ("failed", "exit-code")
@@ -179,6 +179,23 @@ def test_unit_that_can_not_start_says_why_and_is_tried_again_only_if_that_may_he
     server.start()
     wait_for(lambda: unit.state[0] == "active", 30)
     assert unit.is_mounted
+    stop_offline(unit, server)
+
+
+def stop_offline(unit: Unit, server: Server) -> None:
+    """What can't be uploaded at the stop is kept, the unit says so, and the next start brings it to Orion."""
+    unit.machine("ls", f"{unit.point}/my-data")
+    server.stop()
+    unit.write("kept.txt", "kept\n")
+    wait_for(lambda: unit.says("StatusText").startswith("offline since"))
+    unit.systemctl("stop")
+    assert not unit.is_mounted
+    assert unit.state == ("failed", "exit-code")
+    assert "could not be uploaded; nothing is lost" in unit.machine.journal()
+    server.start()
+    unit.systemctl("start")
+    wait_for(lambda: server.direct.find(orion_path("kept.txt")) is not None)
+    assert server.direct.content(orion_path("kept.txt")) == b"kept\n"
 
 
 def example(language: str, word: str) -> str:

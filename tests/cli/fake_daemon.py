@@ -113,7 +113,8 @@ def _converse(config: MountConfig, connection: socket.socket) -> None:
             trio.from_thread.run_sync(pyfuse3.terminate, trio_token=TOKEN[0])
         usual: list[dict[str, Any]] = [{"done": True}]
         if command == "status":
-            usual = [{"profile": config.profile.name, "pid": os.getpid()}]
+            point = str(config.mountpoint)
+            usual = [{"mountpoint": point, "profile": config.profile.name, "pid": os.getpid()}]
         for answer in MANNERS.get(command, usual):
             connection.sendall(json.dumps(answer).encode() + b"\n")
 

@@ -78,7 +78,7 @@ def test_people_see_a_table(mount) -> None:
         "read by             team",
         "shared with         user alice: read, write (as this mount knows)",
         "                    project 12: read",
-        "on Orion            clean",
+        "upload              clean",
     ]
 
 

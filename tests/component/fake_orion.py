@@ -142,6 +142,7 @@ class FakeCalls:
         self.metadata_at_once: int | None = None
         self.contents_at_once: int | None = None
         self.client_version: str | None = "1.2"
+        self.forgotten = 0  # how often connections were to be forgotten
         self.duplicate_names = True
         self.folders_assignable = True
         self.folders_have_ids = True
@@ -537,6 +538,8 @@ class FakeCalls:
 
     def finish_upload(self, id: int, part_bytes: int, size: int) -> dict[str, Any]:
         with self._called("finish_upload", id, size):
+            if id not in self._parts and len(self._readable("file", id).contents) == size:
+                return self._attributes(self._rows[id])
             parts = self._begun(id)
             contents = b"".join(parts[number] for number in sorted(parts))
             is_whole = all(len(parts[number]) == part_bytes for number in sorted(parts)[:-1])
@@ -555,6 +558,10 @@ class FakeCalls:
             self._readable("file", id)
             raise failure("BadResponse", 409, detail=f"file {id} is complete", code="complete")
         return self._parts[id]
+
+    def parts_of(self, id: int) -> dict[int, bytes]:
+        """What has arrived of an upload that is not complete, by number."""
+        return dict(self._parts[id])
 
     def unfinished(self) -> list[Row]:
         """Uploads that were begun and are neither complete nor removed."""
@@ -657,6 +664,9 @@ class FakeCalls:
             if progress is not None:
                 progress(len(piece))
         return length
+
+    def forget_connections(self) -> None:
+        self.forgotten += 1
 
     def close(self) -> None:
         self.is_closed = True

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import trio
 
 from orionfs import errors
 from orionfs.inodes import Inode
 from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.world import World, mount
+from tests.component.world import World, mount, settle
 
 pytestmark = pytest.mark.virtual_time
 
@@ -119,6 +120,92 @@ async def test_one_question_tells_all_that_the_listing_has_not(tmp_path, fake) -
                 assert json.loads(await value(world, "my-data/poses", "metadata") or "") == {}
                 assert await value(world, "my-data/poses", "owner") == "1"
         assert verbs == ["get"]
+
+
+@pytest.mark.parametrize("tells_tags", [True, False])
+@pytest.mark.parametrize("by", ["saving", "renaming"])
+async def test_tags_are_those_of_what_comes_in_its_place(tmp_path, fake, by, tells_tags) -> None:
+    fake.tells_tags = tells_tags
+    async with mount(tmp_path, fake) as world:
+        if by == "saving":
+            await world.save("my-data/file", b"another content")
+        else:
+            await world.save("my-data/new", b"another content")
+            await world.rename("my-data/new", "my-data/file")
+        (id,) = fake.ids_at(f"{HOME}/file")
+        assert fake.row(id).contents == b"another content"
+        assert fake.row(id).tags == {"lead"}
+        assert await value(world, "my-data/file", "tags") == "lead"
+
+
+@pytest.mark.parametrize("path", ["my-data/file", "my-data/poses"])
+async def test_tag_is_seen_at_once_by_every_name_of_the_item(tmp_path, fake, path) -> None:
+    kind, (id,) = ("file" if path.endswith("file") else "collection"), fake.ids_at(HOME + path[7:])
+    elsewhere = f".orion/by-id/{kind}/{id}"
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        for place, other, tag in ((path, elsewhere, "one"), (elsewhere, path, "two")):
+            await world.inode(other)
+            await give(world, place, f"tag.{tag}")
+            for seen in (place, other, f".orion/by-tag/{tag}/{(await world.ls(f'.orion/by-tag/{tag}'))[0]}"):
+                assert await value(world, seen, f"tag.{tag}") == "", seen
+        await take(world, elsewhere, "tag.one")
+        assert await value(world, path, "tag.one") is None
+        assert fake.row(id).tags - {"lead"} == {"two"}
+
+
+async def test_tag_given_through_a_view_is_seen_in_a_listing_that_is_older(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        await give(world, f".orion/by-id/file/{id}", "tag.new")
+        with fake.counting() as verbs:
+            assert await value(world, "my-data/file", "tags") == "lead\nnew"
+        assert verbs == []
+
+
+async def test_tag_that_is_believed_to_be_there_is_set_all_the_same(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake) as world:
+        assert await value(world, "my-data/file", "tags") == "lead"
+        fake.untag("file", id, ["lead"])
+        await give(world, "my-data/file", "tag.lead")
+        assert fake.row(id).tags == {"lead"}
+        fake.untag("file", id, ["lead"])
+        await give(world, "my-data/file", "tags", "lead")
+        assert fake.row(id).tags == {"lead"}
+
+
+async def test_tags_of_two_mounts_come_together(tmp_path, fake) -> None:
+    """Own changes are seen at once, those of others with the next listing; none is lost."""
+    (id,) = fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        await give(world, "my-data/file", "tag.ours")
+        fake.tag("file", id, ["theirs"])
+        assert await value(world, "my-data/file", "tags") == "lead\nours"
+        await world.namespace.beliefs.list_now(await world.inode("my-data"))
+        assert await value(world, "my-data/file", "tags") == "lead\nours\ntheirs"
+        fake.untag("file", id, ["lead"])
+        await take(world, "my-data/file", "tag.ours")
+        await trio.sleep(31)
+        assert await value(world, "my-data/file", "tags") == "theirs"
+
+
+async def test_tag_given_while_another_version_gets_its_place_is_on_that_version(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        inode = await world.inode("my-data/file")
+        stall = fake.stall("tag", is_after=True, when=lambda _kind, _id, tags: tags == ["late"])
+        world.nursery.start_soon(give, world, "my-data/file", "tag.late")
+        await stall.arrived.wait()
+        await world.save("my-data/file", b"another content")
+        await world.drain()
+        stall.release()
+        await settle()
+        (id,) = fake.ids_at(f"{HOME}/file")
+        assert inode.item.id == id
+        assert fake.row(id).tags == {"lead", "late"}
+        assert await value(world, "my-data/file", "tags") == "late\nlead"
 
 
 async def test_everything_is_listed_where_that_is_wanted(tmp_path, fake) -> None:

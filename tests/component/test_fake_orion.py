@@ -419,6 +419,7 @@ def test_upload_with_an_open_end_is_seen_when_it_is_finished(orion, tmp_path) ->
     finished = orion.finish_upload(begun["id"], part_bytes, part_bytes + 3)
     assert (finished["id"], finished["size"], finished["state"]) == (begun["id"], part_bytes + 3, "ready")
     assert "growing" in names(orion, HOME)
+    assert orion.finish_upload(begun["id"], part_bytes, part_bytes + 3) == finished
     orion.download("file", begun["id"], str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == b"a" * part_bytes + b"end"
 

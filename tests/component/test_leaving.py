@@ -164,7 +164,7 @@ async def test_upload_tells_where_it_goes_how_much_and_why_it_is_not_there(tmp_p
         slow = fake.stall("upload", when=lambda _mark, path, *_: os.stat(path).st_size > 2**20)
         await world.save("my-data/large", b"x" * (2**20 + 7))
         await trio.sleep(1)
-        (told,) = map(dict, sending.uploads_of(layers_of(world)))
+        (told,) = map(dict, sending.look(layers_of(world)).told(5))
         assert told.pop("since") > 0
         assert told == {
             "path": f"{HOME}/large",
@@ -176,11 +176,11 @@ async def test_upload_tells_where_it_goes_how_much_and_why_it_is_not_there(tmp_p
         (staged,) = world.staged_files()
         with (world.claimed.staging / staged).open("rb") as reader:  # as whoever sends it
             reader.seek(2**20)
-            assert sending.bytes_left(layers_of(world)) == 7
-            assert sending.uploads_of(layers_of(world))[0]["sent_bytes"] == 2**20
+            assert sending.look(layers_of(world)).bytes_left == 7
+            assert sending.look(layers_of(world)).told(5)[0]["sent_bytes"] == 2**20
         slow.release()
         await world.drain()
-        assert sending.uploads_of(layers_of(world)) == []
+        assert sending.look(layers_of(world)).told(5) == []
 
 
 def test_positions_are_those_of_the_folder_and_a_process_that_is_gone_has_none(tmp_path) -> None:

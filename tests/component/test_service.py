@@ -15,10 +15,10 @@ import trio
 import trio.testing
 
 from orionfs import fuse
-from orionfs.calling import Health
 from orionfs.daemon.service import Service
 from orionfs.errors import NoSuchName
 from orionfs.fuse import boundary, pulse
+from orionfs.health import Condition
 from orionfs.holds import Holds
 from orionfs.notify import Notifier
 from orionfs.refresh import Refreshed
@@ -63,7 +63,7 @@ def layers(presentation) -> Any:
     """As much of a mount as a service manager hears of."""
     return SimpleNamespace(
         sync=SimpleNamespace(steps=Steps(), pending_count=0),
-        remote=SimpleNamespace(health=Health.ONLINE),
+        remote=SimpleNamespace(condition=Condition("online", 0.0)),
         operations=SimpleNamespace(presentation=presentation, begun=trio.Event(), ended=trio.Event()),
     )
 
@@ -109,9 +109,11 @@ async def test_status_is_told_when_it_changes_and_only_then(manager, layers) -> 
             await layers.sync.steps.note()
             await trio.sleep(0.01)
         assert len(without_signs(manager.heard())) <= 3
-        layers.remote.health = Health.OFFLINE
+        layers.remote.condition = Condition("offline", 0.0, "no answer")
         await trio.sleep(6)
-        assert without_signs(manager.heard())[-1] == "STATUS=offline, 102 changes to upload"
+        told = without_signs(manager.heard())[-1]
+        assert told.startswith("STATUS=offline since 19")
+        assert told.endswith(": no answer, 102 changes to upload")
 
 
 @pytest.mark.virtual_time

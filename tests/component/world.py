@@ -24,6 +24,7 @@ from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.early import Pressure
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
@@ -209,12 +210,14 @@ async def mount(
     refresh_folders: int = 0,
     write_back: bool = False,
     lists_all: bool = False,
+    pressure: Pressure | None = None,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
     `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
     `refresh_folders` are looked at again in the background; `write_back`: who changes something waits
-    until it is promised only. `lists_all`: attributes of all sorts are listed.
+    until it is promised only. `lists_all`: attributes of all sorts are listed; `pressure`: when a file
+    that is being written begins to leave.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -245,6 +248,7 @@ async def mount(
                     refresh_folders,
                     write_back,
                     lists_all,
+                    pressure,
                 )
                 services = (
                     remote.run,
@@ -286,6 +290,7 @@ def _build(
     refresh_folders: int,
     write_back: bool,
     lists_all: bool,
+    pressure: Pressure | None,
 ) -> World:
     local = claimed.journal.local_attributes()
     reports = Reports()
@@ -297,6 +302,7 @@ def _build(
         ACCOUNT.home,
         reports,
         is_write_back=write_back,
+        pressure=pressure,
     )
     namespace = Namespace(
         remote,

@@ -1,4 +1,4 @@
-"""Commands for people on a real mount, on both sessions: tag, tags, info, find, where."""
+"""Commands for people on a real mount, on both sessions: tag, tags, share, unshare, info, find, where."""
 
 from __future__ import annotations
 
@@ -6,13 +6,32 @@ import json
 import os
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orionfs.errors import ExitStatus
+from tests.mount.server import Direct, Server
 from tests.mount.stand import Client, Stand
+
+USERS = """
+[[users]]
+name = "alice"
+token_file = "alice.token"
+projects = ["Demo"]
+
+[[users]]
+name = "alicia"
+token_file = "alicia.token"
+projects = ["Demo"]
+
+[[projects]]
+id = 2
+name = "Kinases"
+members = ["demo"]
+"""
 
 
 def told(stand: Stand, *arguments: str | Path, status: int = 0, **more: Any) -> list[str]:
@@ -101,6 +120,30 @@ def test_info_tells_what_a_file_is_and_what_it_was(mounted, files) -> None:
     assert f"path on Orion       {there['path']}" in lines
 
 
+def test_info_of_what_a_listing_has_told_costs_no_request(mounted, cold) -> None:
+    ids = [mounted.direct.put(mounted.orion_path(cold / name), b"theirs") for name in "abc"]
+    os.listdir(cold)
+    with mounted.counting() as counted:
+        rows = [
+            json.loads(line) for line in told(mounted, "info", "--json", *(cold / name for name in "abc"))
+        ]
+        assert told(mounted, "info", "--uri", cold / "a", cold / "b") == [f"file://{id}" for id in ids[:2]]
+    assert counted.cost == []
+    assert [row["id"] for row in rows] == ids
+    assert all(row["owner"] and row["project"] and row["created"] and row["audience"] for row in rows)
+
+
+def test_info_tells_what_there_is_to_tell_of_folders_and_tops(mounted, files) -> None:
+    folder, top = [
+        json.loads(line) for line in told(mounted, "info", "--json", files[0].parent, mounted.mine)
+    ]
+    assert (folder["type"], folder["uri"], folder["size"]) == ("folder", None, None)
+    assert (top["orion_path"], top["audience"], top["tags"]) == (mounted.direct.home, "private", None)
+    done = mounted.run("info", "--uri", files[0].parent)
+    assert (done.returncode, done.stdout) == (ExitStatus.FAILED, "")
+    assert done.stderr == f"orionfs: {files[0].parent}: it is a folder, and has no reference\n"
+
+
 def test_items_are_found_by_tag_and_job_where_they_are(mounted, files, cold) -> None:
     job = uuid.uuid4().int % 10**9 + 1
     for path in (*files[1:], cold / "c"):
@@ -153,3 +196,54 @@ def test_item_outside_of_the_tree_is_told_by_its_id(mounted, files, make_stand) 
     assert told(part, "where", inside, cwd=part.point)[-1].startswith(str(part.point))
     (line,) = told(part, "where", f"file://{id}", cwd=part.point)
     assert Path(line).read_bytes() == b"outside"
+
+
+# -- shares --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with more users than one."""
+    server = Server(tmp_path_factory.mktemp("crowd"), users=USERS)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def alice(crowd: Server) -> Iterator[Direct]:
+    """Another user of it."""
+    alice = Direct(crowd.url, (crowd.folder / "alice.token").read_text().strip())
+    yield alice
+    alice.close()
+
+
+def test_items_are_shared_and_shown_and_taken_back(crowd, alice, make_stand, client) -> None:
+    stand = make_stand(client, server=crowd)
+    folder = stand.mine / client.name.lower()
+    folder.mkdir()
+    for name in "ab":
+        (folder / name).write_text(name)
+    address = f"/api/v3/storage/files/{id_of(folder / 'a')}"
+    assert alice.api.get(address).status_code == 403
+
+    assert told(stand, "share", folder / "a", folder / "b", "user:alice:read,write", "project:2") == []
+    assert alice.api.get(address).status_code == 200
+    known = [line for line in told(stand, "info", folder / "a") if line.endswith(" (as this mount knows)")]
+    assert known[0].split() == ["shared", "with", "project", "2:", "read", "(as", "this", "mount", "knows)"]
+    assert known[1].strip() == "user alice: read, write (as this mount knows)"
+    (row,) = map(json.loads, told(stand, "info", "--json", folder / "a"))
+    assert {(share["with"], share["name"], *share["permissions"]) for share in row["shares"]} >= {
+        ("user", "alice", "read", "write")
+    }
+    assert row["audience"] == "private"
+
+    assert told(stand, "unshare", folder / "a", "user:alice") == []
+    assert alice.api.get(address).status_code == 403
+    assert alice.api.get(f"/api/v3/storage/files/{id_of(folder / 'b')}").status_code == 200
+
+    done = stand.run("share", folder, folder / "a", "user:ali")
+    assert done.returncode == ExitStatus.FAILED
+    first, second = done.stderr.splitlines()
+    assert first == f"orionfs: {folder}: this can't be shared"
+    assert "there is no user ali" in second
+    assert "alicia" in second
