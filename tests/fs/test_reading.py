@@ -19,6 +19,13 @@ from tests.mount.stand import Client
 MIB = 2**20
 LARGE = random.Random(1).randbytes(17 * MIB)
 OWN = pytest.mark.parametrize("client", [Client.OWN], ids=["own"], indirect=True)
+# Its workers are started by the child, who can't ask for forked ones.
+FORKED = pytest.mark.parametrize(
+    "client",
+    [Client.OWN, pytest.param(Client.DOCUMENTED, marks=[pytest.mark.started, pytest.mark.long])],
+    ids=["own", "documented"],
+    indirect=True,
+)
 
 
 def test_root_shows_what_a_mount_shows(fs):
@@ -211,7 +218,7 @@ def test_filesystem_and_open_file_are_pickled(fs, orion, folder, profile):
     assert fsspec.filesystem("orion", profile=profile).fsid == fs.fsid
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@FORKED
 def test_forked_process_works_on_connections_of_its_own(fs, orion, folder):
     orion.direct.put(f"{place_of(folder)}/large.bin", LARGE)
     with fs.open(f"{folder}/large.bin") as file:
