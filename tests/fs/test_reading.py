@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import fsspec
 import pytest
 
+from orionfs.client import OrionSession
 from orionfs.fs import OrionFileSystem
 from orionfs.fs.access import access_of
 from orionfs.models import Kind
+from tests.documented.session import make_session
 from tests.fs.conftest import place_of
 from tests.mount.stand import Client
 
@@ -235,14 +237,7 @@ def test_forked_process_works_on_connections_of_its_own(fs, orion, folder):
 def test_session_object_is_worked_with(orion, client, folder, profile, monkeypatch):
     monkeypatch.setenv("ORIONFS_URL", orion.url)
     monkeypatch.setenv("ORIONFS_TOKEN", orion.token)
-    if client is Client.OWN:
-        from orionfs.client import OrionSession
-
-        session = OrionSession()
-    else:
-        from tests.documented.session import make_session
-
-        session = make_session()
+    session = OrionSession() if client is Client.OWN else make_session()
     fs = OrionFileSystem(session=session)
     fs.pipe(f"{folder}/file", b"through a session")
     fs.invalidate_cache()
