@@ -17,7 +17,7 @@ from typing import Protocol
 import trio
 
 from orionfs.changes import Changes
-from orionfs.errors import NoSuchName, NotADirectory, OrionFsError, RemoteFailure, TimedOut
+from orionfs.errors import AWAY, NoSuchName, NotADirectory, OrionFsError, RemoteFailure
 from orionfs.inodes import Inode, InodeTable
 from orionfs.limiter import Urgency, current_urgency
 from orionfs.listings import FolderAnswer
@@ -107,7 +107,7 @@ class Beliefs:
             started_at_s = self._clock()
             try:
                 await self._once(folder, None, lambda: self._ask_listing(folder))
-            except TimedOut:
+            except AWAY:
                 listing = self._fresh_listing(folder, since_s=None)
                 if listing is None:
                     raise
@@ -132,7 +132,7 @@ class Beliefs:
             subject = None if self._wants_listing(parent, name) else name
             try:
                 await self._once(parent, subject, partial(self._ask, parent, name, subject))
-            except TimedOut:
+            except AWAY:
                 believed = self._believed(parent, name, since_s=None)
                 if believed is None:
                     raise
@@ -248,7 +248,7 @@ class Beliefs:
         """The newest answer about a name with our changes laid over it, and when it was given."""
         answer = self.heard(parent, name)
         asked_at_s = answer[1] if answer else -inf
-        change = self.changes.find(parent.number, name, asked_at_s)
+        change = self.changes.find(parent.number, name, asked_at_s, answer[0] if answer else None)
         if change is not None:
             if change.doubted_at_s < inf:
                 return change.item, -inf
@@ -335,6 +335,7 @@ class Beliefs:
                 return
             item = None
         _check_still_there(parent)
+        self.changes.learn_tags(parent.number, {} if item is None else {name: item})
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     def _is_listed_only(self, folder: Inode) -> bool:
@@ -359,6 +360,7 @@ class Beliefs:
         items = self.changes.shown(answer.items) if is_collection else answer.items
         names = Names((folder.naming or visible_names)(items))
         listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread)
+        self.changes.learn_tags(folder.number, names)
         before = self._cache.get(folder.number).listing
         if before is not None and not before.has_same_names(listing):
             touch(folder)

@@ -2,9 +2,10 @@
 
 A change says what this mount did to one name of one folder. While it is under way it wins over every
 listing; once settled it wins over listings that were asked for before it, or so soon after it that a
-lagging replica may have answered (`read_lag_s`). Later listings know better. Only `namespace` changes
-this; it must not know sessions, clocks or inodes beyond their numbers, which stay the folders' own while
-there are changes.
+lagging replica may have answered (`read_lag_s`). Later listings know better, and within the lag so does
+one that shows, under a name that we took away, an item that we never did: it was made since. Only
+`namespace` changes this; it must not know sessions, clocks or inodes beyond their numbers, which stay the
+folders' own while there are changes.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Change:
 class _FolderChanges:
     names: dict[str, Change] = field(default_factory=dict)
     left: dict[Key, str] = field(default_factory=dict)  # version that went away -> name it had
+    folders_left: set[str] = field(default_factory=set)  # names of folders that went away, whatever their id
 
 
 class Changes:
@@ -64,8 +66,10 @@ class Changes:
         item: Item | None,
         settled_at_s: float = inf,
         replaces: Key | None = None,
+        *,
+        is_folder_gone: bool = False,
     ) -> None:
-        """`name` of `folder` now means `item`; the version `replaces` is no longer there."""
+        """`name` of `folder` now means `item`; the version `replaces`, or a folder, is no longer there."""
         changes = self._folders.get(folder)
         if changes is None:
             changes = self._folders[folder] = _FolderChanges()
@@ -78,6 +82,10 @@ class Changes:
                 changes.left[key] = name
         if own_key is not None:
             changes.left.pop(own_key, None)
+        if is_folder_gone:
+            changes.folders_left.add(name)
+        elif item is not None and item.kind is Kind.FOLDER:
+            changes.folders_left.discard(name)
         changes.names[name] = Change(item, settled_at_s)
 
     def settle(self, folder: InodeNumber, name: str, now_s: float) -> None:
@@ -99,15 +107,46 @@ class Changes:
             changes.names.pop(name, None)
             self._tidy(folder, changes)
 
+    def amend(self, folder: InodeNumber, name: str, item: Item) -> None:
+        """What `name` was made to mean is the same version still, of which something else is to be said."""
+        change = self.get(folder, name)
+        if change is not None and change.item is not None and change.item.is_same_version(item):
+            self._folders[folder].names[name] = replace(change, item=item)
+
+    def places_of(self, key: Key) -> list[tuple[InodeNumber, str, Item]]:
+        """Folder, name and what we have made of it where that is this item."""
+        return [
+            (folder, name, change.item)
+            for folder, changes in self._folders.items()
+            for name, change in changes.names.items()
+            if change.item is not None and change.item.key == key
+        ]
+
+    def learn_tags(self, folder: InodeNumber, told: Mapping[str, Item]) -> None:
+        """What Orion says of the tags of what we have put in place: others may have changed them since."""
+        changes = self._folders.get(folder)
+        for name, change in list(changes.names.items()) if changes is not None else ():
+            mine, theirs = change.item, told.get(name)
+            is_settled = mine is not None and mine.key is not None and change.settled_at_s < inf
+            if is_settled and mine is not None and theirs is not None and theirs.key == mine.key:
+                tags = theirs.tags if theirs.tags is not None else mine.tags
+                self.amend(folder, name, replace(mine, tags=tags))
+
     def get(self, folder: InodeNumber, name: str) -> Change | None:
         """What is recorded for `name`, however long ago."""
         changes = self._folders.get(folder)
         return changes.names.get(name) if changes else None
 
-    def find(self, folder: InodeNumber, name: str, asked_at_s: float) -> Change | None:
-        """The change that wins over an answer about `name` asked for at `asked_at_s`, if any."""
+    def find(
+        self, folder: InodeNumber, name: str, asked_at_s: float, answer: Item | None = None
+    ) -> Change | None:
+        """The change that wins over `answer` about `name`, asked for at `asked_at_s`, if any."""
         change = self.get(folder, name)
-        return change if change and self._wins(change, asked_at_s) else None
+        if change is None or not self._wins(change, asked_at_s):
+            return None
+        return (
+            None if answer is not None and self._is_made_since(folder, name, answer, asked_at_s) else change
+        )
 
     def hides(self, folder: InodeNumber, item: Item, asked_at_s: float) -> bool:
         """True if a row of an answer asked for at `asked_at_s` is a version that we took away."""
@@ -142,10 +181,12 @@ class Changes:
             mine = ours.get(name)
             if mine is not None and mine.is_same_version(item):
                 names[name] = ours[name] = item  # a folder we made, now with its id
-            elif name not in ours:
+            elif name not in ours or self._is_made_since(folder, name, item, listing.asked_at_s):
                 names[name] = item
-            elif mine is not None and not (mine.kind is item.kind is Kind.FOLDER):
-                displaced.append(item)  # two folders can't share a name: ours came in place of that one
+            elif mine is not None and not (
+                item.kind is Kind.FOLDER and self._is_folder_left(changes, mine, name)
+            ):
+                displaced.append(item)
         names.update((name, item) for name, item in ours.items() if item is not None)
         for item in displaced:
             names.setdefault(duplicate_name(item), item)
@@ -194,7 +235,21 @@ class Changes:
     def _wins(self, change: Change, asked_at_s: float) -> bool:
         return change.settled_at_s + self.read_lag_s >= asked_at_s and asked_at_s < change.doubted_at_s
 
+    def _is_made_since(self, folder: InodeNumber, name: str, item: Item, asked_at_s: float) -> bool:
+        """True for an item that others made under a name after we took it away; folders may have no id."""
+        changes = self._folders[folder]
+        change = changes.names[name]
+        if change.item is not None or change.settled_at_s > asked_at_s or item.kind is Kind.FOLDER:
+            return False
+        return item.key not in changes.left and name in changes.left.values()
+
+    @staticmethod
+    def _is_folder_left(changes: _FolderChanges, mine: Item, name: str) -> bool:
+        """Two folders can't share a name: ours came in place of that one; or it went before ours came."""
+        return mine.kind is Kind.FOLDER or name in changes.folders_left
+
     def _tidy(self, folder: InodeNumber, changes: _FolderChanges) -> None:
         changes.left = {key: name for key, name in changes.left.items() if name in changes.names}
+        changes.folders_left.intersection_update(changes.names)
         if not changes.names:
             self.drop_folder(folder)

@@ -47,6 +47,7 @@ class OrionFsError(Exception):
     status: int | None = None
     request_id: str | None = None  # what Orion called the request that failed so
     verb: str | None = None  # the call of the session that failed so
+    reason: str | None = None  # what the session said then
     is_unclear: bool = False  # a change that failed so may have happened all the same
     is_repeated: bool = False  # an earlier attempt of the same call had an unclear end
 
@@ -115,10 +116,21 @@ class NotPermitted(OrionFsError):
 
 
 class AccessDenied(OrionFsError):
-    """The account may not do this on Orion, or its credentials are not accepted."""
+    """The account may not do this on Orion."""
 
     errno = _errno.EACCES
     log_level = logging.WARNING
+
+
+class CredentialsRefused(OrionFsError):
+    """The credentials are not accepted, also after they were read again: nothing was done.
+
+    That this begins is worth a warning, each call that then fails is not. What waits is tried again.
+    """
+
+    errno = _errno.EACCES
+    log_level = logging.INFO
+    is_retryable = True
 
 
 class ReadOnly(OrionFsError):
@@ -239,6 +251,10 @@ class Unreachable(TimedOut):
     """No connection to Orion. Going offline is worth a warning, each call that then fails is not."""
 
     log_level = logging.INFO
+
+
+AWAY = (TimedOut, CredentialsRefused)
+"""Errors after which what is cached is served, if Orion is away now."""
 
 
 class Conflict(OrionFsError):

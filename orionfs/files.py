@@ -132,6 +132,17 @@ class Files:
         self._namespace.note_written(handle.file.inode, size)
         return len(data)
 
+    def is_behind(self, handle_id: HandleId) -> bool:
+        """True if the next write is to wait `until_room`: too little of what was written has left."""
+        file = self._handles[handle_id].file
+        return file.staged is not None and self._sync.early.is_behind(file.staged)
+
+    async def until_room(self, handle_id: HandleId) -> None:
+        """Wait until enough has left, though not for ever; so `close` has no more than that to send."""
+        file = self._handles[handle_id].file
+        if file.staged is not None:
+            await self._sync.early.until_room(file.staged)
+
     async def truncate(self, inode: Inode, size: int, handle_id: HandleId | None) -> None:
         """ftruncate by handle; by path it seals a version of its own."""
         if handle_id is not None:

@@ -194,12 +194,12 @@ class Slot:
         self._limiter = limiter
         self._on_taken = on_taken
         self._started_at_s = inf
-        self._is_held = False
+        self.is_held = False
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:  # noqa: ARG002
         await self._limiter.acquire()
         self._started_at_s = trio.current_time()
-        self._is_held = True
+        self.is_held = True
         self._on_taken()
 
     def release_on_behalf_of(self, borrower: object) -> None:  # noqa: ARG002
@@ -207,8 +207,8 @@ class Slot:
 
     def give_back(self) -> None:
         """Let another call have the place, also while the thread of this one hangs on."""
-        if self._is_held:
-            self._is_held = False
+        if self.is_held:
+            self.is_held = False
             self._limiter.release()
 
     def note_success(self) -> None:

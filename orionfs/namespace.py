@@ -26,6 +26,7 @@ from orionfs.errors import (
     NameExists,
     NoSuchName,
     NotADirectory,
+    OrionFsError,
     Stale,
 )
 from orionfs.folders import Folders
@@ -37,6 +38,7 @@ from orionfs.models import Attributes, Item, KernelView, Key, Kind, LocalAttribu
 from orionfs.names import true_name
 from orionfs.parking import nothing_hidden
 from orionfs.places import check_may_change, check_places, place_of
+from orionfs.predecessors import Predecessors
 from orionfs.relocating import Relocator, UntilFree, at_once
 from orionfs.remote import Remote
 from orionfs.rivals import Rivals
@@ -82,11 +84,12 @@ class Namespace:
         self._until_free: UntilFree = at_once
         # Of what is hidden at a name before something is made there (None: before its folder goes).
         self.make_way: Callable[[Inode, str | None], Awaitable[None]] = nothing_hidden
-        self._tagging = Tagging(remote, self.folder_with_id)
         self.on_tagged: Callable[[Inode], Awaitable[None]] = nobody_hears
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
+        self._tagging = Tagging(remote, self.inodes, cache, self._changes, self.views, self.folder_with_id)
         self.uses = Uses(clock)
         self._changing = Holds()
+        self.predecessors = Predecessors()
         kernel = kernel if kernel is not None else Silent()
         self._kernel = kernel
         self._absences = Absences(clock, kernel)
@@ -153,7 +156,7 @@ class Namespace:
                 return self._bind(folder, name, item)
             if known.item is item:
                 return known
-        change = self._changes.find(folder.number, name, snapshot.taken_at_s)
+        change = self._changes.find(folder.number, name, snapshot.taken_at_s, item)
         if change is not None:
             return self.bind(folder, name, change.item) if change.item is not None else None
         if known is not None and self.remaining_s(snapshot) == 0 and not snapshot.moves(known, item):
@@ -329,9 +332,13 @@ class Namespace:
         old_parent, old_name = place_of(source)
         now_s = self._clock()
         is_settled = is_settled and source.written_size is None
-        self._changes.record(old_parent.number, old_name, None, now_s, source.item.key)
+        is_folder = source.item.is_folder
+        self._changes.record(
+            old_parent.number, old_name, None, now_s, source.item.key, is_folder_gone=is_folder
+        )
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
+        self.predecessors.note(source.item.key, replaced)
         self.inodes.attach(source, parent, name)
         self.views.doubt()
         touch(old_parent)
@@ -353,6 +360,7 @@ class Namespace:
         replaced = inode.item.key
         self.views.doubt()
         self.inodes.rebind(inode, item)
+        self.predecessors.note(item.key, replaced or replaces)
         if replaced is not None:
             self._local.pop(replaced, None)
         if item.key is not None:
@@ -399,8 +407,11 @@ class Namespace:
 
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
-        tags = await self._tagging.change(inode, add, remove)
-        self.commit_item(inode, replace(inode.item, tags=tags))
+        try:
+            await self._tagging.change(inode, add, remove)
+        except OrionFsError:
+            await self.on_tagged(inode)  # a part of it may have been done
+            raise
         await self.on_tagged(inode)
 
     def commit_item(self, inode: Inode, item: Item) -> None:
@@ -432,7 +443,8 @@ class Namespace:
     def commit_gone(self, inode: Inode, settled_at_s: float) -> None:
         """A name means nothing any more."""
         parent, name = place_of(inode)
-        self._changes.record(parent.number, name, None, settled_at_s, inode.item.key)
+        gone = inode.item
+        self._changes.record(parent.number, name, None, settled_at_s, gone.key, is_folder_gone=gone.is_folder)
         self.views.doubt()
         self.inodes.detach(inode)
         touch(parent)

@@ -47,6 +47,7 @@ _KEYS: Mapping[str, frozenset[str]] = {
     "orion_profile": frozenset({VENDOR_CLIENT}),
     "wire": frozenset({OWN_CLIENT}),
     "workspaces": _ALL_CLIENTS,
+    "mountpoint": _ALL_CLIENTS,
 }
 _NO_TEXTS = ("project", "workspaces")
 PROFILE_KEYS = tuple(_KEYS)
@@ -67,7 +68,8 @@ class Profile:
     `client_python`, with the profile `orion_profile` of its own, which knows stack and account), or
     "module:factory", any session object made under that interpreter. `wire` is a file with the routes
     and keys that our own client speaks instead of its own dialect. `username` is for display.
-    `workspaces` are names of workspaces by id, for stacks that tell ids only.
+    `workspaces` are names of workspaces by id, for stacks that tell ids only. `mountpoint` is where it is
+    mounted if nobody says where, an absolute path.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Profile:
     wire: Path | None = None
     username: str | None = None
     workspaces: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    mountpoint: Path | None = None
 
 
 def config_path() -> Path:
@@ -188,6 +191,7 @@ def profile_of(name: str, table: object, path: Path) -> Profile:
         _wire_of(text, where, path),
         text["username"],
         _workspaces_of(table, where),
+        _mountpoint_of(text, where),
     )
 
 
@@ -259,6 +263,15 @@ def _wire_of(text: Mapping[str, str | None], where: str, path: Path) -> Path | N
             return file
     except OSError as error:
         raise _wrong(f"{file}, the 'wire' of {where}, can't be read: {error.strerror}") from error
+
+
+def _mountpoint_of(text: Mapping[str, str | None], where: str) -> Path | None:
+    if text["mountpoint"] is None:
+        return None
+    point = Path(text["mountpoint"]).expanduser()
+    if not point.is_absolute():
+        raise _wrong(f"'mountpoint' in {where} is not an absolute path, such as ~/orion/work")
+    return point
 
 
 def read_token_file(path: Path) -> Token:

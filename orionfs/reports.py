@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from orionfs.errors import OrionFsError
+from orionfs.errors import ChangedElsewhere, OrionFsError
 from orionfs.models import InodeNumber, Key
 
 ITEMS_MAX = 10_000
+SETBACKS_MAX = 100
 _NS_PER_S = 10**9
 
 
@@ -57,6 +58,11 @@ class Reports:
         self._now_ns = now_ns
         self._items_max = items_max
         self._reports: OrderedDict[InodeNumber | Key, Report] = OrderedDict()
+        self.setbacks: OrderedDict[str, int] = OrderedDict()
+        """What users ought to know of the last days, in words, and when (ns since 1970).
+
+        That is: what was put beside the version of somebody else, and what Orion would not remove.
+        """
 
     def __len__(self) -> int:
         return len(self._reports)
@@ -76,6 +82,18 @@ class Reports:
         self._reports.move_to_end(about)
         if len(self._reports) > self._items_max:
             self._reports.popitem(last=False)
+        if isinstance(error, ChangedElsewhere):
+            self._note_setback(str(error))
+
+    def note_refusal(self, path: str, error: OrionFsError) -> None:
+        """Orion would not remove what was at a path, and it is seen again."""
+        self._note_setback(f"{path} could not be removed, and is there again: {error}")
+
+    def _note_setback(self, words: str) -> None:
+        self.setbacks[words] = self._now_ns()
+        self.setbacks.move_to_end(words)
+        if len(self.setbacks) > SETBACKS_MAX:
+            self.setbacks.popitem(last=False)
 
     def last(self, *about: InodeNumber | Key | None) -> Report | None:
         """The newest error of an item, by any of the names it has."""

@@ -1,6 +1,6 @@
 """The session that a profile means, behind the calls that `remote` makes.
 
-`own`: our client in this process, begun anew with the token of the profile's file when the old one is
+`own`: our client in this process, begun anew with the token that its file holds when the old one is
 refused. `vendor`: OpenEye's client in worker processes under the interpreter that has it.
 `module:factory`: any session object that offers the documented methods, in such processes as well. One
 door from the mount to `orionfs.client`.
@@ -15,16 +15,23 @@ import secrets
 import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from orionfs import __version__
-from orionfs.bridge import BridgePool, Calls, InProcess, SessionCalls, describe, find_client
+from orionfs.bridge import BridgePool, Calls, GrowingCalls, InProcess, SessionCalls, describe, find_client
 from orionfs.client import OrionSession, SessionConfig, get_session, types
 from orionfs.client.errors import OrionError
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.failures import failure_of
-from orionfs.profiles import OWN_CLIENT, VENDOR_CLIENT, Profile, Token, read_token_file
+from orionfs.profiles import (
+    ENVIRONMENT,
+    OWN_CLIENT,
+    VENDOR_CLIENT,
+    Profile,
+    Token,
+    load_profile,
+    read_token_file,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +39,14 @@ _REQUEST_TIMEOUT_S = 60  # Orion's load balancer cuts at 60 s; deadlines of call
 _UPLOAD_TIMEOUT_S = 3600.0
 
 
-def connect(profile: Profile, change_deadline_s: float) -> SessionCalls:
+def connect(profile: Profile, change_deadline_s: float, *, is_stored: bool = False) -> SessionCalls:
     """The calls of a profile's session; nothing is sent yet. Raises StartupError.
 
-    No single request of our own client waits longer for an answer than `change_deadline_s`.
+    No single request of our own client waits longer for an answer than `change_deadline_s`. `is_stored`:
+    the profile is as its file has it, so that a newer token may be found there.
     """
     if profile.client == OWN_CLIENT:
-        return _in_process(profile, min(_REQUEST_TIMEOUT_S, change_deadline_s))
+        return _in_process(profile, min(_REQUEST_TIMEOUT_S, change_deadline_s), is_stored)
     if profile.client == VENDOR_CLIENT:
         return _of_vendor(profile)
     return _in_workers(profile)
@@ -74,19 +82,20 @@ def stack_name(profile: Profile) -> str:
 # Our own client
 
 
-def _in_process(profile: Profile, timeout_s: float) -> SessionCalls:
+def _in_process(profile: Profile, timeout_s: float, is_stored: bool) -> SessionCalls:
     if profile.url is None or profile.token is None:
         raise StartupError(f"profile {profile.name} has no url and token", ExitStatus.CONFIG)
-    newest = _NewestToken(profile.token, profile.token_file)
+    newest = _NewestToken(profile.token, profile, is_stored)
 
     def make(token: Token) -> Calls:
-        return Calls(_own_session(profile, token, timeout_s), types)
+        return GrowingCalls(_own_session(profile, token, timeout_s), types)
 
     def renew() -> Calls | None:
         token = newest.read_again()
         return None if token is None else make(token)
 
-    made = InProcess(make(profile.token), renew, lambda calls: calls.close())
+    # A session whose connections were closed opens new ones.
+    made = InProcess(make(profile.token), renew, Calls.close, Calls.close)
     made.client_version = __version__
     return made
 
@@ -101,26 +110,32 @@ def _own_session(profile: Profile, token: Token, timeout_s: float) -> OrionSessi
 
 
 class _NewestToken:
-    """A token, and the file that may hold a newer one."""
+    """A token, and the file that may hold a newer one: its own, or that of the profiles."""
 
-    def __init__(self, token: Token, file: Path | None) -> None:
+    def __init__(self, token: Token, profile: Profile, is_stored: bool) -> None:
         self._token = token
-        self._file = file
+        self._profile = profile
+        self._is_stored = is_stored and profile.name != ENVIRONMENT
 
     def read_again(self) -> Token | None:
         """The token of the file, if it is another one than before."""
-        if self._file is None:
-            return None
         try:
-            token = read_token_file(self._file)
+            token = self._read()
         except StartupError as error:
-            log.info("Orion refused the token, and there is no other: %s", error)
+            log.debug("Orion refused the token, and there is no other: %s", error)
             return None
-        if token == self._token:
+        if token is None or token == self._token:
             return None
-        log.info("Orion refused the token: the one that %s holds now is used", self._file)
+        log.info("Orion refused the token: the one that stands in its file now is used")
         self._token = token
         return token
+
+    def _read(self) -> Token | None:
+        if self._profile.token_file is not None:
+            return read_token_file(self._profile.token_file)
+        stored = load_profile(self._profile.name) if self._is_stored else None
+        # A token for another server goes to that one only.
+        return stored.token if stored is not None and stored.url == self._profile.url else None
 
 
 # Sessions in worker processes

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from orionfs.errors import RemoteFailure
-from orionfs.models import Account, Item, Kind
+from orionfs.models import Account, Item, Key, Kind
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ _PROJECTS = ("project", "projectid")
 _STATES = ("state", "status")
 _TAGS = ("tags", "taglist")
 _SYSTEM_TAGS = ("systemtags",)
+_COUNTS = ("count", "recordcount")
+_METADATA = ("metadata",)
+_PARTNER_NAMES = ("username", "name", "title", "email")
 _DELETED = ("deleted", "isdeleted", "deletedat")
 _TAG_TEXTS = ("name", "tag", "value", "label", "text")
 _KINDS = (
@@ -87,12 +90,14 @@ class Page:
 class Found:
     """A resource as its object shows it.
 
-    `tags` are all that it tells, of users and of the system; `is_deleted` is None where it does not say.
+    `tags` are all that it tells, of users and of the system; `is_deleted` and `path` are None where it does
+    not say.
     """
 
     item: Item
     tags: frozenset[str]
     is_deleted: bool | None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,7 @@ def read_item(row: Any) -> Item:
         project=_as_id(_first(row, keys.projects)),
         tags=read_tags(tags) if tags is not None else None,
         title=_read_title(_plain(row)) if kind is Kind.FOLDER and keys.titles else "",
+        count=_as_count(_first(row, keys.counts)) if kind is not Kind.FILE else None,
     )
 
 
@@ -218,7 +224,14 @@ def read_found(attributes: Any) -> Found:
     tags = (read_tags(told[key]) for key in (*_TAGS, *_SYSTEM_TAGS) if told.get(key))
     deleted = next((told[key] for key in _DELETED if key in told), None)
     is_told = any(key in told for key in _DELETED)
-    return Found(item, frozenset(tag for each in tags for tag in each), bool(deleted) if is_told else None)
+    all_tags = frozenset(tag for each in tags for tag in each)
+    return Found(item, all_tags, bool(deleted) if is_told else None, read_path(attributes))
+
+
+def read_paths(answer: Any) -> dict[Key, str]:
+    """The paths of items, as `get_paths` tells them; a row without one is left out."""
+    rows = ((_read_row(*row), read_path(row[0])) for row in _parts_of(answer)[0])
+    return {item.key: path for item, path in rows if item.key is not None and path is not None}
 
 
 def read_dataset_state(attributes: Any) -> DatasetState:
@@ -227,6 +240,29 @@ def read_dataset_state(attributes: Any) -> DatasetState:
         raise RemoteFailure(f"a dataset was due, not {type(attributes).__name__}")
     told = _plain(attributes)
     return DatasetState(_as_count(told.get("count")), bool(told.get("dirty")))
+
+
+def read_path(attributes: Any) -> str | None:
+    """Where the attributes of a resource say that it is: an absolute path on Orion."""
+    path = first_of(_plain(attributes), _PATHS) if isinstance(attributes, Mapping) else None
+    return path if isinstance(path, str) and path.startswith("/") else None
+
+
+def read_metadata(attributes: Any) -> Mapping[str, Any] | None:
+    """The metadata of a collection or a shard; None where none are told."""
+    metadata = first_of(_plain(attributes), _METADATA) if isinstance(attributes, Mapping) else None
+    return metadata if isinstance(metadata, Mapping) else None
+
+
+def read_partner(row: Any) -> tuple[int, tuple[str, ...]] | None:
+    """Id and names of a user or a project, what it is called by most first; None for what has no id."""
+    if not isinstance(row, Mapping):
+        return None
+    told = _plain(row)
+    id = _as_id(first_of(told, _IDS))
+    names = [told[key] for key in _PARTNER_NAMES if isinstance(told.get(key), str) and told[key]]
+    full = " ".join(told[key] for key in ("firstname", "lastname") if isinstance(told.get(key), str))
+    return None if id is None else (id, tuple(dict.fromkeys([*names, *filter(None, [full.strip()])])))
 
 
 def read_account(answer: Mapping[str, Any], stack: str) -> Account:
@@ -356,13 +392,17 @@ class _Keys:
     owners: tuple[Any, ...]
     projects: tuple[Any, ...]
     tags: tuple[Any, ...]
+    counts: tuple[Any, ...]
 
 
 @lru_cache(maxsize=1024)
 def _keys_of(row_keys: tuple[Any, ...]) -> _Keys:
     """Found out once for all rows of a form: a listing has many of each."""
     told = _plain({key: key for key in row_keys})
-    groups = (_TYPES, _IDS, _NAMES, _PATHS, _TITLES, _SIZES, _CREATED, _STATES, _OWNERS, _PROJECTS, _TAGS)
+    groups = (
+        *(_TYPES, _IDS, _NAMES, _PATHS, _TITLES, _SIZES, _CREATED, _STATES, _OWNERS, _PROJECTS, _TAGS),
+        _COUNTS,
+    )
     return _Keys(*(tuple(told[key] for key in group if key in told) for group in groups))
 
 

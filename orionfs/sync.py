@@ -22,6 +22,7 @@ from orionfs.attempts import Attempts
 from orionfs.behind import Behind
 from orionfs.carry import Carrier
 from orionfs.content import ContentCache, Staged
+from orionfs.early import EarlyUploads, Means, Pressure
 from orionfs.errors import OrionFsError
 from orionfs.holding import Holding
 from orionfs.journal import Journal, UploadRow, rewritten
@@ -58,6 +59,7 @@ class Sync:
         *,
         is_write_back: bool = False,
         names: LocalNames | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
         """`staging` is the folder of staged files, `home` the Orion folder where uploads land first.
 
@@ -82,12 +84,14 @@ class Sync:
         self._attempts = Attempts(
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
-        self._carrier = self._new_carrier(content, home)
-        self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
-        self.staged = StagedFiles(staging)
         self.steps = Steps()
         # Versions that can't be sealed yet, and tags on their way.
         self._behind = Behind(remote, self._background, self.steps.note)
+        means = Means(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
+        self.early = EarlyUploads(means, is_wanted=not is_write_back)
+        self._carrier = self._new_carrier(content, home)
+        self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
+        self.staged = StagedFiles(staging)
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self.steps.note
         self.removals = Removals(
@@ -119,6 +123,7 @@ class Sync:
             self._is_moving,
             self._attempts.sent,
             self.unseen,
+            self.early,
         )
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -322,13 +327,7 @@ class Sync:
 
     def tag_soon(self, key: Key, add: Sequence[str], remove: Sequence[str] = ()) -> None:
         """Change the tags of an item behind the caller."""
-        self._behind.start(f"tags of {key.kind.value} {key.id}", partial(self._tag, key, add, remove))
-
-    async def _tag(self, key: Key, add: Sequence[str], remove: Sequence[str]) -> None:
-        if remove:
-            await self._remote.untag(key, remove)
-        if add:
-            await self._remote.tag(key, add)
+        self._behind.tag(key, add, remove)
 
     async def retag(self, upload: Upload, tags: Sequence[str]) -> None:
         """A version under way gets these tags with its name."""

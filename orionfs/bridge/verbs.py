@@ -1,7 +1,7 @@
 """The verbs of a session, whoever carries them out.
 
-Base of `InProcess` and `BridgePool`; what the verbs mean stands at `worker.Calls`. Must not know how
-a call is made.
+Base of `InProcess` and `BridgePool`; what they mean stands at `worker.Calls` and `GrowingCalls`. Must not
+know how a call is made.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class Verbs(ABC):
 
     ranged: bool
     paged_shards = False
+    open_ended = False
     metadata_at_once: int | None = None
     contents_at_once: int | None = None
     client_version: str | None = None
@@ -26,6 +27,10 @@ class Verbs(ABC):
     @abstractmethod
     def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
         """Carry out one verb. Raises CallFailed."""
+
+    @abstractmethod
+    def forget_connections(self) -> None:
+        """Make none of the calls that follow on what is open now, and idle: it may lead nowhere."""
 
     def whoami(self) -> dict[str, Any]:
         """See `Calls.whoami`."""
@@ -54,6 +59,11 @@ class Verbs(ABC):
         """See `Calls.assign_paths`."""
         self.call("assign_paths", assignments)
 
+    def get_paths(self, items: list[list[Any]]) -> dict[str, Any]:
+        """See `Calls.get_paths`."""
+        answer: dict[str, Any] = self.call("get_paths", items)
+        return answer
+
     def get(self, kind: str, id: int | list[int]) -> dict[str, Any]:
         """See `Calls.get`."""
         answer: dict[str, Any] = self.call("get", kind, id)
@@ -71,6 +81,20 @@ class Verbs(ABC):
     def upload(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]:
         """See `Calls.upload`; `timeout_s` is how long a worker may take."""
         answer: dict[str, Any] = self.call("upload", name, path, timeout_s=timeout_s)
+        return answer
+
+    def begin_upload(self, name: str) -> dict[str, Any]:
+        """See `GrowingCalls.begin_upload`; only if `open_ended`."""
+        answer: dict[str, Any] = self.call("begin_upload", name)
+        return answer
+
+    def send_part(self, id: int, part_bytes: int, number: int, path: str, length: int) -> None:
+        """See `GrowingCalls.send_part`; only if `open_ended`."""
+        self.call("send_part", id, part_bytes, number, path, length)
+
+    def finish_upload(self, id: int, part_bytes: int, size: int) -> dict[str, Any]:
+        """See `GrowingCalls.finish_upload`; only if `open_ended`."""
+        answer: dict[str, Any] = self.call("finish_upload", id, part_bytes, size)
         return answer
 
     def upload_dataset(self, name: str, path: str, timeout_s: float | None = None) -> dict[str, Any]:
@@ -98,6 +122,11 @@ class Verbs(ABC):
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         """See `Calls.untag`."""
         self.call("untag", kind, id, tags)
+
+    def link(self, kind: str, id: int | list[int]) -> dict[str, Any]:
+        """See `Calls.link`."""
+        answer: dict[str, Any] = self.call("link", kind, id)
+        return answer
 
     def read_into(
         self,

@@ -79,9 +79,6 @@ class CallFailed(Exception):
         )
 
 
-# ---------------------------------------------------------------------- failures
-
-
 def describe(exc: BaseException) -> dict[str, Any]:
     """An exception as plain data, for people and for tables; without anything secret.
 
@@ -143,9 +140,6 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
         waiting += list(each.args)
 
 
-# ---------------------------------------------------------------------- calls
-
-
 class Calls:
     """The verbs of a session on plain data. As safe for threads as the session is.
 
@@ -194,6 +188,11 @@ class Calls:
         """Put items into folders: resource_type, id, path and perhaps name each."""
         self._session.assign_paths(*assignments)
 
+    def get_paths(self, items: list[Any]) -> dict[str, Any]:
+        """Paths of items, a pair of kind and id each, as received."""
+        answer: dict[str, Any] = self._session.get_paths(*(self._resource(kind, id) for kind, id in items))
+        return answer
+
     def get(self, kind: str, id: Any) -> dict[str, Any]:
         """Attributes of one resource, asked for anew."""
         return _attributes(self._asked(kind, id))
@@ -201,7 +200,7 @@ class Calls:
     def find(self, kind: str, filters: dict[str, Any], count_max: int = _FOUND_MAX) -> list[dict[str, Any]]:
         """Attributes of the resources that a listing with these filters gives, `count_max` at most."""
         found = self._session.list_resources(self._class(kind), filters=filters)
-        return [_attributes(each) for each in islice(found, count_max)]
+        return [_attributes(self._noticed(kind, each)) for each in islice(found, count_max)]
 
     def delete(self, kind: str, id: Any) -> None:
         """Delete one resource, the soft way."""
@@ -214,6 +213,10 @@ class Calls:
     def upload(self, name: str, path: str) -> dict[str, Any]:
         """Upload a local file as a new item; its attributes."""
         return _attributes(self._types.File.upload(self._session, name, path))
+
+    @staticmethod
+    def _shown(resource: Any) -> dict[str, Any]:
+        return _attributes(resource)
 
     def upload_dataset(self, name: str, path: str) -> dict[str, Any]:
         """Upload a local file of records as a new dataset; its attributes."""
@@ -248,6 +251,10 @@ class Calls:
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         """Remove tags; those that are not there are ignored."""
         self._session.untag_resource(self._resource(kind, id), *tags)
+
+    def link(self, kind: str, id: Any) -> dict[str, Any]:
+        """A link to a resource, as received."""
+        return dict(self._session.create_link(self._resource(kind, id)))
 
     def read_into(
         self, kind: str, id: Any, offset: int, length: int, fd: int, fd_offset: int, progress: Any = None
@@ -315,9 +322,7 @@ class Calls:
 
     def close(self) -> None:
         """Free what the session holds, where it offers that (our extension)."""
-        close = getattr(self._session, "close", None)
-        if close is not None:
-            close()
+        getattr(self._session, "close", lambda: None)()
 
     def _class(self, kind: str) -> Any:
         found = getattr(self._types, CLASSES.get(kind, ""), None)
@@ -342,13 +347,24 @@ class Calls:
         if kind == "shard":
             asked, number = asked(collection=self._resource("collection", id[0])), id[1]
         resource = self._session.get_resource(asked, number)
-        if not self.direct:
-            with self._lock:
-                self._held[(kind, str(id))] = resource
-                self._held.move_to_end((kind, str(id)))
-                while len(self._held) > _HELD_MAX:
-                    self._held.popitem(last=False)
+        self._hold(kind, id, resource)
         return resource
+
+    def _noticed(self, kind: str, found: Any) -> Any:
+        """Who may be shared with soon need not be asked for again then."""
+        if kind in ("user", "project"):
+            self._hold(kind, getattr(found, "id", None), found)
+        return found
+
+    def _hold(self, kind: str, id: Any, resource: Any) -> None:
+        """Have an object for later calls that need one."""
+        if self.direct:
+            return
+        with self._lock:
+            self._held.pop((kind, str(id)), None)
+            self._held[(kind, str(id))] = resource
+            if len(self._held) > _HELD_MAX:
+                self._held.popitem(last=False)
 
     def _made(self, kind: str, id: Any) -> Any:
         """A resource of which only the id is known."""
@@ -404,9 +420,6 @@ def _simple(value: Any) -> tuple[bool, Any]:
     if isinstance(value, decimal.Decimal):
         return True, str(value)
     return False, None
-
-
-# ---------------------------------------------------------------------- messages
 
 
 def write_message(connection: socket.socket, message: Any) -> None:

@@ -8,19 +8,27 @@ from typing import Any
 import click
 
 from orionfs import __version__
+from orionfs.cli.adopt import adopt
 from orionfs.cli.config import config
 from orionfs.cli.demo import demo
 from orionfs.cli.exec import exec_
+from orionfs.cli.find import find
 from orionfs.cli.get import get
+from orionfs.cli.info import info
+from orionfs.cli.install_units import install_units
 from orionfs.cli.mount import mount
 from orionfs.cli.probe import probe
 from orionfs.cli.put import put
 from orionfs.cli.refresh import refresh
 from orionfs.cli.rm import rm
 from orionfs.cli.serve import serve
+from orionfs.cli.sharing import share, unshare
+from orionfs.cli.status import status
 from orionfs.cli.sync import sync
+from orionfs.cli.tags import tag, tags
 from orionfs.cli.terminal import printable
 from orionfs.cli.umount import umount
+from orionfs.cli.where import where
 from orionfs.errors import StartupError
 
 # What shells report for a command that SIGINT ended.
@@ -76,7 +84,11 @@ def cli() -> None:
     """
 
 
-for command in (mount, umount, exec_, put, get, sync, refresh, rm, demo, serve, config, probe):
+for command in (
+    *(mount, umount, exec_, status, sync, put, get, refresh, rm, adopt),
+    *(tag, tags, share, unshare, info, find, where),
+    *(demo, serve, config, probe, install_units),
+):
     cli.add_command(command)
 
 

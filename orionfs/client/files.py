@@ -1,28 +1,33 @@
 """Files and folders: what has a place in the folder tree and no structure of its own.
 
-Part of `types`. Making an object from an id alone, `File.read_into` and `Folder` are this library's
-extensions. Must not know how bytes move (`upload`, `download`).
+Part of `types`. Making an object from an id alone, `File.read_into`, `File.begin` and `Folder` are this
+library's extensions. Must not know how bytes move (`upload`, `download`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import download, records, upload
-from .errors import OrionError
+from .errors import OrionError, ValidationError
 from .people import Project, project_id
 from .resource import Resource, checked_name
 
 if TYPE_CHECKING:
     import msgspec
+    import requests
 
     from .session import OrionSession
     from .transport import Transport
+    from .wire import Wire
 
-__all__ = ["File", "Folder", "place_params"]
+__all__ = ["File", "Folder", "GrowingFile", "place_params"]
+
+_ADDRESSES_AT_ONCE = 64
 
 
 @dataclass(eq=False, slots=True)
@@ -79,6 +84,28 @@ class File(Resource):
         made.take(row, session, response)
         return made
 
+    @classmethod
+    def begin(
+        cls,
+        session: OrionSession,
+        name: str,
+        project: Project | int | None = None,
+        folder_path: str | None = None,
+    ) -> GrowingFile:
+        """Begin a new item whose contents are sent part by part, before anybody knows how long they get.
+
+        An extension. Raises ValidationError where the server wants to be told the size first.
+        """
+        checked_name(name, "an upload")
+        transport = session.transport
+        if not transport.server().limits.open_ended:
+            raise ValidationError("this server takes no upload whose size it is not told first")
+        params = {transport.wire.keys.name: name, **place_params(session, project, folder_path)}
+        made = _created(transport, {**params, transport.wire.keys.open_ended: True})
+        file_id, told, response = made
+        plan = records.upload_record(told, transport.wire, response)
+        return GrowingFile(session, file_id, plan.part_bytes, {part.number: part.url for part in plan.parts})
+
     def download_to_file(self, path: str | os.PathLike[str]) -> None:
         """Download the contents to a local path; it appears under its name once it is complete.
 
@@ -125,14 +152,31 @@ def _upload_in_parts(
     transport: Transport, source: upload.LocalFile, params: dict[str, Any]
 ) -> upload.RowAndAnswer:
     """Make the item, send its parts, complete it; an item that can't be completed is removed."""
+    file_id, told, created = _created(transport, {**params, transport.wire.keys.size: source.size})
+    to = _destination(transport.wire, file_id)
+    try:
+        plan = upload.plan_of(told, source.size, transport, created)
+        return upload.send_parts(transport, source, to, plan)
+    except BaseException:
+        upload.abandoned(transport, to)
+        raise
+
+
+def _created(transport: Transport, params: dict[str, Any]) -> tuple[int, Any, requests.Response]:
+    """A new item without contents: its id, what is told of how it wants to be sent, the answer."""
     wire = transport.wire
-    offered = wire.resources["file"]
-    if offered.create is None:
+    create = wire.resources["file"].create
+    if create is None:
         raise OrionError("this dialect has no route to create a file")
-    created = transport.request(offered.create, json={**params, wire.keys.size: source.size})
-    row = upload.row_of(created)
-    file_id = records.read(records.FileRecord, "file", row, wire, created).id
-    to = upload.Destination(
+    response = transport.request(create, json=params)
+    row = upload.row_of(response)
+    file_id = records.read(records.FileRecord, "file", row, wire, response).id
+    return file_id, row.get(wire.keys.upload), response
+
+
+def _destination(wire: Wire, file_id: int) -> upload.Destination:
+    offered = wire.resources["file"]
+    return upload.Destination(
         record="file",
         fill={"id": file_id},
         parts=wire.routes.upload_parts,
@@ -141,12 +185,52 @@ def _upload_in_parts(
         delete=offered.delete,
         states_done=frozenset({wire.keys.state_ready, wire.keys.state_processing}),
     )
-    try:
-        plan = upload.plan_of(row.get(wire.keys.upload), source.size, transport, created)
-        return upload.send_parts(transport, source, to, plan)
-    except BaseException:
-        upload.abandoned(transport, to)
-        raise
+
+
+class GrowingFile:
+    """A file that is being sent while it is written. Nobody sees it before `finish`; safe for threads.
+
+    Part `number` (from 1) holds the bytes from `(number - 1) * part_bytes` on; all but the last one are
+    of that length, and they may come in any order. What is never finished the server removes in the end;
+    `OrionSession.delete_resource(File(id=...))` does at once.
+    """
+
+    def __init__(
+        self, session: OrionSession, id: int, part_bytes: int, addresses: Mapping[int, str] | None = None
+    ) -> None:
+        """`addresses` are those that are known of parts; others are asked for."""
+        self.session, self.id, self.part_bytes = session, id, part_bytes
+        self._addresses = dict(addresses or {})
+        self._lock = threading.Lock()
+        to = _destination(session.transport.wire, id)
+        self._sender = upload.PartSender(session.transport, to, threading.Event())
+
+    def __repr__(self) -> str:
+        return f"<GrowingFile {self.id} in parts of {self.part_bytes}>"
+
+    def send(self, number: int, path: str | os.PathLike[str], length: int) -> None:
+        """Send one part: `length` bytes of a local file from where the part begins. Raises OSError for it."""
+        if not 0 < length <= self.part_bytes:
+            raise ValidationError(f"a part has 1 to {self.part_bytes} bytes, not {length}")
+        with upload.opened(path) as source:
+            body = upload.slice_of(source, (number - 1) * self.part_bytes, length)
+            self._sender.send(number, self._address(number), body)
+
+    def finish(self, size: int) -> File:
+        """All parts of a file of `size` bytes have been sent. Raises BadResponse where that is not so."""
+        keys = self.session.transport.wire.keys
+        parts = -(-size // self.part_bytes)
+        row, response = self._sender.complete({keys.parts: parts, keys.size: size})
+        made = File()
+        made.take(row, self.session, response)
+        return made
+
+    def _address(self, number: int) -> str:
+        with self._lock:
+            if number not in self._addresses:
+                numbers = range(number, number + _ADDRESSES_AT_ONCE)
+                self._addresses |= self._sender.addresses(list(numbers))
+            return self._addresses.pop(number)
 
 
 @dataclass(eq=False, slots=True)

@@ -19,7 +19,7 @@ from .errors import OrionError
 __all__ = ["SessionConfig", "get_profile_config"]
 
 _TEXTS = ("url", "token", "token_file", "username", "client", "client_python", "orion_profile", "wire")
-_KEYS = (*_TEXTS, "project", "workspaces")  # the last one is about the mount alone
+_KEYS = (*_TEXTS, "project", "workspaces", "mountpoint")  # the last two are about the mount alone
 _OWN_CLIENTS = ("own", "auto", None)
 
 

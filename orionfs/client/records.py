@@ -51,11 +51,15 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class LimitsRecord(msgspec.Struct, frozen=True):
-    """What the server takes at once: rows in a page, bytes in a part, bytes in a file."""
+    """What the server takes at once: rows in a page, bytes in a part, bytes in a file.
+
+    `open_ended`: and it takes uploads whose size is told at their end.
+    """
 
     page_max: int
     part_bytes: int
     upload_max_bytes: int | None = None
+    open_ended: bool = False
 
 
 class ServerRecord(msgspec.Struct, frozen=True):

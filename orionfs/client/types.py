@@ -7,7 +7,7 @@ Attributes are what the server last said; changing one changes nothing there
 from __future__ import annotations
 
 from .datasets import Dataset
-from .files import File, Folder
+from .files import File, Folder, GrowingFile
 from .people import CurrentBalance, OrionUser, Project, UserProfile
 from .resource import Resource
 from .shards import Shard, ShardCollection
@@ -18,6 +18,7 @@ __all__ = [
     "Dataset",
     "File",
     "Folder",
+    "GrowingFile",
     "OrionUser",
     "Project",
     "Resource",

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ __all__ = [
     "Destination",
     "LocalFile",
     "Once",
+    "PartSender",
     "RowAndAnswer",
     "abandoned",
     "opened",
@@ -39,6 +40,7 @@ __all__ = [
     "row_of",
     "send_parts",
     "send_whole",
+    "slice_of",
 ]
 
 CHUNK_BYTES = 1 << 20
@@ -137,6 +139,11 @@ def abandoned(transport: Transport, to: Destination) -> None:
         return  # the first failure is the one to report; the server shows no unfinished items
 
 
+def slice_of(source: LocalFile, offset: int, length: int) -> Iterable[bytes]:
+    """A part of a local file as a request body, which can be sent again."""
+    return _Slice(source.fd, offset, length, threading.Event())
+
+
 def row_of(response: requests.Response) -> dict[str, Any]:
     """The object that an answer holds. Raises BadResponse."""
     row = records.decode(response)
@@ -176,8 +183,10 @@ class _Slice:
                 raise _SourceFailed(exc) from exc
             if not chunk:
                 raise _SourceFailed(errors.ValidationError("the file became shorter while it was sent"))
-            at += len(chunk)
             yield chunk
+            at += len(chunk)
+            # Reads go by offset, so the position is free to tell whoever looks from outside how far this is.
+            os.lseek(self._fd, len(chunk), os.SEEK_CUR)
 
 
 def plan_of(
@@ -196,9 +205,10 @@ class _MultiPart:
     """One upload in parts. Its threads have ended when `run` returns or raises."""
 
     def __init__(self, transport: Transport, source: LocalFile, to: Destination) -> None:
-        self._transport, self._source, self._to = transport, source, to
         self._keys = transport.wire.keys
+        self._source = source
         self._stopped = threading.Event()
+        self._sender = PartSender(transport, to, self._stopped)
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
 
@@ -212,22 +222,34 @@ class _MultiPart:
                 raise
         if self._failure is not None:
             raise self._failure
-        return self._complete(len(plan.parts))
+        return self._sender.complete({self._keys.parts: len(plan.parts)})
 
     def _send_part(self, part: records.PartRecord, part_bytes: int) -> None:
         """Send one part; the first failure of any part is kept and stops the others."""
         offset = (part.number - 1) * part_bytes
         length = min(part_bytes, self._source.size - offset)
         try:
-            self._send_patiently(part, _Slice(self._source.fd, offset, length, self._stopped))
+            body = _Slice(self._source.fd, offset, length, self._stopped)
+            self._sender.send(part.number, part.url, body)
         except BaseException as exc:
             with self._lock:
                 if self._failure is None:
                     self._failure = exc
             self._stopped.set()
 
-    def _send_patiently(self, part: records.PartRecord, body: _Slice) -> None:
-        url = part.url
+
+class PartSender:
+    """Sends parts of one upload, and completes it; used by several threads.
+
+    Once `stopped` is set it waits for nothing and tries nothing again.
+    """
+
+    def __init__(self, transport: Transport, to: Destination, stopped: threading.Event) -> None:
+        self._transport, self._to, self._stopped = transport, to, stopped
+        self._keys = transport.wire.keys
+
+    def send(self, number: int, url: str, body: Iterable[bytes]) -> None:
+        """Send one part to its address, which is asked for anew where it is out of date."""
         for attempt in range(1, ATTEMPTS + 1):
             if self._stopped.is_set():
                 return
@@ -238,9 +260,9 @@ class _MultiPart:
                 raise failure
             self._stopped.wait(pause_s(failure, attempt))
             if isinstance(failure, errors.AuthorizationRequired):
-                url = self._renewed_url(part.number)
+                url = self.addresses([number])[number]
 
-    def _try_part(self, url: str, body: _Slice) -> errors.OrionError | None:
+    def _try_part(self, url: str, body: Iterable[bytes]) -> errors.OrionError | None:
         try:
             absolute = urljoin(self._transport.base_url + "/", url)
             response = self._transport.plain("PUT", absolute, body=body)
@@ -252,23 +274,24 @@ class _MultiPart:
             raise
         return None
 
-    def _renewed_url(self, number: int) -> str:
+    def addresses(self, numbers: list[int]) -> dict[int, str]:
+        """Where these parts go, by number. Raises BadResponse unless all are told."""
         response = self._transport.request(
-            self._to.parts, fill=self._to.fill, json={self._keys.numbers: [number]}
+            self._to.parts, fill=self._to.fill, json={self._keys.numbers: numbers}
         )
-        answer = row_of(response)
-        for part in records.part_records(answer.get(self._keys.parts), self._transport.wire, response):
-            if part.number == number:
-                return part.url
-        raise errors.BadResponse(response, f"no new address for part {number}")
+        told = row_of(response).get(self._keys.parts)
+        found = {part.number: part.url for part in records.part_records(told, self._transport.wire, response)}
+        missing = set(numbers) - set(found)
+        if missing:
+            raise errors.BadResponse(response, f"no new address for part {min(missing)}")
+        return found
 
-    def _complete(self, count: int) -> RowAndAnswer:
+    def complete(self, body: Mapping[str, int]) -> RowAndAnswer:
         """Completing is asked again after a lost answer: it may have happened, and is looked up first."""
-        body = {self._keys.parts: count}
         attempt = 1
         while True:
             try:
-                response = self._transport.request(self._to.complete, fill=self._to.fill, json=body)
+                response = self._transport.request(self._to.complete, fill=self._to.fill, json=dict(body))
                 return row_of(response), response
             except (errors.OrionConnectionError, errors.OrionTimeout, errors.OrionServiceError) as exc:
                 if attempt == ATTEMPTS:

@@ -121,6 +121,7 @@ class Keys:
     folder_path: str = "folder_path"
     filename: str = "filename"
     size: str = "size"
+    open_ended: str = "open_ended"
     immediate: str = "immediate"
     upload: str = "upload"
     parts: str = "parts"
@@ -223,7 +224,7 @@ _PERSON = ("id", "username", "email", "first_name", "last_name")
 
 _RECORDS = {
     "server": _same("server", "version", "instance", "limits"),
-    "limits": _same("page_max", "part_bytes", "upload_max_bytes"),
+    "limits": _same("page_max", "part_bytes", "upload_max_bytes", "open_ended"),
     "file": _same(*_ITEM, "deleted", "size"),
     "dataset": _same(*_ITEM, "deleted", "count", "dirty"),
     "collection": _same(*_ITEM, "deleted", "metadata"),

@@ -21,7 +21,9 @@ from orionfs.bridge import only_reading
 from orionfs.config import MountConfig, control_path
 from orionfs.daemon.endings import ENDING, end_with_starter, heed_signals
 from orionfs.daemon.layers import Layers, build, limits
-from orionfs.daemon.orders import DRAIN_LIMIT_S, orders
+from orionfs.daemon.leaving import Patience, end_within
+from orionfs.daemon.orders import orders
+from orionfs.daemon.service import Service
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import StackFacts
 from orionfs.forgetting import Forgetting
@@ -41,7 +43,7 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     Raises StartupError before that: credentials, server, mount point, FUSE. NOT_UPLOADED: something
     stays staged on this machine, and the next mount of the account carries it out.
     """
-    calls = connect(config.profile, config.change_deadline_s)
+    calls = connect(config.profile, config.change_deadline_s, is_stored=True)
     if config.read_only:
         calls = only_reading(calls)
     try:
@@ -61,20 +63,23 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
     claimed = await trio.to_thread.run_sync(claim, config.state_dir, account)
     try:
         layers = build(config, remote, account, tops, claimed)
+        unit = Service(config.manager, layers)
         async with trio.open_nursery() as nursery:
             aheads = [ahead.run for ahead in layers.aheads]
             fetching = (layers.fetcher.run, layers.opening.run)
             for service in (remote.run, layers.sync.run, *fetching, *aheads):
                 await nursery.start(service)
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync, layers.moves.deferral)
+            nursery.start_soon(unit.run)
+            patience = Patience()
             source = f"orion:{account.project_name}@{_host_of(config)}"
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
-                await _serve(config, layers, lambda: ready(f"{source} (as {account.username})"))
+                ready_line = f"{source} (as {account.username})"
+                await _serve(config, layers, unit, patience, lambda: ready(ready_line))
+            unit.stopping()
             for each in ENDING:  # nothing is mounted any more, so who has no patience may end this
                 signal.signal(each, signal.SIG_DFL)
-            await layers.files.seal_all()
-            layers.sync.holding.end(is_last=True)
-            is_all_uploaded = await layers.sync.drain(DRAIN_LIMIT_S)
+            is_all_uploaded = await end_within(layers, patience.limit_s)
             await remote.close()
             nursery.cancel_scope.cancel()
         layers.opening.close()
@@ -107,18 +112,21 @@ def _begin_with_facts(remote: Remote, state_dir: Path, stack: str, wire: Path | 
     remote.knowledge.begin(known, store)
 
 
-async def _serve(config: MountConfig, layers: Layers, ready: Callable[[], None]) -> None:
+async def _serve(
+    config: MountConfig, layers: Layers, unit: Service, patience: Patience, ready: Callable[[], None]
+) -> None:
     """Answer the kernel until it lets go of the mount, or a signal or `stop` ends it."""
     async with trio.open_nursery() as nursery:
         socket = control_path(config.runtime_dir, config.mountpoint)
-        await nursery.start(control.serve, socket, orders(config, layers))
-        await nursery.start(heed_signals, layers, config.life_fd is not None)
+        await nursery.start(control.serve, socket, orders(config, layers, patience))
+        await nursery.start(heed_signals, layers, unit, config.life_fd is not None)
         await nursery.start(end_with_starter, layers, config.life_fd)
         forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
         for service in (layers.kernel.run, layers.refresher.run, forgetting.run):
             await nursery.start(service)
         await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
         ready()
+        unit.ready()
         log.info("mounted on %s", config.mountpoint)
         await layers.operations.ended.wait()
         nursery.cancel_scope.cancel()
@@ -152,6 +160,8 @@ def _mount_options(config: MountConfig) -> set[str]:
         options.add("allow_other")
     if config.read_only:
         options.add("ro")
+    if config.noexec:
+        options.add("noexec")
     return options
 
 

@@ -9,6 +9,7 @@ import trio
 
 from orionfs import fuse
 from orionfs.daemon.layers import Layers
+from orionfs.daemon.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,10 @@ async def end(layers: Layers) -> None:
 
 
 async def heed_signals(
-    layers: Layers, is_led: bool, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    layers: Layers,
+    unit: Service,
+    is_led: bool,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """End at a signal. `is_led`: who started this mount does that, once nobody works on it any more."""
     for each in ENDING:  # what comes after the first is sent again when the receiver closes: not to kill us
@@ -32,7 +36,7 @@ async def heed_signals(
         async for number in signals:
             if number == signal.SIGHUP:
                 log.info("signal SIGHUP: everything known is asked for again")
-                layers.refresher.start("/")
+                unit.reloading(layers.refresher.start("/"))
             elif is_led:
                 log.info("signal %s is left to the process that started this", signal.Signals(number).name)
             else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from orionfs import fuse, state
 from orionfs.about import about_text
 from orionfs.ahead import Ahead
-from orionfs.attributes import ExtendedAttributes
+from orionfs.attributes import ExtendedAttributes, Sources
 from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
 from orionfs.config import MountConfig
@@ -23,6 +23,7 @@ from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
+from orionfs.item_attributes import ItemAttributes
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
 from orionfs.models import Account, Key, LocalAttributes
@@ -36,6 +37,8 @@ from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.removing import Removing
 from orionfs.reports import Reports
+from orionfs.resources import Resources
+from orionfs.sharing import Sharing
 from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, plant
@@ -62,14 +65,14 @@ class Layers:
     kernel: fuse.Invalidations
     refresher: Refresher
     removing: Removing
+    reports: Reports
 
 
 def build(
     config: MountConfig, remote: Remote, account: Account, tops: list[Top], claimed: state.StateFolder
 ) -> Layers:
     """All layers of a mount, none of them started. Raises StartupError where the cache can't be made."""
-    told = config.cache_limit_bytes
-    cache_bytes = usual_limit_bytes(config.cache_dir) if told is None else told
+    cache_bytes = _cache_limit(config)
     content = ContentCache(config.cache_dir, account.stack, account.username, cache_bytes)
     remote.details.keep_in(_sizes(config, account))
     reports = Reports()
@@ -89,10 +92,9 @@ def build(
     fetcher = Fetcher(remote, content)
     opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
     files = Files(namespace, sync, fetcher, opening)
-    bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
-        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
+        ContentsAhead(namespace, fetcher, remote, files.on_open, min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)),
     )
     moves, collecting = Moves(namespace, files, sync, remote), Collecting(namespace, remote)
     protection = Protection(ALL if config.read_only else config.protected)
@@ -100,7 +102,7 @@ def build(
         namespace,
         files,
         moves,
-        ExtendedAttributes(namespace, collecting, Progress(files, sync), reports),
+        _attributes(config, remote, namespace, sync, collecting, Progress(files, sync), reports),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
         protection,
@@ -123,7 +125,28 @@ def build(
         kernel,
         refresher,
         Removing(namespace, files, moves, collecting, protection),
+        reports,
     )
+
+
+def _cache_limit(config: MountConfig) -> int:
+    told = config.cache_limit_bytes
+    return usual_limit_bytes(config.cache_dir) if told is None else told
+
+
+def _attributes(
+    config: MountConfig,
+    remote: Remote,
+    namespace: Namespace,
+    sync: Sync,
+    collecting: Collecting,
+    progress: Progress,
+    reports: Reports,
+) -> ExtendedAttributes:
+    resources = Resources(remote, config.metadata_ttl_s)
+    items = ItemAttributes(namespace, resources, config.profile.workspaces)
+    sources = Sources(namespace, items, Sharing(remote, sync.shares), collecting, progress, reports)
+    return ExtendedAttributes(sources, lists_all=config.xattrs == "all")
 
 
 def _tree(

@@ -39,6 +39,7 @@ class Presentation:
     change_deadline_s: float
     contents_deadline_s: float
     calls: Counter[str] = field(default_factory=Counter)  # handler -> calls of the kernel
+    answered: Counter[str] = field(default_factory=Counter)  # handler -> calls that have ended
 
 
 def _handler(
@@ -82,6 +83,8 @@ def _handler(
                 log.exception("%s %s: unexpected", name, _described(args[1:]))
                 operations.reporter.note(name, subjects, args, LocalDiskError(f"unexpected: {error!r}"))
                 raise pyfuse3.FUSEError(errno.EIO) from error
+            finally:
+                presentation.answered[name] += 1
 
         return bounded
 

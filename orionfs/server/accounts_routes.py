@@ -30,6 +30,7 @@ async def server_info(request: Request) -> Response:
         "page_max": switches.page_max,
         "part_bytes": switches.part_bytes,
         "upload_max_bytes": switches.upload_max_bytes,
+        "open_ended": True,
     }
     return JSONResponse(
         {"server": "orionfs", "version": site.version, "instance": site.instance, "limits": limits}

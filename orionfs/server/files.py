@@ -7,7 +7,7 @@ shown by ls and stat from the moment it is complete, never before.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orionfs.server.habits import completed_state, refuse_empty
 from orionfs.server.marks import mark_new
@@ -176,16 +176,26 @@ def check_size(size: object, rules: Rules) -> int:
     return size
 
 
-def complete(connection: Connection, caller: Caller, file_id: int, parts: object, rules: Rules) -> Json:
-    """Make an upload a file that everybody sees; harmless when it is one already. Refusal 409, 422."""
+def complete(
+    connection: Connection, caller: Caller, file_id: int, parts: object, size: object, rules: Rules
+) -> Json:
+    """Make an upload a file that everybody sees; harmless when it is one already. Refusal 409, 413, 422.
+
+    `size` is asked of one that was begun without, and has to be the right one where it is told.
+    """
     record = get_item_to_change(connection, caller, Kind.FILE, file_id)
     upload = _upload_of(record)
+    if upload.size_bytes is None:
+        upload = replace(upload, size_bytes=check_size(size, rules))
+    elif size is not None and size != upload.size_bytes:
+        raise conflict(f"{upload.owner} has {upload.size_bytes} bytes, not {size!r}", "parts_missing")
     check_part_count(upload, parts)
     if not upload.is_complete:
         need_all_parts(connection, upload)
         refuse_duplicate(connection, record["folder"], record["name"], rules)
         connection.execute(
-            "UPDATE resource SET state = ? WHERE id = ?", (completed_state(rules.switches), file_id)
+            "UPDATE resource SET state = ?, size = ? WHERE id = ?",
+            (completed_state(rules.switches), upload.size_bytes, file_id),
         )
         connection.execute("DELETE FROM part WHERE resource = ?", (file_id,))
         place_resource(connection, file_id, Kind.FILE, record["folder"], record["name"])

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 
 async def create_file(site: Site, caller: Caller, request: Request) -> Response:
-    """POST files: begin an upload in parts."""
+    """POST files: begin an upload in parts; an open-ended one tells its size when it is complete."""
     body = await json_body(request)
-    size = files.check_size(body.get("size"), site.rules)
+    is_open = body.get("open_ended") is True and "size" not in body
+    size = None if is_open else files.check_size(body.get("size"), site.rules)
     part_bytes = site.rules.switches.part_bytes
     key = site.blobs.new_key()
 
@@ -62,9 +63,9 @@ async def create_file(site: Site, caller: Caller, request: Request) -> Response:
 
 
 def signed_upload(site: Site, upload: uploads.Upload) -> Json:
-    """How new contents want to be sent: the size of parts, and a URL for each."""
-    numbers = range(1, upload.part_count + 1)
-    return {"part_bytes": upload.part_bytes, "parts": signed_parts(site, upload.id, numbers)}
+    """How new contents want to be sent: the size of parts, and a URL for each of those there are at first."""
+    parts = signed_parts(site, upload.id, upload.numbers_at_first)
+    return {"part_bytes": upload.part_bytes, "parts": parts}
 
 
 def signed_parts(site: Site, upload_id: int, numbers: list[int] | range) -> list[Json]:
@@ -156,7 +157,8 @@ async def put_part(request: Request) -> Response:
     _check_signature(site, request)
     file_id, number = id_in_path(request, "id"), id_in_path(request, "number")
     with site.seals.hold(file_id) as seal:
-        target = await write(site, lambda c: uploads.begin_part(c, file_id, number))
+        limit_bytes = site.rules.switches.upload_max_bytes
+        target = await write(site, lambda c: uploads.begin_part(c, file_id, number, limit_bytes))
         declared_length(request, target.size_bytes)
         with await run_in_threadpool(site.blobs.open_part, target.key, target.offset, seal) as writer:
             size = await receive_into(request, writer, target.size_bytes)
@@ -174,11 +176,12 @@ def _check_signature(site: Site, request: Request) -> None:
 async def complete_file(site: Site, caller: Caller, request: Request) -> Response:
     """POST files/<id>/complete: all parts have been sent."""
     file_id = id_in_path(request, "id")
-    parts = (await json_body(request)).get("parts")
+    body = await json_body(request)
+    parts, size = body.get("parts"), body.get("size")
 
     def complete() -> Json:
         with site.seals.closing(file_id):
-            return site.database.write(lambda c: files.complete(c, caller, file_id, parts, site.rules))
+            return site.database.write(lambda c: files.complete(c, caller, file_id, parts, size, site.rules))
 
     return JSONResponse(await run_in_threadpool(complete))
 

@@ -209,9 +209,9 @@ def complete_upload(
         return shard_row(record), unused
     upload = get_upload(connection, caller, collection_id, shard_id)
     check_part_count(upload, parts)
-    need_all_parts(connection, upload)
+    size_bytes = need_all_parts(connection, upload)
     forget_shard_upload(connection, shard_id)
-    unused = _replace(connection, record, upload.key, upload.size_bytes, upload.part_bytes)
+    unused = _replace(connection, record, upload.key, size_bytes, upload.part_bytes)
     return shard_row(existing(connection, shard_id)), unused
 
 

@@ -1,7 +1,8 @@
 """Contents that come in parts: what is missing, where a part goes, when they are whole.
 
 An upload belongs to a file that is not complete yet, whose record it is, or holds new contents of a
-shard (table `upload`), which keeps those it has until the new ones are complete. Functions over a
+shard (table `upload`), which keeps those it has until the new ones are complete. A file may be begun
+before anybody knows how long it gets: its record has no size until it is complete. Functions over a
 connection inside a transaction; who may do it is for their callers to ask.
 """
 
@@ -10,26 +11,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orionfs.server.paths import Kind
-from orionfs.server.problems import conflict, invalid, not_found
+from orionfs.server.problems import conflict, invalid, not_found, too_large
 from orionfs.server.rows import PROCESSING, READY, get_record
 from orionfs.server.store import Connection, Row, new_id
+
+OPEN_PARTS_AT_ONCE = 64
+"""Of how many parts an upload tells the addresses at first where nobody knows how many there will be."""
+
+_OPEN_PARTS_MAX = 2**31
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Contents under way; `owner` names what they are for, for people."""
+    """Contents under way; `owner` names what they are for, for people. No size: its end is open."""
 
     id: int
     key: str
-    size_bytes: int
+    size_bytes: int | None
     part_bytes: int
     owner: str
     is_complete: bool = False
 
     @property
-    def part_count(self) -> int:
-        """How many parts there are: none for empty contents."""
-        return -(-self.size_bytes // self.part_bytes)
+    def part_count(self) -> int | None:
+        """How many parts there are: none for empty contents; None while nobody knows."""
+        return None if self.size_bytes is None else -(-self.size_bytes // self.part_bytes)
+
+    @property
+    def numbers_at_first(self) -> range:
+        """The parts whose addresses are told without being asked for."""
+        count = self.part_count
+        return range(1, 1 + (OPEN_PARTS_AT_ONCE if count is None else count))
 
     def check_numbers(self, numbers: object) -> list[int]:
         """Part numbers. Refusal 409 when the upload is complete, 422."""
@@ -37,8 +49,10 @@ class Upload:
             raise conflict(f"{self.owner} is complete", "complete")
         if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
             raise invalid("numbers is a list of whole numbers")
-        if not all(1 <= number <= self.part_count for number in numbers):
-            raise invalid(f"parts have the numbers 1 to {self.part_count}")
+        count = self.part_count
+        last = _OPEN_PARTS_MAX if count is None else count
+        if not all(1 <= number <= last for number in numbers):
+            raise invalid(f"parts have the numbers 1 to {last}")
         return numbers
 
 
@@ -100,13 +114,19 @@ def forget_shard_uploads_before(connection: Connection, limit: str) -> None:
         forget_shard_upload(connection, shard_id)
 
 
-def begin_part(connection: Connection, upload_id: int, number: int) -> PartTarget:
-    """Where part `number` goes; it counts as missing until `end_part`. Refusal 404, 409, 422."""
+def begin_part(connection: Connection, upload_id: int, number: int, limit_bytes: int) -> PartTarget:
+    """Where part `number` goes; it counts as missing until `end_part`. Refusal 404, 409, 413, 422.
+
+    Contents with an open end may get as long as `limit_bytes`.
+    """
     upload = _get_upload(connection, upload_id)
     upload.check_numbers([number])
     offset = (number - 1) * upload.part_bytes
+    end = limit_bytes if upload.size_bytes is None else upload.size_bytes
+    if offset >= end:
+        raise too_large(f"files have at most {limit_bytes} bytes")
     connection.execute("DELETE FROM part WHERE resource = ? AND number = ?", (upload_id, number))
-    return PartTarget(upload.key, offset, min(upload.part_bytes, upload.size_bytes - offset))
+    return PartTarget(upload.key, offset, min(upload.part_bytes, end - offset))
 
 
 def end_part(connection: Connection, upload_id: int, number: int, size_bytes: int) -> None:
@@ -127,17 +147,21 @@ def check_part_count(upload: Upload, parts: object) -> int:
     return parts
 
 
-def need_all_parts(connection: Connection, upload: Upload) -> None:
-    """Refusal 409 unless every part has arrived whole."""
+def need_all_parts(connection: Connection, upload: Upload) -> int:
+    """How many bytes the parts are. Refusal 409 unless every part is here whole, and none beyond the end."""
+    assert upload.size_bytes is not None
     received = connection.execute(
-        "SELECT count(*), coalesce(sum(size), 0) FROM part WHERE resource = ?", (upload.id,)
+        "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(size = min(?, ? - (number - 1) * ?)), 0)"
+        " FROM part WHERE resource = ?",
+        (upload.part_bytes, upload.size_bytes, upload.part_bytes, upload.id),
     ).fetchone()
-    if tuple(received) != (upload.part_count, upload.size_bytes):
+    if tuple(received) != (upload.part_count, upload.size_bytes, upload.part_count):
         raise conflict(
-            f"{received[0]} of {upload.part_count} parts with {received[1]} of {upload.size_bytes} bytes"
-            " have arrived",
+            f"{received[2]} of {upload.part_count} parts are whole, and {received[0]} with {received[1]}"
+            f" of {upload.size_bytes} bytes have arrived",
             "parts_missing",
         )
+    return upload.size_bytes
 
 
 def _get_upload(connection: Connection, upload_id: int) -> Upload:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from orionfs.bridge import CallFailed, Calls, InProcess
-from orionfs.shapes import read_item, read_page
+from orionfs.models import Key, Kind
+from orionfs.shapes import read_item, read_page, read_paths
 from tests.bridge.conftest import MakePool
 from tests.client.embedded import Embedded
 from tests.documented import types
@@ -44,6 +45,7 @@ def work_through(calls: Any, tmp_path: Path, name: str) -> None:
     assert read_item(calls.stat_path(f"{folder}/a")).id == made["id"]
     assert [row.name for row in read_page(calls.ls_path(folder, {"limit": 10})).rows] == ["a"]
     assert calls.get("file", made["id"])["path"] == f"{folder}/a"
+    assert read_paths(calls.get_paths([["file", made["id"]]])) == {Key(Kind.FILE, made["id"]): f"{folder}/a"}
     assert made["id"] in [each["id"] for each in calls.find("file", {"name": "a"})]
     calls.tag("file", made["id"], ["x y", "z"])
     calls.untag("file", made["id"], ["z", "never"])

@@ -36,20 +36,6 @@ def test_module_and_console_script_are_the_same_program() -> None:
 
 def test_help_names_every_command_and_every_exit_status() -> None:
     output = CliRunner().invoke(cli, ["--help"]).output
-    assert COMMANDS == [
-        "config",
-        "demo",
-        "exec",
-        "get",
-        "mount",
-        "probe",
-        "put",
-        "refresh",
-        "rm",
-        "serve",
-        "sync",
-        "umount",
-    ]
     for name in COMMANDS:
         assert f"\n  {name} " in output
     for status in ExitStatus:
@@ -84,7 +70,7 @@ def test_every_option_is_explained(name) -> None:
 
 
 def test_unknown_command_or_option_is_wrong_usage() -> None:
-    for arguments in (["mout"], ["mount"], ["mount", "--no-such", "x"], ["serve", "--set", "x"]):
+    for arguments in (["mout"], ["umount", "a", "b"], ["mount", "--no-such", "x"], ["serve", "--set", "x"]):
         assert CliRunner().invoke(cli, arguments).exit_code == ExitStatus.USAGE
 
 

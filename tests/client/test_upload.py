@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orionfs.client import File, OrionSession, errors, upload
+from orionfs.client import File, GrowingFile, OrionSession, errors, upload
 from tests.client.fake import INFO, INFO_PATH, Fake, Reply, Seen
 
 FILES = "/api/v3/storage/files"
@@ -301,3 +301,91 @@ def test_create_resource_with_a_file_uploads_it(fake: Fake, session: OrionSessio
     made = session.create_resource(File, {"name": "a", "folder_path": "/p"}, files={"file": tmp_path / "f"})
     assert made.id == 7
     assert fake.seen(SMALL)[0].body == b"x"
+
+
+# -- a file that is sent while it is written -----------------------------------------------------------
+
+
+@pytest.fixture
+def growing(fake: Fake, session: OrionSession, parts: dict[int, bytes]) -> GrowingFile:
+    """A file that was begun at a server which tells two addresses at first."""
+    limits = {"page_max": 1000, "part_bytes": PART_BYTES, "open_ended": True}
+    fake.on("GET", INFO_PATH, Reply(json={**INFO, "limits": limits}))
+    urls = [{"number": n, "url": f"/blobs/upload/7/{n}?signature=s"} for n in (1, 2)]
+    created = {**ROW, "state": "created", "upload": {"part_bytes": PART_BYTES, "parts": urls}}
+    del created["size"]
+    fake.on("POST", FILES, Reply(201, json=created))
+    return File.begin(session, "a", folder_path="/p")
+
+
+def test_growing_file_is_sent_part_by_part_and_tells_its_size_at_the_end(
+    fake: Fake, growing: GrowingFile, large: Path, parts: dict[int, bytes]
+) -> None:
+    more = [{"number": n, "url": f"/blobs/upload/7/{n}?signature=t"} for n in range(3, 70)]
+    fake.on("POST", f"{FILES}/7/parts", Reply(json={"parts": more}))
+    last = len(CONTENTS) - 3 * PART_BYTES
+    for number, length in ((2, PART_BYTES), (3, PART_BYTES), (4, last), (1, PART_BYTES)):
+        growing.send(number, large, length)
+    made = growing.finish(len(CONTENTS))
+    assert (growing.id, growing.part_bytes, made.id, made.state) == (7, PART_BYTES, 7, "ready")
+    assert b"".join(parts[number] for number in sorted(parts)) == CONTENTS
+    assert fake.seen(FILES)[0].json == {"name": "a", "open_ended": True, "folder_path": "/p"}
+    (renewed,) = fake.seen(f"{FILES}/7/parts")
+    assert renewed.json["numbers"][0] == 3
+    assert fake.seen(f"{FILES}/7/complete")[0].json == {"parts": 4, "size": len(CONTENTS)}
+    puts = [each for each in fake.requests if each.method == "PUT"]
+    assert len(puts) == 4
+    assert all("authorization" not in each.headers for each in puts)
+
+
+def test_server_that_wants_the_size_first_is_not_asked_to_begin(fake: Fake, session: OrionSession) -> None:
+    with pytest.raises(errors.ValidationError, match="told first"):
+        File.begin(session, "a")
+    assert [each.path for each in fake.requests] == [INFO_PATH]
+
+
+def test_part_of_a_growing_file_is_tried_again_at_a_new_address(
+    fake: Fake, growing: GrowingFile, large: Path, parts: dict[int, bytes]
+) -> None:
+    fake.on("PUT", "/blobs/upload/7/2", Reply(503), Reply(403))
+    new = {"parts": [{"number": 2, "url": f"{fake.url}/blobs/new/2?signature=t"}]}
+    fake.on("POST", f"{FILES}/7/parts", Reply(200, json=new))
+    fake.on("PUT", "/blobs/new/2", Reply(204))
+    growing.send(2, large, PART_BYTES)
+    assert fake.seen(f"{FILES}/7/parts")[0].json == {"numbers": [2]}
+    assert fake.seen("/blobs/new/2")[0].body == CONTENTS[PART_BYTES : 2 * PART_BYTES]
+
+
+def test_growing_file_goes_on_in_another_session(
+    fake: Fake, session: OrionSession, large: Path, parts: dict[int, bytes]
+) -> None:
+    told = [{"number": n, "url": f"/blobs/upload/7/{n}?signature=t"} for n in range(1, 65)]
+    fake.on("POST", f"{FILES}/7/parts", Reply(json={"parts": told}))
+    again = GrowingFile(session, 7, PART_BYTES)
+    again.send(1, large, PART_BYTES)
+    again.send(2, large, PART_BYTES)
+    assert parts == {1: CONTENTS[:PART_BYTES], 2: CONTENTS[PART_BYTES : 2 * PART_BYTES]}
+    assert len(fake.seen(f"{FILES}/7/parts")) == 1
+
+
+@pytest.mark.parametrize("length", [0, PART_BYTES + 1])
+def test_part_of_a_growing_file_has_its_length(growing: GrowingFile, large: Path, length: int) -> None:
+    with pytest.raises(errors.ValidationError, match="a part has 1 to"):
+        growing.send(1, large, length)
+
+
+def test_growing_file_that_is_shorter_than_its_part_is_an_error(
+    fake: Fake, growing: GrowingFile, tmp_path: Path
+) -> None:
+    (tmp_path / "short").write_bytes(b"x" * (PART_BYTES - 1))
+    with pytest.raises(errors.ValidationError, match="became shorter"):
+        growing.send(1, tmp_path / "short", PART_BYTES)
+
+
+def test_lost_answer_to_the_end_of_a_growing_file_is_looked_up(
+    fake: Fake, growing: GrowingFile, parts: dict[int, bytes]
+) -> None:
+    fake.on("POST", f"{FILES}/7/complete", Reply(is_reset=True))
+    fake.on("GET", f"{FILES}/7", Reply(200, json=ROW))
+    assert growing.finish(len(CONTENTS)).size == len(CONTENTS)
+    assert len(fake.seen(f"{FILES}/7/complete")) == 1

@@ -136,10 +136,13 @@ class FakeCalls:
         self.clock = clock
         self.ranged = True
         self.paged_shards = True
+        self.open_ended = True
+        self.part_bytes = 2**23  # of uploads with an open end
         self.shards_tell_sizes = True
         self.metadata_at_once: int | None = None
         self.contents_at_once: int | None = None
         self.client_version: str | None = "1.2"
+        self.forgotten = 0  # how often connections were to be forgotten
         self.duplicate_names = True
         self.folders_assignable = True
         self.folders_have_ids = True
@@ -156,6 +159,15 @@ class FakeCalls:
         self.tells_total = True
         self.tells_sizes = True
         self.tells_tags = True
+        self.partners: dict[str, dict[int, dict[str, str]]] = {  # kind -> id -> what is told of each
+            "user": {
+                1: {"username": "demo"},
+                7: {"username": "alice", "email": "alice@example.org"},
+                8: {"username": "alex", "first_name": "Alex", "last_name": "Doe"},
+                9: {"username": "alex2", "first_name": "Alex", "last_name": "Doe"},
+            },
+            "project": {1: {"name": "Demo"}, 3: {"name": "Screening"}},
+        }
         self.offset_is_ignored = False
         self.heeds_filters = True
         self.objects_tell_all = True
@@ -179,6 +191,7 @@ class FakeCalls:
         self._rows: dict[int, Row] = {}
         self._below: dict[int, dict[str, list[Placement]]] = {}  # folder -> name -> placements
         self._tried: set[str] = set()
+        self._parts: dict[int, dict[int, bytes]] = {}  # id -> number -> what has arrived
         self._failures: list[Failure] = []
         self._stalls: list[Stall] = []
         self._root = self._make("folder", "", None)
@@ -443,6 +456,14 @@ class FakeCalls:
                 row.folder, row.name = folder.id, name or row.name
                 self._place(row)
 
+    def get_paths(self, items: list[list[Any]]) -> dict[str, Any]:
+        with self._called("get_paths", items):
+            rows = [self._existing(kind, id) for kind, id in items]
+            gone = [row.id for row in rows if row.is_deleted]
+            if gone:
+                raise failure("NotFoundResponse", 404, detail=f"there is no item {gone[0]}")
+            return {"results": [self._told(row, self._path_of(row), row.name) for row in rows]}
+
     def get(self, kind: str, id: Any) -> dict[str, Any]:
         with self._called("get", kind, id):
             row = self._existing(kind, id)
@@ -454,6 +475,11 @@ class FakeCalls:
 
     def find(self, kind: str, filters: Mapping[str, Any], count_max: int = 100) -> list[dict[str, Any]]:
         with self._called("find", kind, dict(filters)):
+            if kind in self.partners:
+                names = (filters.get("username"), filters.get("name")) if self.heeds_filters else ()
+                wanted = next(filter(None, names), None)
+                people = [{"id": id, **told} for id, told in self.partners[kind].items()]
+                return [each for each in people if wanted in (None, *each.values())][:count_max]
             if kind not in self.literals:
                 raise failure("ValidationError", None, detail=f"this session has no type for {kind}")
             asked = dict(filters) if self.heeds_filters else {}
@@ -473,6 +499,9 @@ class FakeCalls:
             row = self._existing(kind, id)
             if row.is_deleted:
                 raise failure("NotFoundResponse", 404, detail=f"there is no {kind} {id}")
+            if row.id in self._parts:
+                del self._parts[row.id], self._rows[row.id]
+                return
             if kind == "shard":
                 self._open_collection(id[0])
             self._hide(row)
@@ -489,6 +518,54 @@ class FakeCalls:
             row = self._make("file", name, self._folder(HOME).id)
             row.contents, row.ready_at = contents, self.clock() + self.ready_after_s
             return self._attributes(row)
+
+    def begin_upload(self, name: str) -> dict[str, Any]:
+        with self._called("begin_upload", name):
+            row = self._row("file", name, self._folder(HOME).id)
+            row.state = "created"
+            self._parts[row.id] = {}
+            return {"id": row.id, "part_bytes": self.part_bytes}
+
+    def send_part(self, id: int, part_bytes: int, number: int, path: str, length: int) -> None:
+        with self._called("send_part", id, number, length):
+            with open(path, "rb") as stream:
+                stream.seek((number - 1) * part_bytes)
+                piece = stream.read(length)
+            if len(piece) != length:
+                raise failure("ValidationError", detail="the file became shorter while it was sent")
+            self._begun(id)[number] = piece
+            self._rows[id].state = "uploading"
+
+    def finish_upload(self, id: int, part_bytes: int, size: int) -> dict[str, Any]:
+        with self._called("finish_upload", id, size):
+            if id not in self._parts and len(self._readable("file", id).contents) == size:
+                return self._attributes(self._rows[id])
+            parts = self._begun(id)
+            contents = b"".join(parts[number] for number in sorted(parts))
+            is_whole = all(len(parts[number]) == part_bytes for number in sorted(parts)[:-1])
+            if not is_whole or sorted(parts) != list(range(1, len(parts) + 1)) or len(contents) != size:
+                raise failure("BadResponse", 409, detail="parts are missing", code="parts_missing")
+            row = self._rows[id]
+            if not self.duplicate_names and self._shown(f"{HOME}/{row.name}", inf):
+                raise failure("BadResponse", 409, detail=f"the name {row.name!r} is taken")
+            del self._parts[id]
+            row.contents, row.state, row.ready_at = contents, "ready", self.clock() + self.ready_after_s
+            self._place(row)
+            return self._attributes(row)
+
+    def _begun(self, id: int) -> dict[int, bytes]:
+        if id not in self._parts:
+            self._readable("file", id)
+            raise failure("BadResponse", 409, detail=f"file {id} is complete", code="complete")
+        return self._parts[id]
+
+    def parts_of(self, id: int) -> dict[int, bytes]:
+        """What has arrived of an upload that is not complete, by number."""
+        return dict(self._parts[id])
+
+    def unfinished(self) -> list[Row]:
+        """Uploads that were begun and are neither complete nor removed."""
+        return [self._rows[id] for id in self._parts]
 
     def shards_page(self, collection: int, query: Mapping[str, Any]) -> dict[str, Any]:
         with self._called("shards_page", collection, dict(query)):
@@ -544,6 +621,11 @@ class FakeCalls:
         with self._called("untag", kind, id, tags):
             self._readable(kind, id).tags -= set(tags)
 
+    def link(self, kind: str, id: Any) -> dict[str, Any]:
+        with self._called("link", kind, id):
+            self._readable(kind, id)
+            return {"link": "fake", "resource_type": kind, "id": id}
+
     def documented(self, method: str, args: list[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Sharing, as far as a mount does it."""
         item, partner = [arg["resource"] for arg in args]
@@ -582,6 +664,9 @@ class FakeCalls:
             if progress is not None:
                 progress(len(piece))
         return length
+
+    def forget_connections(self) -> None:
+        self.forgotten += 1
 
     def close(self) -> None:
         self.is_closed = True
@@ -632,10 +717,15 @@ class FakeCalls:
         return self.clock() - self.read_lag_s if self.read_lag_s else inf
 
     def _make(self, kind: str, name: str, folder: int | None) -> Row:
+        row = self._row(kind, name, folder)
+        self._place(row)
+        return row
+
+    def _row(self, kind: str, name: str, folder: int | None) -> Row:
+        """A resource that is shown nowhere yet."""
         created = _EPOCH + timedelta(microseconds=next(self._moments))
         row = Row(kind, next(self._ids), name, folder, created.isoformat().replace("+00:00", "Z"))
         self._rows[row.id] = row
-        self._place(row)
         return row
 
     def _make_folder(self, path: str) -> Row:
@@ -782,6 +872,8 @@ class FakeCalls:
         """A resource as an object's attributes: the type is in its class, not among them."""
         attributes = self._told(row, self._path_of(row), row.name)
         del attributes["resource_type"]
+        if row.kind == "collection":
+            attributes["metadata"] = row.metadata
         attributes["deleted"] = "2026-08-23T00:00:00Z" if row.is_deleted else None
         return attributes
 

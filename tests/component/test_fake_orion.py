@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orionfs.bridge import CallFailed, Calls, InProcess, SessionCalls
+from orionfs.bridge import CallFailed, GrowingCalls, InProcess, SessionCalls
 from orionfs.client import OrionSession, SessionConfig, get_session, types
 from orionfs.errors import NoSuchName
 from orionfs.models import Key, Kind
@@ -35,7 +35,7 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
 def session_on(server: Embedded) -> Iterator[SessionCalls]:
     config = SessionConfig(url=server.url, token=server.token)
     session = OrionSession(config=config, requests_session=get_session({}, request_timeout=10))
-    yield InProcess(Calls(session, types))
+    yield InProcess(GrowingCalls(session, types))
     session.close()
 
 
@@ -108,9 +108,9 @@ async def test_item_is_shared_with_a_project_again_and_again(orion, source) -> N
     remote, id = Remote(orion), read_item(orion.upload("to be shared", source)).id
     assert id is not None
     for permissions in (["read"], ["read", "write"]):
-        await remote.share(Key(Kind.FILE, id), "project", 1, permissions)
+        await remote.sharing.share(Key(Kind.FILE, id), "project", 1, permissions)
     with pytest.raises(NoSuchName):
-        await remote.share(Key(Kind.FILE, 2**40), "project", 1, ["read"])
+        await remote.sharing.share(Key(Kind.FILE, 2**40), "project", 1, ["read"])
 
 
 def test_session_tells_who_it_is(orion) -> None:
@@ -400,3 +400,39 @@ def test_shard_of_another_collection_or_a_closed_one_is_out_of_reach(orion, sour
         orion.get("shard", reference)
     assert refusal(error) == ("NotFoundResponse", 404)
     assert read_shards(orion.shards_page(one, {"limit": 10}), one).total == 0
+
+
+def test_upload_with_an_open_end_is_seen_when_it_is_finished(orion, tmp_path) -> None:
+    assert orion.open_ended
+    begun = orion.begin_upload("growing")
+    part_bytes, source = begun["part_bytes"], tmp_path / "grows"
+    source.write_bytes(b"a" * part_bytes)
+    orion.send_part(begun["id"], part_bytes, 1, str(source), part_bytes)
+    assert "growing" not in names(orion, HOME)
+    assert [row["state"] for row in orion.find("file", {"name": "growing"})] == ["uploading"]
+    with source.open("ab") as more:
+        more.write(b"end")
+    with pytest.raises(CallFailed) as refused:
+        orion.finish_upload(begun["id"], part_bytes, part_bytes + 3)
+    assert refused.value.info["status"] == 409
+    orion.send_part(begun["id"], part_bytes, 2, str(source), 3)
+    finished = orion.finish_upload(begun["id"], part_bytes, part_bytes + 3)
+    assert (finished["id"], finished["size"], finished["state"]) == (begun["id"], part_bytes + 3, "ready")
+    assert "growing" in names(orion, HOME)
+    assert orion.finish_upload(begun["id"], part_bytes, part_bytes + 3) == finished
+    orion.download("file", begun["id"], str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == b"a" * part_bytes + b"end"
+
+
+def test_upload_with_an_open_end_that_is_not_wanted_is_gone(orion, tmp_path) -> None:
+    begun = orion.begin_upload("unwanted")
+    orion.delete("file", begun["id"])
+    assert orion.find("file", {"name": "unwanted"}) == []
+    (tmp_path / "late").write_bytes(b"x")
+    for late in (
+        lambda: orion.send_part(begun["id"], begun["part_bytes"], 1, str(tmp_path / "late"), 1),
+        lambda: orion.finish_upload(begun["id"], begun["part_bytes"], 1),
+    ):
+        with pytest.raises(CallFailed) as refused:
+            late()
+        assert refused.value.info["status"] == 404

@@ -220,3 +220,15 @@ async def test_refresh_offline_fails_in_words_and_keeps_what_is_known(tmp_path, 
         assert refreshed.folders == 0
         assert len(refreshed.failed) == 2
         assert await world.ls("my-data/f1") == ["x"]
+
+
+async def test_name_removed_here_and_made_elsewhere_is_shown_after_a_refresh(tmp_path, fake) -> None:
+    """However soon: what is there now is another item than the one that was removed."""
+    kernel = FakeKernel()
+    async with mount(tmp_path, fake, kernel=kernel) as world:
+        await world.ls("my-data/f1")
+        await world.unlink("my-data/f1/x")
+        fake.add_file(f"{HOME}/f1/x", b"made elsewhere")
+        await refresh(world, "/my-data/f1")
+        assert await world.ls("my-data/f1") == ["x"]
+        assert await world.read("my-data/f1/x") == b"made elsewhere"

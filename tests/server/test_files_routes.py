@@ -343,3 +343,60 @@ def test_tags_of_folders_and_collections_work_and_of_strangers_do_not(api):
     assert refused(api.get("/api/v1/storage/datasets/1/tags"), 404)
     for body in ({}, {"tags": "x"}, {"tags": [""]}, {"tags": [5]}, {"tags": ["x"], "project": 99}):
         assert refused(api.post(f"/api/v1/storage/folders/{number}/tags", body), 422)
+
+
+def begin_open(api, name):
+    answer = api.post(FILES, {"name": name, "open_ended": True, "folder_path": api.folder})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def finish(api, row, parts, size):
+    return api.post(f"{FILES}/{row['id']}/complete", {"parts": parts, "size": size})
+
+
+def test_upload_with_an_open_end_tells_its_size_when_it_is_complete(api):
+    assert api.get("/api/v1/orionfs").json()["limits"]["open_ended"] is True
+    row = begin_open(api, "growing")
+    assert "size" not in row
+    put_parts(api, row, CONTENT, {2, 3})
+    assert api.names(api.folder) == []
+    assert refused(finish(api, row, 3, len(CONTENT)), 409, "parts_missing")
+    put_parts(api, row, CONTENT, {1})
+    for parts, size in ((2, 2000), (3, len(CONTENT) + 1), (4, len(CONTENT))):
+        assert refused(finish(api, row, parts, size), 409, "parts_missing")
+    assert refused(api.complete(row["id"], 3), 422)
+    done = finish(api, row, 3, len(CONTENT)).json()
+    assert (done["state"], done["size"]) == ("ready", len(CONTENT))
+    assert finish(api, row, 3, len(CONTENT)).json() == done
+    assert refused(finish(api, row, 3, len(CONTENT) - 1), 409)
+    assert api.content(row["id"]) == CONTENT
+
+
+def test_parts_of_an_open_end_have_to_lie_one_after_the_other(api):
+    """Two that are too short can be as many bytes as they should, with a hole between them."""
+    row = begin_open(api, "hole")
+    with Api(api.url, None) as nobody:
+        for part in row["upload"]["parts"][:2]:
+            assert nobody.request("PUT", part["url"], data=b"x" * 750).status_code == 204
+    assert refused(finish(api, row, 2, 1500), 409, "parts_missing")
+
+
+def test_further_parts_of_an_open_end_get_addresses_on_request(api):
+    row = begin_open(api, "long")
+    told = len(row["upload"]["parts"])
+    content = bytes(range(250)) * 4 * (told + 1)
+    put_parts(api, row, content)
+    more = api.post(f"{FILES}/{row['id']}/parts", {"numbers": [told + 1]}).json()
+    put_parts(api, {"upload": {"part_bytes": 1000, **more}}, content)
+    assert finish(api, row, told + 1, len(content)).status_code == 200
+    assert api.content(row["id"]) == content
+
+
+def test_upload_with_an_open_end_is_removed_without_a_trace(api, shared_server):
+    row = begin_open(api, "unwanted")
+    put_parts(api, row, CONTENT)
+    assert api.request("DELETE", f"{FILES}/{row['id']}").status_code == 204
+    with Api(api.url, None) as nobody:
+        assert refused(nobody.request("PUT", row["upload"]["parts"][0]["url"], data=b"x"), 404)
+    assert api.get(FILES, params={"name": "unwanted"}).json()["results"] == []

@@ -128,6 +128,12 @@ def test_upload_max_bytes_is_enforced(start):
         assert refused(api.post(FILES, {"name": "f", "size": 11}), 413)
         assert refused(api.request("POST", f"{FILES}/upload?name=f", data=b"x" * 11), 413)
         assert api.upload("f", b"x" * 10)["size"] == 10
+        begun = api.post(FILES, {"name": "g", "open_ended": True}).json()
+        (first, second, *_), route = begun["upload"]["parts"], f"{FILES}/{begun['id']}/complete"
+        with Api(api.url, None) as nobody:
+            assert refused(nobody.request("PUT", first["url"], data=b"x" * 11), 413)
+            assert refused(nobody.request("PUT", second["url"], data=b"x"), 413)
+        assert refused(api.post(route, {"parts": 1, "size": 11}), 413)
 
 
 def test_read_lag_shows_every_change_only_later(start):

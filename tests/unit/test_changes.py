@@ -150,10 +150,41 @@ def test_foreign_folder_under_our_files_name_hides_neither(changes: Changes) -> 
     assert sorted(str(id) for id in found.values()) == ["77", "None"]
 
 
-def test_foreign_item_under_a_name_we_removed_waits_for_the_lag(changes: Changes) -> None:
+def test_item_made_elsewhere_under_a_name_we_removed_is_shown_by_the_first_answer_after(
+    changes: Changes,
+) -> None:
     changes.record(FOLDER, "a", None, 100, replaces=Key(Kind.FILE, 1))
-    assert shown(changes, file(77), at_s=100) == {}
-    assert shown(changes, file(77), at_s=111) == {"a": 77}
+    assert shown(changes, file(77), at_s=99) == {}  # it was there before, and went with the name
+    assert changes.find(FOLDER, "a", 99, file(77)) is not None
+    for at_s in (100, 105, 111):
+        assert shown(changes, file(77), at_s=at_s) == {"a": 77}
+        assert changes.find(FOLDER, "a", at_s, file(77)) is None
+    assert shown(changes, file(1), at_s=105) == {}
+    assert changes.find(FOLDER, "a", 105, file(1)) is not None
+
+
+def test_nobody_knows_better_than_a_removal_that_is_under_way(changes: Changes) -> None:
+    changes.record(FOLDER, "a", None, replaces=Key(Kind.FILE, 1))
+    assert shown(changes, file(77), at_s=500) == {}
+
+
+def test_folder_without_an_id_waits_for_the_lag_under_a_name_we_removed(changes: Changes) -> None:
+    """It can't be told from the one that we removed."""
+    changes.record(FOLDER, "sub", None, 100)
+    assert shown(changes, Item(Kind.FOLDER, None, "sub"), at_s=105) == {}
+    assert shown(changes, Item(Kind.FOLDER, None, "sub"), at_s=111) == {"sub": None}
+
+
+@pytest.mark.parametrize("asked_at_s", [90, 105])
+def test_folder_that_we_removed_has_no_name_beside_the_file_that_has_its_now(
+    changes: Changes, asked_at_s
+) -> None:
+    """This mount has made it, removed it, and never heard its id."""
+    changes.record(FOLDER, "a", Item(Kind.FOLDER, None, "a"), settled_at_s=80)
+    changes.record(FOLDER, "a", None, settled_at_s=100, is_folder_gone=True)
+    changes.record(FOLDER, "a", file(5), settled_at_s=101)
+    assert shown(changes, Item(Kind.FOLDER, 44, "a"), at_s=asked_at_s) == {"a": 5}
+    assert shown(changes, Item(Kind.FOLDER, 44, "a"), file(5), at_s=120) == {"a": 44, "a~file-5": 5}
 
 
 def test_folder_made_here_takes_its_id_from_the_listing(changes: Changes) -> None:
@@ -257,8 +288,8 @@ def test_what_names_mean_one_by_one_agrees_with_the_whole(history, asked_at_s) -
     listing = listed(*before, at_s=asked_at_s)
     overlaid = changes.overlay(FOLDER, listing)
     for name in NAMES:
-        change = changes.find(FOLDER, name, asked_at_s)
         item = listing.items.get(name)
+        change = changes.find(FOLDER, name, asked_at_s, item)
         if change is not None:
             assert overlaid.get(name) == change.item
         elif item is None or changes.hides(FOLDER, item, asked_at_s):

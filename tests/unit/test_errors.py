@@ -22,6 +22,7 @@ TABLE = {
     "InvalidCall": (errno.EINVAL, logging.INFO, False),
     "NotPermitted": (errno.EPERM, logging.INFO, False),
     "AccessDenied": (errno.EACCES, logging.WARNING, False),
+    "CredentialsRefused": (errno.EACCES, logging.INFO, True),
     "ReadOnly": (errno.EROFS, logging.DEBUG, False),
     "CrossDevice": (errno.EXDEV, logging.INFO, False),
     "NotSupported": (errno.ENOTSUP, logging.DEBUG, False),
