@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "orionfs"
 RANKS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"daemon", "transfers", "fs"},
+    {"daemon", "transfers", "fs", "doctor"},
     {"login", "leftovers"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
     {"removing", "whereabouts"},
@@ -60,7 +60,6 @@ RANKS: list[set[str]] = [
         "windows",
         "runs",
         "parked_rows",
-        "share_rows",
         "promises",
         "order",
         "predecessors",
@@ -69,7 +68,7 @@ RANKS: list[set[str]] = [
     {"share_calls"},
     {"details", "calling", "shard_calls"},
     {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health"},
-    {"limiter", "paging"},
+    {"limiter", "paging", "particulars", "share_rows"},
     {"shapes", "failures", "tasks", "sizes"},
     {"bridge"},
 ]
