@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "orionfs"
 RANKS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"daemon", "transfers", "fs"},
+    {"daemon", "transfers", "fs", "doctor"},
     {"login", "leftovers"},
     {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
     {"removing", "whereabouts"},

@@ -8,14 +8,17 @@ from typing import Any
 import click
 
 from orionfs.cli.adopt import adopt
+from orionfs.cli.completing import teach
 from orionfs.cli.config import config
 from orionfs.cli.demo import demo
+from orionfs.cli.doctor import doctor
 from orionfs.cli.exec import exec_
 from orionfs.cli.find import find
 from orionfs.cli.get import get
 from orionfs.cli.info import info
 from orionfs.cli.install_units import install_units
 from orionfs.cli.mount import mount
+from orionfs.cli.printing import completion, man
 from orionfs.cli.probe import probe
 from orionfs.cli.put import put
 from orionfs.cli.refresh import refresh
@@ -92,15 +95,17 @@ def cli() -> None:
 
 
 for command in (
-    *(mount, umount, exec_, status, sync, put, get, refresh, rm, adopt),
+    *(mount, umount, exec_, status, sync, put, get, refresh, rm, adopt, doctor),
     *(tag, tags, share, unshare, info, find, where),
-    *(demo, serve, config, probe, install_units),
+    *(demo, serve, config, probe, install_units, completion, man),
 ):
     cli.add_command(command)
+teach(cli)
 
 
 def main() -> None:
     """Entry point of the console script."""
     # The line of an error says it all; the daemon of a mount, which keeps a log, asks for one itself.
     logging.getLogger("orionfs").addHandler(logging.NullHandler())
-    cli()
+    # The same name however it was started: completion goes by it.
+    cli(prog_name="orionfs")
