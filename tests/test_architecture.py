@@ -60,7 +60,6 @@ RANKS: list[set[str]] = [
         "windows",
         "runs",
         "parked_rows",
-        "share_rows",
         "promises",
         "order",
         "predecessors",
@@ -69,7 +68,7 @@ RANKS: list[set[str]] = [
     {"share_calls"},
     {"details", "calling", "shard_calls"},
     {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health"},
-    {"limiter", "paging"},
+    {"limiter", "paging", "particulars", "share_rows"},
     {"shapes", "failures", "tasks", "sizes"},
     {"bridge"},
 ]

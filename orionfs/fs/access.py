@@ -20,7 +20,7 @@ from orionfs import facts
 from orionfs.bridge import SessionCalls
 from orionfs.config import state_folder
 from orionfs.errors import OrionFsError
-from orionfs.fs.asking import Asking
+from orionfs.fs.asking import CHANGE_DEADLINE_S, Asking
 from orionfs.fs.changes import Changes, Promises
 from orionfs.fs.contents import Contents, cache_of
 from orionfs.fs.tree import Tree
@@ -31,8 +31,6 @@ from orionfs.refusals import in_words
 from orionfs.sessions import calls_of, connect, stack_name
 
 log = logging.getLogger(__name__)
-
-_CHANGE_DEADLINE_S = 75.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def access_of(profile_name: str | None, session: Any = None) -> Access:
         profile.client_python,
         profile.wire,
     )
-    return _shared(key, lambda: (profile, connect(profile, _CHANGE_DEADLINE_S)))
+    return _shared(key, lambda: (profile, connect(profile, CHANGE_DEADLINE_S)))
 
 
 def _shared(key: Hashable, make: Any) -> Access:

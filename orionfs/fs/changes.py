@@ -109,8 +109,9 @@ class Changes:
             made = self._ready_to_assign(replace(made, name=mark))
             made = replace(made, tags=made.tags or ())
             self._place(Assignment(made, folder, name), over, Assignment(made, self._home, new_mark()))
-        except OrionFsError:
-            self._remove_quietly(made)
+        except OrionFsError as error:
+            if not error.is_unclear:  # else it may be in its place
+                self._remove_quietly(made)
             raise
         return replace(made, name=name)
 
@@ -151,7 +152,12 @@ class Changes:
         self._take_tags(over, place.item)
         with self._promising() as promises:
             promises.add_removal(old)
-            is_aside = self._give(place, over, is_swap=self._asking.facts.duplicate_names == "refused")
+            try:
+                is_aside = self._give(place, over, is_swap=self._asking.facts.duplicate_names == "refused")
+            except OrionFsError as error:
+                if not error.is_unclear:
+                    promises.drop_removal(old.key)
+                raise
             # From now on it is to go whatever has the name by then.
             promises.add_removal(replace(old, instead=None))
             try:
@@ -189,7 +195,18 @@ class Changes:
                     raise
                 over, is_swap = None, False  # somebody else has removed what was to give way
                 continue
+            except OrionFsError as error:
+                if error.is_unclear and self._is_in(place):
+                    return bool(away)
+                raise
             self._sleep(pause_s or 0.0)
+
+    def _is_in(self, place: Assignment) -> bool:
+        """Whether an item is seen in its place; an assignment without an answer has done it then."""
+        with contextlib.suppress(OrionFsError):
+            there = self._asking.stat(place.path)
+            return there is not None and there.key == place.item.key
+        return False
 
     def _check_not_taken(
         self, place: Assignment, over: Item | None, conflict: Conflict, *, is_last: bool
