@@ -21,7 +21,7 @@ RANKS: list[set[str]] = [
     {"cli"},
     {"daemon", "transfers", "fs", "doctor"},
     {"login", "leftovers"},
-    {"fuse", "control", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
+    {"fuse", "control", "exporter", "adoption", "state", "sessions", "toplevel", "about", "refusals"},
     {"removing", "whereabouts"},
     {"moves", "probe", "attributes"},
     {"item_attributes", "sharing"},
@@ -70,7 +70,7 @@ RANKS: list[set[str]] = [
     {"share_calls"},
     {"details", "calling", "shard_calls"},
     {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health"},
-    {"limiter", "paging", "particulars", "share_rows"},
+    {"limiter", "paging", "particulars", "share_rows", "logs"},
     {"shapes", "failures", "tasks", "sizes"},
     {"bridge"},
 ]
@@ -78,6 +78,7 @@ RANKS: list[set[str]] = [
 LEAVES: list[set[str]] = [
     {"config", "facts", "holds", "reports"},
     {"memory", "marks", "mountinfo", "notify", "private", "profiles", "localnames", "fuseconf"},
+    {"metrics", "printable"},
     {"models"},
     {"errors"},
     {"__init__"},
@@ -99,6 +100,7 @@ DOORS: dict[str, set[str]] = {
     "uvicorn": {"server"},
     "click": {"cli"},
     "rich": {"cli"},
+    "prometheus_client": {"exporter"},
     "fsspec": {"fs"},
 }
 # The mount is written in trio, so it has no door; where it may not be is tested below.
