@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno as _errno
 import logging
+import re
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import ClassVar
@@ -51,6 +52,11 @@ class OrionFsError(Exception):
     reason: str | None = None  # what the session said then
     is_unclear: bool = False  # a change that failed so may have happened all the same
     is_repeated: bool = False  # an earlier attempt of the same call had an unclear end
+
+    def call_it(self, path: str, mark: str, staged: str) -> None:
+        """Name a version by its path, which people know: not by its mark, and the file it is staged in."""
+        on_the_way = rf"{re.escape(mark)}(?: /.*?{re.escape(staged)}[^\s:]*)?"
+        self.args = (re.sub(on_the_way, lambda _: path, str(self)),)
 
 
 class NoSuchName(OrionFsError):

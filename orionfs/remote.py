@@ -73,7 +73,7 @@ class Remote(Caller):
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
         self.session = Session(lambda: self.facts, *limited, *once, self._limits)
         self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
-        self.sharing = ShareCalls(self.session)
+        self.sharing = ShareCalls(self.session, lists=calls.lists_shares)
 
     @property
     def facts(self) -> StackFacts:

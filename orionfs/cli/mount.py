@@ -127,7 +127,7 @@ def mount(
     if foreground and ensure:
         raise click.UsageError("--ensure returns once it is mounted: it can't stay in the foreground")
     point = point_of(mountpoint, how["profile"])
-    if mountpoint is None:
+    if mountpoint is None and not ensure:
         make_folder(point)
     if foreground:
         return _run_here(point, background.Report(ready_fd), (keep_fd, life_fd), how)
