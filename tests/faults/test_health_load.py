@@ -188,7 +188,7 @@ def copy_into(stand: Stand, folder: Path) -> tuple[int, str, float]:
 
 MANY = pytest.mark.parametrize(
     "many_files",
-    [200, pytest.param(1000, marks=pytest.mark.long)],
+    [60, pytest.param(1000, marks=pytest.mark.long)],
     indirect=True,
     ids=lambda count: str(count),
 )
