@@ -329,6 +329,7 @@ async def test_tags_that_no_listing_tells_cost_one_question_an_item_and_setting_
                 for _ in range(2):
                     assert await value(world, f"my-data/many/{name}", "tags") == f"tag {name}"
         assert verbs == ["list_tags"] * 5
+        await world.ls("my-data")
         with fake.counting() as verbs:
             await give(world, "my-data/file", "tag.new")
         assert verbs == ["tag"]
