@@ -136,8 +136,7 @@ class ExtendedAttributes:
         if name == TAGS:
             await self._replace_tags(_taggable(inode), ())
         elif name is not None and name.startswith(TAG):
-            await self.get(inode, raw_name)
-            await self._namespace.change_tags(_taggable(inode), (), (name.removeprefix(TAG),))
+            await self._untag(inode, name.removeprefix(TAG))
         elif named is not None:
             await self._unshare(inode, named)
         elif name == _ERROR:
@@ -151,6 +150,14 @@ class ExtendedAttributes:
     async def _unshare(self, inode: Inode, named: text.Named) -> None:
         if not await self._sharing.unshare(inode, named):
             raise NoSuchAttribute(f"{inode.local_path()} is not shared with {named}")
+
+    async def _untag(self, inode: Inode, tag: str) -> None:
+        """Orion hears of it whatever is believed here: somebody else may have added the tag meanwhile."""
+        was_there = tag in await self._tags_of(inode)
+        if _may_have_tags(inode):
+            await self._namespace.change_tags(_taggable(inode), (), (tag,))
+        if not was_there:
+            raise NoSuchAttribute(f"{inode.local_path()} had no tag {tag}")
 
     async def _replace_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         before = await self._namespace.tags(inode)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orionfs.content import EXACT_SUFFIX, GAPS_SUFFIX
-from orionfs.journal import look_into
+from orionfs.glimpses import look_into
 from orionfs.private import make_private
 from orionfs.state import JOURNAL, KEPT, LOCK, STAGED, alone, safe_name
 

@@ -8,11 +8,14 @@ door from the mount to `orionfs.client`.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import secrets
 import sys
+import threading
 from dataclasses import replace
+from typing import Any
 
 from orionfs import __version__
 from orionfs.bridge import BridgePool, Calls, GrowingCalls, InProcess, SessionCalls, describe, find_client
@@ -165,3 +168,36 @@ def _in_workers(profile: Profile) -> SessionCalls:
         environment["ORIONFS_TOKEN"] = profile.token.value
     python = profile.client_python or sys.executable
     return BridgePool(python, profile.client, contents_timeout_s=_UPLOAD_TIMEOUT_S, env=environment)
+
+
+# A session that somebody has made already
+
+
+def calls_of(session: Any) -> SessionCalls:
+    """The calls of a session object in this process, which goes on being its maker's.
+
+    Only our own is known to be safe for threads: of any other one a single call is made at a time.
+    """
+    package = type(session).__module__.rpartition(".")[0]
+    try:
+        its_types = importlib.import_module(f"{package}.types")
+    except ImportError as error:
+        raise StartupError(
+            f"{type(session).__name__} is no session of Orion: {error}", ExitStatus.USAGE
+        ) from error
+    calls = Calls(session, its_types)
+    return InProcess(calls) if isinstance(session, OrionSession) else _OneAtATime(calls)
+
+
+class _OneAtATime(InProcess):
+    """A session that is not safe for threads, behind the verbs."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls)
+        self.metadata_at_once = self.contents_at_once = 1
+        self._alone = threading.Lock()
+
+    def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
+        """Carry out one verb, when no other one is under way."""
+        with self._alone:
+            return super().call(verb, *args, timeout_s=timeout_s)

@@ -18,8 +18,9 @@ from orionfs.attributes import ExtendedAttributes, Sources
 from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
 from orionfs.config import MountConfig
-from orionfs.content import ContentCache
+from orionfs.content import ContentCache, usual_limit_bytes
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.early import Pressure
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
@@ -31,7 +32,6 @@ from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening
-from orionfs.private import make_private
 from orionfs.progress import Progress
 from orionfs.protection import ALL, Protection
 from orionfs.refresh import Refresher
@@ -44,8 +44,6 @@ from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, plant
 
-_CACHE_MAX_BYTES = 20 * 2**30
-_CACHE_SHARE = 5  # of the free room, where nobody says how much
 _AHEAD_SHARE = 8  # of the cache
 
 
@@ -88,6 +86,7 @@ def build(
         reports,
         is_write_back=config.write_back,
         names=config.local_names,
+        pressure=Pressure(wait_max_s=config.change_deadline_s),
     )
     kernel = fuse.Invalidations()
     namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
@@ -95,10 +94,9 @@ def build(
     fetcher = Fetcher(remote, content)
     opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
     files = Files(namespace, sync, fetcher, opening)
-    bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
-        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
+        ContentsAhead(namespace, fetcher, remote, files.on_open, min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)),
     )
     moves, collecting = Moves(namespace, files, sync, remote), Collecting(namespace, remote)
     protection = Protection(ALL if config.read_only else config.protected)
@@ -131,6 +129,11 @@ def build(
         Removing(namespace, files, moves, collecting, protection),
         reports,
     )
+
+
+def _cache_limit(config: MountConfig) -> int:
+    told = config.cache_limit_bytes
+    return usual_limit_bytes(config.cache_dir) if told is None else told
 
 
 def _attributes(
@@ -211,11 +214,3 @@ def limits(config: MountConfig) -> Limits:
         # One of the two requests of a small file is about metadata, and small.
         small_contents_in_flight=config.in_flight_max * 3 // 2 + 2,
     )
-
-
-def _cache_limit(config: MountConfig) -> int:
-    if config.cache_limit_bytes is not None:
-        return config.cache_limit_bytes
-    make_private(config.cache_dir)
-    room = os.statvfs(config.cache_dir)
-    return min(_CACHE_MAX_BYTES, room.f_bavail * room.f_frsize // _CACHE_SHARE)

@@ -250,6 +250,16 @@ async def test_tag_that_is_believed_to_be_there_is_set_all_the_same(tmp_path, fa
         assert fake.row(id).tags == {"lead"}
 
 
+async def test_tag_that_is_not_believed_to_be_there_is_taken_away_all_the_same(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        fake.row(id).tags.add("theirs")
+        with pytest.raises(errors.NoSuchAttribute):
+            await take(world, "my-data/file", "tag.theirs")
+        assert fake.row(id).tags == {"lead"}
+
+
 async def test_tags_of_two_mounts_come_together(tmp_path, fake) -> None:
     """Own changes are seen at once, those of others with the next listing; none is lost."""
     (id,) = fake.ids_at(f"{HOME}/file")

@@ -176,6 +176,26 @@ def test_items_are_found_by_tag_and_job_where_they_are(mounted, files, cold) -> 
     assert told(mounted, "find", mounted.team, "--job", str(job)) == []
 
 
+def test_where_the_stack_can_not_look_for_tags_each_folder_is_looked_through(make_stand) -> None:
+    stand = make_stand(filters="ignored", list_tags="no")
+    collection = stand.mine / "poses"
+    source = stand.folder / "parts"
+    source.mkdir()
+    (source / "one").write_text("1")
+    told(stand, "put", "--as", "collection", source, stand.mine, "--name", "poses")
+    for name in ("sub/b", "a", "other"):
+        (stand.mine / name).parent.mkdir(exist_ok=True)
+        (stand.mine / name).write_text(name)
+    told(stand, "refresh", stand.mine)
+    told(stand, "tag", stand.mine / "sub" / "b", stand.mine / "a", collection, "+lead")
+    done = stand.run("find", stand.mine, "--tag", "lead", cwd=stand.folder)
+    assert done.stdout.splitlines() == [str(stand.mine / name) for name in ("a", "poses", "sub/b")]
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert "each folder is looked through instead" in done.stderr
+    done = stand.run("find", stand.mine / "sub", "--tag", "lead", "--type", "collection")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_place_of_a_path_and_of_a_reference_is_told(mounted, files, cold) -> None:
     id = mounted.direct.put(mounted.orion_path(cold / "c"), b"c")
     with mounted.counting() as counted:
