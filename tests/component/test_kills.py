@@ -97,7 +97,9 @@ async def test_version_saved_over_an_unclear_rename_replaces_what_that_has_broug
 
 
 @pytest.mark.parametrize("nth", range(4))
-async def test_item_with_a_newer_version_is_removed_with_it_or_not_at_all(tmp_path, fake, nth) -> None:
+async def test_item_with_a_newer_version_is_removed_with_it_or_not_at_all(
+    tmp_path, fake, nth, monkeypatch
+) -> None:
     """Killed after so many writes to the journal."""
     async with mount(tmp_path, fake, write_back=True) as world:
         fake.stall("upload")
@@ -111,7 +113,7 @@ async def test_item_with_a_newer_version_is_removed_with_it_or_not_at_all(tmp_pa
             left -= 1
             return await run(write)
 
-        world.sync.journal.run = counted
+        monkeypatch.setattr(world.sync.journal, "run", counted)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_tried, world, "my-data/c")
             await trio.sleep(0.01)
