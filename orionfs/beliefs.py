@@ -17,7 +17,7 @@ from typing import Protocol
 import trio
 
 from orionfs.changes import Changes
-from orionfs.errors import NoSuchName, NotADirectory, OrionFsError, RemoteFailure, TimedOut
+from orionfs.errors import AWAY, NoSuchName, NotADirectory, OrionFsError, RemoteFailure
 from orionfs.inodes import Inode, InodeTable
 from orionfs.limiter import Urgency, current_urgency
 from orionfs.listings import FolderAnswer
@@ -91,6 +91,7 @@ class Beliefs:
         self._forgets_changes_at_s = -inf
         self._absences_checked_at_s: dict[InodeNumber, float] = {}  # folder -> last of the last second
         self._clock = clock
+        self.questions = 0  # that no cache could answer
         self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
         self.freshness = freshness
         self.changes = Changes(freshness.read_lag_s, unseen, inodes)
@@ -107,7 +108,7 @@ class Beliefs:
             started_at_s = self._clock()
             try:
                 await self._once(folder, None, lambda: self._ask_listing(folder))
-            except TimedOut:
+            except AWAY:
                 listing = self._fresh_listing(folder, since_s=None)
                 if listing is None:
                     raise
@@ -132,7 +133,7 @@ class Beliefs:
             subject = None if self._wants_listing(parent, name) else name
             try:
                 await self._once(parent, subject, partial(self._ask, parent, name, subject))
-            except TimedOut:
+            except AWAY:
                 believed = self._believed(parent, name, since_s=None)
                 if believed is None:
                     raise
@@ -335,6 +336,7 @@ class Beliefs:
                 return
             item = None
         _check_still_there(parent)
+        self.changes.learn_tags(parent.number, {} if item is None else {name: item})
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     def _is_listed_only(self, folder: Inode) -> bool:
@@ -359,6 +361,7 @@ class Beliefs:
         items = self.changes.shown(answer.items) if is_collection else answer.items
         names = Names((folder.naming or visible_names)(items))
         listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread)
+        self.changes.learn_tags(folder.number, names)
         before = self._cache.get(folder.number).listing
         if before is not None and not before.has_same_names(listing):
             touch(folder)
@@ -396,6 +399,7 @@ class Beliefs:
             if flight.error is not None:
                 raise flight.error
             return
+        self.questions += 1
         self._forget_changes()
         flight = self._flights[folder.number, name] = _Flight()
         self._inodes.hold(folder.number)

@@ -1,7 +1,8 @@
-"""Calls of a session, attempt after attempt: limiters, deadlines, retries, the offline state.
+"""Calls of a session, attempt after attempt: limiters, deadlines, retries; none while Orion is away.
 
 One attempt runs in a worker thread; waiting and retrying happen here, in trio. Every failure of a session
-becomes one of our errors (`failures`). Base of `Remote`, which alone knows what the verbs mean.
+becomes one of our errors (`failures`), and is told to `health`. Base of `Remote`, which alone knows what
+the verbs mean.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -19,10 +19,12 @@ import trio
 
 from orionfs.bridge import CallFailed, CallHandle, SessionCalls
 from orionfs.descriptors import Borrowed, OwnDescriptor, invoke
-from orionfs.errors import Conflict, OrionFsError, Throttled, TimedOut, Unreachable
+from orionfs.errors import Conflict, CredentialsRefused, OrionFsError, Throttled, TimedOut, Unreachable
 from orionfs.failures import busy, failure_of, pause_before_retry_s, subject_of
+from orionfs.health import CHECK_EVERY_S, Condition, Health, HealthWatch
 from orionfs.limiter import AdaptiveLimiter, Priority, Slot, current_urgency
 from orionfs.listings import PAGES, as_page
+from orionfs.metrics import Traffic
 from orionfs.models import Key
 from orionfs.parts import Growth, Line, Part
 
@@ -31,12 +33,11 @@ log = logging.getLogger(__name__)
 SMALL_BYTES = 2**20
 """Contents up to this size have places of their own: they take round trips, larger ones take the line."""
 
-_SILENT_CALLS_MAX = 2
-_CHECK_EVERY_S = 2.0
 _IN_FLIGHT_AT_FIRST = 8
 _THROTTLING = frozenset({429, 503})
 _CONTENTS = frozenset({"read_into", "download"})
 _NO_LIMIT_S = 1e9  # somebody else ends the call
+_CHECKS_AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,6 @@ class Limits:
     contents_in_flight: int = 8
     small_contents_in_flight: int = 26  # two of them are for the foreground alone
     uploads_in_flight: int = 16
-
-
-class Health(Enum):
-    ONLINE = "online"
-    OFFLINE = "offline"
 
 
 class Caller:
@@ -73,25 +69,52 @@ class Caller:
         if calls.contents_at_once is not None:
             self._small_contents = self._uploads = self._contents
         self.line = Line(limits.inactivity_s)
-        self._silent_calls = 0
-        self.health = Health.ONLINE
-        self._went_offline = trio.Event()
-        self._came_back = trio.Event()
+        self.traffic = Traffic()
+        self._checks = AdaptiveLimiter(_CHECKS_AT_ONCE)
+        self._abandoned: set[Slot] = set()
+        self._watch = HealthWatch(self._ask_who, limits.read_deadline_s, self._leave_connections)
+
+    @property
+    def health(self) -> Health:
+        """Whether Orion is asked at all."""
+        return self._watch.health
+
+    @property
+    def condition(self) -> Condition:
+        """What is wrong, since when and why."""
+        return self._watch.condition
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """While offline, ask every 2 s whether Orion answers again. Ends when cancelled."""
-        task_status.started()
-        while True:
-            await self._went_offline.wait()
-            while self.health is Health.OFFLINE:
-                await trio.sleep(_CHECK_EVERY_S)
-                await self._check()
-            self._went_offline = trio.Event()
-        self._came_back = trio.Event()
+        """While away, ask every 2 s whether Orion answers again. Ends when cancelled."""
+        await self._watch.run(task_status)
+
+    @property
+    def queues(self) -> dict[str, AdaptiveLimiter]:
+        """The places for calls, by what they are for."""
+        return {
+            "metadata": self._metadata,
+            "contents": self._contents,
+            "small_contents": self._small_contents,
+            "uploads": self._uploads,
+        }
 
     async def wait_until_back(self) -> None:
-        """Wait for the end of the next time offline."""
-        await self._came_back.wait()
+        """Wait for the end of the next time away."""
+        await self._watch.wait_until_back()
+
+    async def _ask_who(self, limit_s: float) -> None:
+        slot = self._checks.slot()
+        try:
+            await self._call(slot, limit_s, "whoami")
+        finally:
+            slot.give_back()  # a thread that hangs must not keep the next question waiting
+
+    async def _leave_connections(self) -> None:
+        """What is open may lead nowhere, and calls that nobody waits for any more take no places."""
+        for slot in self._abandoned:
+            slot.give_back()
+        self._abandoned.clear()
+        await trio.to_thread.run_sync(self._calls.forget_connections)
 
     async def _read(self, verb: str, *args: Any) -> Any:
         return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
@@ -110,7 +133,9 @@ class Caller:
             await self._attempt(limiter, _NO_LIMIT_S, "read_into", *subject, *rest, on_taken=attempt.begin)
             part.arrived = part.end
 
+        before = part.arrived
         await _watched(bring, partial(part.watch, attempt, patience))
+        self.traffic.downloaded_bytes += part.arrived - before
         if part.arrived < part.end and trio.current_time() >= part.expires_at_s:
             raise self._no_answer("read_into", subject, self._limits.inactivity_s)
 
@@ -121,6 +146,7 @@ class Caller:
         async def download() -> None:
             args = (*subject, str(path), _NO_LIMIT_S)  # its worker ends with the attempt
             await self._attempt(limiter, _NO_LIMIT_S, "download", *args, on_taken=growth.begin)
+            self.traffic.downloaded_bytes += size
 
         if not await _watched(download, growth.watch):
             raise self._no_answer("download", subject, self._limits.inactivity_s)
@@ -190,13 +216,27 @@ class Caller:
         *args: Any,
         on_taken: Callable[[], None] = lambda: None,
     ) -> Any:
+        if self._watch.is_refused:
+            again = f"they are tried again every {CHECK_EVERY_S:.0f} s"
+            raise CredentialsRefused(f"{verb}: Orion does not accept the credentials; {again}")
         if self.health is Health.OFFLINE:
             raise Unreachable(
-                f"{verb}: Orion is not reachable; it is asked again every {_CHECK_EVERY_S:.0f} s"
+                f"{verb}: Orion is not reachable; it is asked again every {CHECK_EVERY_S:.0f} s"
             )
         return await self._call(limiter.slot(on_taken), deadline_s, verb, *args)
 
     async def _call(self, slot: Slot, deadline_s: float, verb: str, *args: Any) -> Any:
+        """One attempt, counted and timed from when it has its place."""
+        timing = self.traffic.calls[verb]
+        try:
+            return await self._make(slot, deadline_s, verb, *args)
+        except OrionFsError as error:
+            timing.errors[type(error).__name__] += 1
+            raise
+        finally:
+            timing.add(int(max(0.0, trio.current_time() - slot.started_at_s) * 1e9))
+
+    async def _make(self, slot: Slot, deadline_s: float, verb: str, *args: Any) -> Any:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
@@ -213,7 +253,8 @@ class Caller:
                 error = failure_of(verb, args, failed.info)
                 if isinstance(error, Throttled) or error.status in _THROTTLING:
                     slot.note_throttled()
-                self._note(error, is_refused=bool(failed.info.get("refused")))
+                is_refused = bool(failed.info.get("refused"))
+                self._watch.note_failure(error, is_connection_refused=is_refused)
                 raise error from failed
             finally:
                 handle.give_up()  # one that nobody waits for ends with its worker
@@ -222,43 +263,18 @@ class Caller:
                 for arg in sent:
                     if isinstance(arg, OwnDescriptor):
                         arg.give_up()
-            self._silent_calls = 0
+            self._watch.note_answer()
             slot.note_success()
             return answer
+        if slot.is_held:  # its thread hangs on, for as long as the session lets it
+            self._abandoned = {each for each in (*self._abandoned, slot) if each.is_held}
         raise self._no_answer(verb, args, deadline_s)
 
     def _no_answer(self, verb: str, args: Sequence[Any], limit_s: float) -> TimedOut:
         timed_out = TimedOut(f"{verb} {subject_of(args)}: no answer within {limit_s:.0f} s")
         timed_out.is_unclear = True
-        self._note(timed_out, is_refused=False)
+        self._watch.note_failure(timed_out, is_connection_refused=False)
         return timed_out
-
-    def _note(self, error: OrionFsError, *, is_refused: bool) -> None:
-        """Offline begins with a refused connection, or with two calls without an answer."""
-        if not isinstance(error, TimedOut) or isinstance(error, Throttled):
-            self._silent_calls = 0
-            return
-        self._silent_calls += 1
-        if self.health is Health.ONLINE and (is_refused or self._silent_calls >= _SILENT_CALLS_MAX):
-            self.health = Health.OFFLINE
-            self._went_offline.set()
-            log.warning("offline: %s; what is cached goes on being served", error)
-
-    async def _check(self) -> None:
-        try:
-            await self._call(self._metadata.slot(), self._limits.read_deadline_s, "whoami")
-        except Throttled as error:
-            log.debug("answers again: %s", error)
-        except TimedOut as error:
-            log.debug("still offline: %s", error)
-            return
-        except OrionFsError as error:
-            log.debug("answers again, with an error: %s", error)
-        self.health = Health.ONLINE
-        self._silent_calls = 0
-        self._came_back.set()
-        self._came_back = trio.Event()
-        log.info("online again")
 
 
 async def _watched(

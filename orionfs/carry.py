@@ -19,6 +19,7 @@ import trio
 from orionfs.assigning import BUSY_PAUSES_S, Assigner
 from orionfs.content import EXACT_SUFFIX, ContentCache, copy_range
 from orionfs.contested import ContestedNames
+from orionfs.early import EarlyUploads
 from orionfs.errors import (
     AccessDenied,
     Busy,
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 4
 _PAUSE_S = 0.25
 _READY_PAUSES_S = (0.5, 1.0, 2.0)  # a guess
+_UNFINISHED = frozenset({"created", "uploading"})  # of the states that our own server tells
 _RETRY_FOR_S = 30.0  # a caller of close() waits: after a time-out the background tries again, not it
 
 
@@ -66,6 +68,7 @@ class Carrier:
         is_moving: Callable[[Upload], bool],
         on_sent: Callable[[Upload], None],
         unseen: set[Key],
+        early: EarlyUploads,
     ) -> None:
         """`until_still` waits while the folder that an upload goes to is being renamed: `is_moving`.
 
@@ -84,6 +87,7 @@ class Carrier:
         self._is_moving = is_moving
         self._on_sent = on_sent
         self._unseen = unseen
+        self._early = early
         self.shards = ShardCarrier(remote, journal, unseen)
         self._names = ContestedNames(remote, journal)
 
@@ -115,8 +119,7 @@ class Carrier:
             return None
         if upload.before_placing is not None:
             await upload.before_placing()
-        if upload.row.tags:
-            await self._remote.tag(_key(item), upload.row.tags)
+        await self._carry_tags(upload, _key(item))
         await self._shares.carry(upload.row.replaces, _key(item), upload.row.path)
         self._on_sent(upload)
         while True:
@@ -135,6 +138,18 @@ class Carrier:
                 except NotItsTurn:
                     continue
                 return await self._finish(upload, item, path)
+
+    async def _carry_tags(self, upload: Upload, new: Key) -> None:
+        """The new version gets the tags that were set here, else those of what it replaces."""
+        if upload.row.tags is None and upload.row.replaces is not None:  # no listing has told them
+            try:
+                tags = await self._remote.tags(upload.row.replaces)
+            except NoSuchName:
+                tags = ()
+            if upload.row.tags is None:
+                upload.row = replace(upload.row, tags=tags)
+        if upload.row.tags:
+            await self._remote.tag(new, upload.row.tags)
 
     async def _carry_shard(self, upload: Upload, path: Path) -> Removal | None:
         """A shard has its name from the start, and is shown when its contents are final."""
@@ -164,10 +179,11 @@ class Carrier:
         attempt, retry_until_s = 1, trio.current_time() + _RETRY_FOR_S
         while True:
             try:
-                item = await self._found(upload) if upload.is_unclear else None
+                item = await self._sent_before(upload, path)
                 item = item or await self._upload(row, path)
                 return await self._note_uploaded(upload, item)
             except OrionFsError as error:
+                error.call_it(row.path, row.mark, row.staged)
                 upload.is_unclear = True
                 is_late = attempt == _ATTEMPTS or trio.current_time() > retry_until_s
                 if not error.is_retryable or is_late or self._remote.health is Health.OFFLINE:
@@ -176,6 +192,15 @@ class Carrier:
                 pause_s = max(_PAUSE_S * 2**attempt, error.retry_after_s or 0.0)
             await trio.sleep(pause_s)
             attempt += 1
+
+    async def _sent_before(self, upload: Upload, path: Path) -> Item | None:
+        """The item of what has left before this attempt, with what it lacked; None: all is to be sent."""
+        item = await self._early.finish(upload.row, path)
+        if item is None and (upload.is_unclear or upload.row.new_id is not None):
+            item = await self._found(upload)
+        if item is None and upload.row.new_id is not None:
+            await self._restart(upload)
+        return item
 
     async def _upload(self, row: UploadRow, path: Path) -> Item:
         try:
@@ -192,16 +217,27 @@ class Carrier:
 
     async def _found(self, upload: Upload) -> Item | None:
         """What an earlier attempt left under the mark, if it is whole; a part of it is removed."""
-        item = await self._remote.find_upload(self._home, upload.row.mark)
+        item = await self._left_under(upload.row)
         for pause_s in _READY_PAUSES_S:
             if item is None:
                 return None
             if item.size == upload.row.size_bytes and item.state in ("", "ready"):
                 return item
+            if item.state in _UNFINISHED:
+                break
             await trio.sleep(pause_s)  # what has arrived whole may still be looked at by Orion
             item = await self._remote.get(_key(item))
         if item is not None:
             await self._remote.delete(_key(item))
+        return None
+
+    async def _left_under(self, row: UploadRow) -> Item | None:
+        """What is on Orion of an upload: by its id, where something was begun under one."""
+        if row.new_id is None:
+            return await self._remote.find_upload(self._home, row.mark)
+        with contextlib.suppress(NoSuchName):
+            found = await self._remote.look_up(Key(Kind.FILE, row.new_id))
+            return None if found.is_deleted else found.item
         return None
 
     async def _place(self, upload: Upload, item: Item) -> None:
@@ -294,6 +330,7 @@ class Carrier:
 
     async def remove_marked(self, upload: Upload) -> None:
         """Remove what a cancelled upload left on Orion."""
+        await self._early.stop(upload.row.mark)
         if collection_of(upload.row.mark) is not None:
             await self.shards.remove(upload)
         elif upload.row.new_id is not None:

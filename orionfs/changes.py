@@ -107,6 +107,22 @@ class Changes:
             changes.names.pop(name, None)
             self._tidy(folder, changes)
 
+    def amend(self, folder: InodeNumber, name: str, item: Item) -> None:
+        """What `name` was made to mean is the same version still, of which something else is to be said."""
+        change = self.get(folder, name)
+        if change is not None and change.item is not None and change.item.is_same_version(item):
+            self._folders[folder].names[name] = replace(change, item=item)
+
+    def learn_tags(self, folder: InodeNumber, told: Mapping[str, Item]) -> None:
+        """What Orion says of the tags of what we have put in place: others may have changed them since."""
+        changes = self._folders.get(folder)
+        for name, change in list(changes.names.items()) if changes is not None else ():
+            mine, theirs = change.item, told.get(name)
+            is_settled = mine is not None and mine.key is not None and change.settled_at_s < inf
+            if is_settled and mine is not None and theirs is not None and theirs.key == mine.key:
+                tags = theirs.tags if theirs.tags is not None else mine.tags
+                self.amend(folder, name, replace(mine, tags=tags))
+
     def get(self, folder: InodeNumber, name: str) -> Change | None:
         """What is recorded for `name`, however long ago."""
         changes = self._folders.get(folder)

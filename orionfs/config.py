@@ -20,12 +20,23 @@ from typing import Any
 import platformdirs
 
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.fuseconf import ALLOW_OTHER, FUSE_CONF, allows_other
 from orionfs.localnames import LITTER, TEMPORARY, LocalNames, parse_patterns
 from orionfs.mountinfo import mount_of, read_mountinfo
+from orionfs.notify import Notifier
 from orionfs.profiles import Profile, load_profile
 
+LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 NAMESPACE_VARIABLE = "ORIONFS_NAMESPACE"  # tells what runs in a namespace of ours which one it is
+# What a mount of the whole machine, run by root, has in place of a user's folders; its unit says the same.
+SYSTEM_FOLDERS = {
+    "XDG_CONFIG_HOME": "/etc",
+    "XDG_STATE_HOME": "/var/lib",
+    "XDG_CACHE_HOME": "/var/cache",
+    "XDG_RUNTIME_DIR": "/run",
+}
+SYSTEM_MOUNTS = Path("/srv/orion")
 SOCKET_PATH_MAX_BYTES = 107  # of a unix socket: sun_path has 108 with its NUL, unix(7)
 
 
@@ -57,8 +68,13 @@ class MountConfig:
     cache_items_max: int = 200_000
     refresh_folders: int = 16
     local_names: LocalNames = field(default_factory=LocalNames)
+    noexec: bool = False  # no program is run from the mount
+    xattrs: str = "tags"  # which extended attributes are listed
     log_level: str = "INFO"
+    log_format: str = "text"
+    metrics: str | None = None  # where figures are served: HOST:PORT of loopback, or unix:PATH
     life_fd: int | None = None  # the mount ends when this pipe does, and leaves signals to who holds it
+    manager: Notifier = field(default_factory=Notifier)  # the service manager that wants to hear of it
 
 
 # Options of `-o` that are a number: the field's name, its type, the least and the greatest value.
@@ -82,9 +98,16 @@ PATTERN_OPTIONS: dict[str, tuple[str, ...]] = {"litter": LITTER, "temporary": TE
 SHARED_SPACES, ORGANIZATION = "shared-spaces", "organization"
 TOP_NAMES = ("my-data", "team-data", SHARED_SPACES, ORGANIZATION)
 UNPROTECTED = ("", "none")
-FLAG_OPTIONS = {"allow_other": "allow_other", "ro": "read_only", "write_back": "write_back"}
+# Options of `-o` that are one word of several, the usual one first.
+CHOICE_OPTIONS: dict[str, tuple[str, ...]] = {"xattrs": ("tags", "all"), "log_format": LOG_FORMATS}
+FLAG_OPTIONS = {
+    "allow_other": "allow_other",
+    "noexec": "noexec",
+    "ro": "read_only",
+    "write_back": "write_back",
+}
 """Options of `-o` that take no value, with the field that each sets."""
-KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", *PATTERN_OPTIONS, *NUMBER_OPTIONS)
+KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", "metrics", *CHOICE_OPTIONS, *PATTERN_OPTIONS, *NUMBER_OPTIONS)
 
 
 def load_mount_config(
@@ -109,6 +132,11 @@ def load_mount_config(
     fields["local_names"] = LocalNames(
         *(fields.pop(name, default) for name, default in PATTERN_OPTIONS.items())
     )
+    if fields["allow_other"] and os.geteuid() != 0 and allows_other(FUSE_CONF) is False:
+        raise _wrong(
+            f"mount option 'allow_other': {FUSE_CONF} does not allow it; root mends that with:"
+            f" echo {ALLOW_OTHER} >> {FUSE_CONF}"
+        )
     if log_level not in LOG_LEVELS:
         raise _wrong(f"unknown log level {log_level!r}; known: {', '.join(LOG_LEVELS)}")
     return MountConfig(
@@ -121,7 +149,7 @@ def load_mount_config(
         write_back=bool(fields.pop("write_back", False)) or write_back,
         cache_dir=_private_folder(cache_folder()),
         state_dir=_private_folder(state_folder()),
-        runtime_dir=_private_folder(runtime_folder()),
+        runtime_dir=private_runtime_folder(),
         **fields,
     )
 
@@ -139,6 +167,10 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
             fields[FLAG_OPTIONS[name]] = True
         elif name == "umask":
             fields[name] = _umask(value)
+        elif name == "metrics":
+            fields[name] = check_metrics_address(value)
+        elif name in CHOICE_OPTIONS:
+            fields[name] = _choice(name, value)
         elif name in PATTERN_OPTIONS:
             fields[name] = _patterns(name, value)
         else:
@@ -150,6 +182,26 @@ def _umask(value: str) -> int:
     if not re.fullmatch(r"0?[0-7]{1,3}", value):
         raise _wrong(f"mount option 'umask' is {value!r}: three octal digits are needed, such as umask=077")
     return int(value, 8)
+
+
+def check_metrics_address(value: str) -> str:
+    """HOST:PORT of this machine alone, or unix:PATH; StartupError for anything else: figures have no lock."""
+    if value.startswith("unix:/"):
+        return value
+    found = re.fullmatch(r"(127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5})", value)
+    if found is None or int(found[2]) >= 2**16:
+        raise _wrong(
+            f"mount option 'metrics' is {value!r}: 127.0.0.1:PORT, [::1]:PORT, localhost:PORT or unix:/PATH"
+            " is needed; the figures are for this machine alone"
+        )
+    return value
+
+
+def _choice(name: str, value: str) -> str:
+    known = CHOICE_OPTIONS[name]
+    if value not in known:
+        raise _wrong(f"mount option {name!r} is {value!r}: one of {', '.join(known)} is needed")
+    return value
 
 
 def _patterns(name: str, value: str) -> tuple[str, ...]:
@@ -210,6 +262,16 @@ def _names_below(path: str, root: str | None, mountpoint: Path) -> tuple[str, ..
     return names
 
 
+def usual_mountpoint(profile: Profile) -> Path:
+    """Where a profile is mounted if nobody says where. Raises StartupError."""
+    if profile.mountpoint is not None:
+        return profile.mountpoint
+    if "/" in profile.name or profile.name in (".", ".."):
+        raise _wrong(f"profile {profile.name!r} has no mountpoint, and its name can't be one: give it one")
+    is_of_machine = os.environ.get("XDG_CONFIG_HOME") == SYSTEM_FOLDERS["XDG_CONFIG_HOME"]
+    return (SYSTEM_MOUNTS if is_of_machine else Path("~/orion").expanduser()) / profile.name
+
+
 # -- folders -------------------------------------------------------------------------------------
 
 
@@ -244,12 +306,19 @@ def runtime_folder() -> Path:
     return usual
 
 
+def private_runtime_folder() -> Path:
+    """The same, made, and seen to be ours alone. Raises StartupError."""
+    return _private_folder(runtime_folder())
+
+
 def runtime_folders(uid: int) -> list[Path]:
     """Every folder where the socket of a mount of this user may lie.
 
     A mount made by a user unit and a shell reached by su do not agree on XDG_RUNTIME_DIR.
     """
     usual = [Path(f"/run/user/{uid}/orionfs"), Path(f"/tmp/orionfs-{uid}")]
+    if uid == 0:
+        usual.append(Path(SYSTEM_FOLDERS["XDG_RUNTIME_DIR"]) / "orionfs")
     return list(dict.fromkeys([runtime_folder(), *usual] if uid == os.getuid() else usual))
 
 

@@ -15,6 +15,7 @@ import hashlib
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,15 @@ _SAVE_EVERY_BYTES = 64 * 2**20
 _LOOK_EVERY_BYTES = 128 * 2**20
 _FLOOR_MAX_BYTES = 2**30  # left free on the cache's disk,
 _FLOOR_SHARE = 20  # or so much of the whole if that is less
+_USUAL_MAX_BYTES = 20 * 2**30
+_USUAL_SHARE = 5  # of the free room
+
+
+def usual_limit_bytes(folder: Path) -> int:
+    """The limit of a cache in this folder, which is made (0700), where nobody says one. Raises OSError."""
+    make_private(folder)
+    room = os.statvfs(folder)
+    return min(_USUAL_MAX_BYTES, room.f_bavail * room.f_frsize // _USUAL_SHARE)
 
 
 class CacheEntry:
@@ -154,6 +164,13 @@ class ContentCache:
         """Let what is cached of a version survive a power cut. Blocking, perhaps for long."""
         with contextlib.suppress(OSError):  # evicted, or the disk has other troubles: it is fetched again
             presence.sync(self._path(key), size)
+
+    def new_file(self) -> Path:
+        """A new empty file beside those of the cache, for what `adopt` is to get. Raises OSError."""
+        make_private(self._folder)
+        path = self._folder / f"{uuid.uuid4().hex}{_UNFINISHED}"
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return path
 
     def adopt(self, key: Key, staged: Path, size: int) -> None:
         """A staged file is now the version `key` on Orion; where it can't be renamed it is dropped."""

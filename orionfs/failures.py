@@ -11,10 +11,12 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
+from orionfs.bridge import REFUSED_CODES
 from orionfs.errors import (
     AccessDenied,
     Busy,
     Conflict,
+    CredentialsRefused,
     FileTooLarge,
     InvalidCall,
     NoSpace,
@@ -36,7 +38,7 @@ _NOT_DONE = frozenset({405, 501, 503})  # of the failures: nothing was begun
 
 _BY_STATUS: Mapping[int, type[OrionFsError]] = {
     400: InvalidCall,
-    401: AccessDenied,
+    401: CredentialsRefused,
     403: AccessDenied,
     404: NoSuchName,
     409: Conflict,
@@ -46,7 +48,7 @@ _BY_STATUS: Mapping[int, type[OrionFsError]] = {
     507: QuotaExceeded,
 }
 _BY_CLASS: Mapping[str, type[OrionFsError]] = {
-    "InvalidCredentials": AccessDenied,
+    "InvalidCredentials": CredentialsRefused,
     "AuthorizationRequired": AccessDenied,
     "NotFoundResponse": NoSuchName,
     "RateLimitedResponse": Throttled,
@@ -62,6 +64,8 @@ def failure_of(verb: str, args: Sequence[Any], info: Mapping[str, Any]) -> Orion
     """Our error for what a session said: by status where there is one, else by documented class."""
     status = info.get("status")
     kind = _BY_STATUS.get(status) if isinstance(status, int) else None
+    if status == 403 and info.get("code") in REFUSED_CODES:
+        kind = CredentialsRefused
     if kind is None and status is None and info.get("error") == "OrionError":
         kind = WrongServer  # our client refuses to talk to it
     kind = kind or _BY_CLASS.get(str(info.get("error")))
@@ -71,8 +75,9 @@ def failure_of(verb: str, args: Sequence[Any], info: Mapping[str, Any]) -> Orion
     request_id = str(info["request_id"]) if info.get("request_id") else None
     told_id = f" [request {request_id}]" if request_id else ""
     subject = f"{verb} {subject_of(args)}".rstrip()
-    error = kind(f"{subject}: {info.get('detail') or info.get('error')}{told_id}")
-    error.verb, error.request_id = verb, request_id
+    reason = str(info.get("detail") or info.get("error"))
+    error = kind(f"{subject}: {reason}{told_id}")
+    error.verb, error.request_id, error.reason = verb, request_id, reason
     error.status = status if isinstance(status, int) else None
     error.is_unclear = _is_unclear(error, info)
     error.retry_after_s = parse_retry_after_s(info.get("retry_after"))
@@ -101,6 +106,8 @@ def parse_retry_after_s(value: Any) -> float | None:
 
 def pause_before_retry_s(error: OrionFsError, attempt: int) -> float | None:
     """How long to wait before another attempt, or None if there is to be none."""
+    if isinstance(error, CredentialsRefused):
+        return None  # they were read again already
     if error.status == 403:
         return _FORBIDDEN_PAUSE_S if attempt == 1 else None
     if not error.is_retryable:

@@ -17,7 +17,16 @@ from dataclasses import replace
 import trio
 
 from orionfs.content import Staged
-from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
+from orionfs.errors import (
+    AccessDenied,
+    Busy,
+    InvalidCall,
+    IsADirectory,
+    NoSuchName,
+    NotSupported,
+    OrionFsError,
+    Stale,
+)
 from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
 from orionfs.journal import Removal
@@ -131,6 +140,17 @@ class Files:
         size = await self._staging.write(handle, offset, data)
         self._namespace.note_written(handle.file.inode, size)
         return len(data)
+
+    def is_behind(self, handle_id: HandleId) -> bool:
+        """True if the next write is to wait `until_room`: too little of what was written has left."""
+        file = self._handles[handle_id].file
+        return file.staged is not None and self._sync.early.is_behind(file.staged)
+
+    async def until_room(self, handle_id: HandleId) -> None:
+        """Wait until enough has left, though not for ever; so `close` has no more than that to send."""
+        file = self._handles[handle_id].file
+        if file.staged is not None:
+            await self._sync.early.until_room(file.staged)
 
     async def truncate(self, inode: Inode, size: int, handle_id: HandleId | None) -> None:
         """ftruncate by handle; by path it seals a version of its own."""
@@ -282,6 +302,19 @@ class Files:
     def upload_of(self, inode: Inode) -> Upload | None:
         """The newest version of an inode that is not in place yet."""
         return self.under_way.of(inode)
+
+    async def until_uploaded(self, inode: Inode) -> None:
+        """Wait until Orion has an item for an inode: what is under way goes there now.
+
+        Raises what keeps it here: Busy while it is written for the first time, InvalidCall for its name.
+        """
+        upload = self.upload_of(inode)
+        if upload is not None and not upload.is_over:
+            await self._sync.carry(upload)
+        if inode.item.key is None and self.parking.stays_here(inode):
+            raise InvalidCall(f"{inode.local_path()} stays on this machine while it has this name")
+        if inode.item.key is None:
+            raise Busy(f"{inode.local_path()} is being written, and on Orion only once it is closed")
 
     async def publish(self, inode: Inode) -> None:
         """A file that Orion has not heard of yet (mknod, or open and never flushed) goes there now."""

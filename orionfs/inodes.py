@@ -285,6 +285,7 @@ class InodeTable:
         child = view.children.get(name)
         if child is not None:
             if child.item.is_same_version(item):
+                child.item = item if item.size is not None else replace(item, size=child.item.size)
                 return child
             self.detach(child)
         number = number or self._preferred(view, item)

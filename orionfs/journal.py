@@ -1,12 +1,11 @@
 """Durable changes: what was promised to users and is not on Orion yet, and what only this machine knows.
 
-Six tables: `uploads` (a sealed version on its way, by the mark its upload carries), `removals` (items to
-be removed), `folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed
-here and are not all at their new place), `renames` (of items, not known to have happened) and `local` (time
-of the last write here, chmod). A version is
-sealed by one full-sync commit after its bytes were synced; later steps need no sync, since a lost one is
-found out by the mark. Blocking: callers run it in a thread, one call at a time. Knows no session and no
-inode.
+Six tables: `uploads` (a version on its way, by the mark its upload carries), `removals` (items to go),
+`folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed here and are
+not all at their new place), `renames` (of items, not known to have happened) and `local` (time of the last
+write here, chmod). A version is sealed by one full-sync commit after its bytes were synced; later steps
+need no sync, since a lost one is found out by the mark. Blocking: callers run it in a thread, one call at
+a time. Knows no session and no inode.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +24,19 @@ from orionfs.key_columns import columns_of, key_of, key_or_none
 from orionfs.models import Key, LocalAttributes
 from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.parked_rows import ParkedRows
-from orionfs.promises import Glimpse, RelocationRow, Removal, Rename, UploadRow, UploadStep, rewritten
+from orionfs.promises import RelocationRow, Removal, Rename, UploadRow, UploadStep, rewritten
 from orionfs.rename_rows import SCHEMA as RENAMES_SCHEMA
 from orionfs.rename_rows import RenameRows
 from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
 from orionfs.share_rows import ShareRows
 
 __all__ = [
-    "Glimpse",
     "Journal",
     "RelocationRow",
     "Removal",
     "Rename",
     "UploadRow",
     "UploadStep",
-    "look_into",
     "rewritten",
 ]
 
@@ -86,21 +83,8 @@ _UPLOAD_COLUMNS = (
 )
 
 
-def look_into(path: Path) -> Glimpse:
-    """Look into a journal that is another daemon's; one that can't be read shows nothing."""
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
-            counts = (
-                db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                for table in ("uploads", "removals", "relocations")
-            )
-            return Glimpse(sum(counts), _read_local(db))
-    except sqlite3.Error as error:
-        log.info("%s can't be looked into: %s", path, error)
-        return Glimpse(0, {})
-
-
-def _read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
+def read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
+    """Times and modes that only this machine knows, by item."""
     rows = db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
     return {key_of(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
@@ -154,6 +138,11 @@ class Journal:
         with self._transaction(durable=True):
             for old in supersedes:
                 self._set_step(old.mark, UploadStep.CANCELLED)
+            self._put_upload(row)
+
+    def begun(self, row: UploadRow) -> None:
+        """Something may be on Orion under a mark from now on; unless it is sealed later, it is to go."""
+        with self._transaction(durable=True):
             self._put_upload(row)
 
     def uploaded(self, mark: str, new_id: int) -> None:
@@ -308,7 +297,7 @@ class Journal:
                 self._drop_local(key)
 
     def local_attributes(self) -> dict[Key, LocalAttributes]:
-        return _read_local(self._db)
+        return read_local(self._db)
 
     def absorb(self, other: Journal) -> None:
         """Take over everything of a journal whose daemon is gone."""

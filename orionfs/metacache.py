@@ -45,6 +45,14 @@ class Names(Mapping[str, Item]):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None
 
+    def with_item(self, name: str, item: Item) -> Names:
+        """The same names, of which one, that is there, means another item."""
+        changed = Names({})
+        at = bisect_left(self._names, name)
+        changed._names = self._names
+        changed._items = (*self._items[:at], item, *self._items[at + 1 :])
+        return changed
+
     def at(self, place: int) -> tuple[str, Item]:
         """The entry at a place in the order of names."""
         return self._names[place], self._items[place]
@@ -170,6 +178,19 @@ class MetaCache:
         """Other contents for the listing that is there, whenever it was asked for."""
         self._put(folder, FolderBelief(listing, {}))
 
+    def amend(self, folder: InodeNumber, name: str, item: Item) -> None:
+        """Orion says something else of a version that a name means, whenever it was asked."""
+        belief = self._beliefs.get(folder)
+        if belief is None:
+            return
+        listing, single = belief.listing, belief.singles.get(name)
+        if listing is not None and _means(listing.items.get(name), item):
+            items = listing.items if isinstance(listing.items, Names) else Names(listing.items)
+            belief = replace(belief, listing=replace(listing, items=items.with_item(name, item)))
+        if single is not None and _means(single.item, item):
+            belief = replace(belief, singles={**belief.singles, name: replace(single, item=item)})
+        self._beliefs[folder] = belief
+
     def expire(self, folder: InodeNumber) -> None:
         """Believe nothing of a folder any more; offline the last answers still hold."""
         if folder not in self._beliefs:
@@ -188,3 +209,8 @@ class MetaCache:
         if is_new and self._holder is not None:
             self._holder.hold(folder)
         self._beliefs[folder] = belief
+
+
+def _means(told: Item | None, item: Item) -> bool:
+    """True if an answer is about the same version; only a folder may have got its id since."""
+    return told is not None and told.is_same_version(item)

@@ -64,7 +64,9 @@ class Key(NamedTuple):
         return [self.part, self.id] if self.kind is Kind.SHARD and self.part is not None else self.id
 
 
-_Common = tuple[Kind, str, str, int | None, int | None, tuple[str, ...] | None, str | None, str, int | None]
+_Common = tuple[
+    Kind, str, str, int | None, int | None, tuple[str, ...] | None, str | None, str, int | None, int | None
+]
 _COMMONS_MAX = 4096
 _commons: dict[_Common, _Common] = {}  # each combination once, however many items have it
 
@@ -77,7 +79,7 @@ class Item:
     yet; the latter has a `mark`, the name its upload carries. `size` is None where nobody has told it.
     `literal` is the `resource_type` as received: it is what `assign_paths` gets back. `title` is what
     people call it where a row tells that beside its name: of workspaces. `collection` is the id of the
-    collection that a shard is in.
+    collection that a shard is in. `count` is how many records a dataset is told to hold.
     """
 
     # A mount may hold a million: what many of them have in common is kept once for all, and what differs in
@@ -97,6 +99,7 @@ class Item:
     mark: str | None
     title: str
     collection: int | None
+    count: int | None
 
     def __init__(
         self,
@@ -113,8 +116,9 @@ class Item:
         mark: str | None = None,
         title: str = "",
         collection: int | None = None,
+        count: int | None = None,
     ) -> None:
-        common = (kind, literal, state, owner, project, tags, mark, title, collection)
+        common = (kind, literal, state, owner, project, tags, mark, title, collection, count)
         if mark is None and not title:
             common = _commons.get(common) or _shared(common)
         _set_common(self, common)
@@ -201,7 +205,7 @@ def _part(at: int) -> property:
 for _at, _field in enumerate(("id", "size", "created_ns")):
     setattr(Item, _field, _number(_at))
 for _at, _field in enumerate(
-    ("kind", "literal", "state", "owner", "project", "tags", "mark", "title", "collection")
+    ("kind", "literal", "state", "owner", "project", "tags", "mark", "title", "collection", "count")
 ):
     setattr(Item, _field, _part(_at))
 

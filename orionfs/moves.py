@@ -389,8 +389,9 @@ class Moves:
             await self._sync.shares.carry(old, new, path)
             for share in self._sync.shares.known(old) or ():
                 await self._sync.shares.note(new, share)
-        if target.item.tags and not await self._namespace.tags(source):
-            await self._namespace.change_tags(source, target.item.tags, ())
+        tags = await self._namespace.tags(target)
+        if tags and not await self._namespace.tags(source):
+            await self._namespace.change_tags(source, tags, ())
 
     async def _remove_replaced(
         self, over: _Replaced, removal: Removal, as_before: Sequence[Assignment]

@@ -26,6 +26,7 @@ from orionfs.errors import (
     NameExists,
     NoSuchName,
     NotADirectory,
+    OrionFsError,
     Stale,
 )
 from orionfs.folders import Folders
@@ -83,9 +84,9 @@ class Namespace:
         self._until_free: UntilFree = at_once
         # Of what is hidden at a name before something is made there (None: before its folder goes).
         self.make_way: Callable[[Inode, str | None], Awaitable[None]] = nothing_hidden
-        self._tagging = Tagging(remote, self.folder_with_id)
         self.on_tagged: Callable[[Inode], Awaitable[None]] = nobody_hears
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
+        self._tagging = Tagging(remote, cache, self._changes, self.views, self.folder_with_id)
         self.uses = Uses(clock)
         self._changing = Holds()
         self.predecessors = Predecessors()
@@ -406,8 +407,11 @@ class Namespace:
 
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
-        tags = await self._tagging.change(inode, add, remove)
-        self.commit_item(inode, replace(inode.item, tags=tags))
+        try:
+            await self._tagging.change(inode, add, remove)
+        except OrionFsError:
+            await self.on_tagged(inode)  # a part of it may have been done
+            raise
         await self.on_tagged(inode)
 
     def commit_item(self, inode: Inode, item: Item) -> None:

@@ -7,14 +7,15 @@ must not know sessions, deadlines or retries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+import json
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orionfs.errors import RemoteFailure
 from orionfs.facts import StackFacts
 from orionfs.models import Item, Kind
-from orionfs.shapes import Page, read_page, read_shards
+from orionfs.shapes import Page, read_page, read_shard, read_shards
 
 ASKED_PAGE_ROWS = 1000
 
@@ -123,3 +124,9 @@ def _once_each(pages: Sequence[Page]) -> tuple[Item, ...]:
     for page in pages:
         rows.update(((row.kind_and_id, row.name), row) for row in page.rows)
     return tuple(rows.values())
+
+
+def shards_of_lines(lines: Iterable[str], collection: int) -> tuple[Item, ...]:
+    """The shards of a collection from a line of JSON each, as a session that has no pages tells them."""
+    shards = (read_shard(json.loads(line), collection) for line in lines)
+    return tuple({shard.id: shard for shard in shards}.values())

@@ -47,6 +47,7 @@ _KEYS: Mapping[str, frozenset[str]] = {
     "orion_profile": frozenset({VENDOR_CLIENT}),
     "wire": frozenset({OWN_CLIENT}),
     "workspaces": _ALL_CLIENTS,
+    "mountpoint": _ALL_CLIENTS,
 }
 _NO_TEXTS = ("project", "workspaces")
 PROFILE_KEYS = tuple(_KEYS)
@@ -67,7 +68,8 @@ class Profile:
     `client_python`, with the profile `orion_profile` of its own, which knows stack and account), or
     "module:factory", any session object made under that interpreter. `wire` is a file with the routes
     and keys that our own client speaks instead of its own dialect. `username` is for display.
-    `workspaces` are names of workspaces by id, for stacks that tell ids only.
+    `workspaces` are names of workspaces by id, for stacks that tell ids only. `mountpoint` is where it is
+    mounted if nobody says where, an absolute path.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Profile:
     wire: Path | None = None
     username: str | None = None
     workspaces: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    mountpoint: Path | None = None
 
 
 def config_path() -> Path:
@@ -188,6 +191,7 @@ def profile_of(name: str, table: object, path: Path) -> Profile:
         _wire_of(text, where, path),
         text["username"],
         _workspaces_of(table, where),
+        _mountpoint_of(text, where),
     )
 
 
@@ -261,6 +265,15 @@ def _wire_of(text: Mapping[str, str | None], where: str, path: Path) -> Path | N
         raise _wrong(f"{file}, the 'wire' of {where}, can't be read: {error.strerror}") from error
 
 
+def _mountpoint_of(text: Mapping[str, str | None], where: str) -> Path | None:
+    if text["mountpoint"] is None:
+        return None
+    point = Path(text["mountpoint"]).expanduser()
+    if not point.is_absolute():
+        raise _wrong(f"'mountpoint' in {where} is not an absolute path, such as ~/orion/work")
+    return point
+
+
 def read_token_file(path: Path) -> Token:
     """The token that a file of its own holds; StartupError if the file is missing, empty or not private."""
     text = _read_private(path)
@@ -297,9 +310,10 @@ def _read_private(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            if status.st_uid != os.getuid():
+            is_told = hasattr(os, "getuid")  # elsewhere modes say nothing of who may read it
+            if is_told and status.st_uid != os.getuid():
                 raise _wrong(f"{path} belongs to another user (uid {status.st_uid}): it is not read")
-            if status.st_mode & 0o077:
+            if is_told and status.st_mode & 0o077:
                 raise _wrong(f"{path} can be read by others; mend it with: chmod 600 {path}")
             return file.read().decode()
     except FileNotFoundError:

@@ -29,11 +29,11 @@ class Progress:
     def of(self, inode: Inode) -> str:
         """The word for an inode, with the reason where Orion has not taken it."""
         if inode.children is not None:
-            return _most_urgent(map(_word_of, self._uploads_below(inode)))
+            return _most_urgent(map(word_of, self._uploads_below(inode)))
         upload = self._files.upload_of(inode)
         if self._is_local_only(inode, upload):
             return LOCAL_ONLY
-        word = _word_of(upload) if upload is not None else CLEAN
+        word = word_of(upload) if upload is not None else CLEAN
         return DIRTY if word == CLEAN and self._files.is_dirty(inode) else word
 
     def retry(self, inode: Inode) -> None:
@@ -59,7 +59,8 @@ class Progress:
         return [upload for upload in self._sync.pending if is_below(upload.row.folder, path)]
 
 
-def _word_of(upload: Upload) -> str:
+def word_of(upload: Upload) -> str:
+    """The word for one version on its way."""
     if upload.error is not None:
         return f"{FAILED}: {upload.error}"
     return UPLOADING if upload.state is UploadState.RUNNING else DIRTY

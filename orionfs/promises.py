@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from orionfs.models import Key, LocalAttributes
@@ -93,10 +93,14 @@ class RelocationRow:
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
-    """What a journal of another daemon shows: how many changes are unfinished, what it knows of items."""
+    """What a journal of another daemon shows: how many changes are unfinished, what it knows of items.
+
+    `staged` are the files that its uploads need, with their sizes (bytes).
+    """
 
     unfinished: int
     local: Mapping[Key, LocalAttributes]
+    staged: Mapping[str, int] = field(default_factory=dict)
 
 
 def rewritten(now: UploadRow, row: UploadRow) -> UploadRow:

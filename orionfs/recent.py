@@ -1,14 +1,15 @@
 """What this mount has changed on Orion a moment ago, by Orion's paths: what a lagging replica may not know.
 
 Whoever must know what a folder truly holds, as `relocating` does before it moves or removes, corrects an
-answer by this; for what users are shown `changes` does the same by inodes. Kept for as long as an answer may
-be wrong, at most some ten thousands. `remote` alone records here. Pure; must not know inodes or sessions.
+answer by this; for what users are shown `changes` does the same by inodes. Tags that were
+set or taken away are laid over every answer of `remote`. Kept for as long as an answer may be wrong, at most
+some ten thousands. `remote` alone records here. Pure; must not know inodes or sessions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from orionfs.models import Item, Key, Kind
 
@@ -25,6 +26,14 @@ class _Place:
     at_s: float
 
 
+@dataclass(slots=True)
+class _Tags:
+    """Tag -> whether it was set or taken away, and when; `at_s` is when the last one was."""
+
+    at_s: float
+    tags: dict[str, tuple[bool, float]] = field(default_factory=dict)
+
+
 class RecentChanges:
     """The latest changes of one mount."""
 
@@ -35,6 +44,7 @@ class RecentChanges:
         self._below: dict[str, dict[Key, Item]] = {}  # folder -> what was put there
         self._folders: dict[str, tuple[bool, float]] = {}  # path -> whether it was made or removed, and when
         self._made: dict[str, set[str]] = {}  # folder -> names of folders made in it
+        self._tags: dict[Key, _Tags] = {}  # the latest last
 
     def made(self, path: str) -> None:
         """A folder was made."""
@@ -52,6 +62,35 @@ class RecentChanges:
     def deleted(self, key: Key) -> None:
         """An item was deleted."""
         self._note_place(key, _Place(None, None, self._clock()))
+
+    def tagged(self, key: Key, added: Iterable[str], removed: Iterable[str] = ()) -> None:
+        """Tags of an item were set, or taken away."""
+        self._forget_old()
+        now_s = self._clock()
+        told = self._tags.pop(key, None) or _Tags(now_s)
+        told.tags |= {**dict.fromkeys(added, (True, now_s)), **dict.fromkeys(removed, (False, now_s))}
+        told.at_s = now_s
+        self._tags[key] = told
+
+    def true_tags(self, key: Key | None, tags: Iterable[str], asked_at_s: float) -> tuple[str, ...]:
+        """The tags of an item, sorted, where an answer asked for at this moment told these."""
+        told = self._tags.get(key) if key is not None else None
+        found = set(tags)
+        for tag, (is_there, at_s) in (told.tags if told is not None else {}).items():
+            if self._may_lack(at_s, asked_at_s):
+                (found.add if is_there else found.discard)(tag)
+        return tuple(sorted(found))
+
+    def with_true_tags(self, items: Sequence[Item], asked_at_s: float) -> Sequence[Item]:
+        """The items of an answer asked for at this moment with the tags that they have."""
+        if not self._tags:
+            return items
+        return [
+            replace(item, tags=self.true_tags(item.key, item.tags, asked_at_s))
+            if item.tags is not None and item.key in self._tags
+            else item
+            for item in items
+        ]
 
     def forget(self, keys: Iterable[Key | None]) -> None:
         """Where these items are is not known any more."""
@@ -138,6 +177,11 @@ class RecentChanges:
     def _forget_old(self) -> None:
         """The oldest come first."""
         horizon_s = self._clock() - self.read_lag_s - _ANSWER_MAX_S
+        while self._tags:
+            key = next(iter(self._tags))
+            if self._tags[key].at_s >= horizon_s and len(self._tags) < _ITEMS_MAX:
+                break
+            del self._tags[key]
         while self._places:
             key = next(iter(self._places))
             if self._places[key].at_s >= horizon_s and len(self._places) < _ITEMS_MAX:

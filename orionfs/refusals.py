@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orionfs.errors import AccessDenied, ExitStatus, OrionFsError, StartupError, TimedOut, WrongServer
+from orionfs.errors import (
+    AccessDenied,
+    CredentialsRefused,
+    ExitStatus,
+    OrionFsError,
+    StartupError,
+    TimedOut,
+    WrongServer,
+)
 from orionfs.profiles import ENVIRONMENT, VENDOR_CLIENT, Profile, config_path, is_listed
 
 
@@ -18,7 +26,7 @@ def in_words(profile: Profile) -> Iterator[None]:
     """Errors of the first questions to Orion as StartupError, for a terminal."""
     try:
         yield
-    except AccessDenied as error:
+    except (AccessDenied, CredentialsRefused) as error:
         raise StartupError(
             f"Orion does not accept the credentials of {_named(profile)}: {_said(error)}; "
             f"{_new_token(profile)}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -19,11 +19,12 @@ from typing import Any
 import trio
 
 from orionfs.bridge import SessionCalls
-from orionfs.calling import SMALL_BYTES, Caller, Health, Limits
+from orionfs.calling import SMALL_BYTES, Caller, Limits
 from orionfs.details import Details
 from orionfs.errors import Conflict, InvalidCall, NoSuchName, OrionFsError, ReadOnly, RemoteFailure
 from orionfs.facts import StackFacts
 from orionfs.failures import empty_refused
+from orionfs.health import Health
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import working_with
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
@@ -32,6 +33,7 @@ from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
 from orionfs.shapes import Found, Page, read_account, read_item, read_paths, read_shard, read_tags
 from orionfs.shard_calls import Session, ShardCalls
+from orionfs.share_calls import ShareCalls
 from orionfs.sightings import Sightings
 from orionfs.unclear import UnclearChanges
 
@@ -71,6 +73,7 @@ class Remote(Caller):
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
         self.session = Session(lambda: self.facts, *limited, *once, self._limits)
         self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
+        self.sharing = ShareCalls(self.session, lists=calls.lists_shares)
 
     @property
     def facts(self) -> StackFacts:
@@ -81,6 +84,11 @@ class Remote(Caller):
     def client_version(self) -> str | None:
         """The version of the session's client, where it is known."""
         return self._calls.client_version
+
+    def worker_pids(self) -> list[int]:
+        """Processes that make calls for us; none where they are made here."""
+        pids: Callable[[], list[int]] | None = getattr(self._calls, "worker_pids", None)
+        return [] if pids is None else pids()
 
     def can_read_ranges(self, key: Key) -> bool:
         """True if this session can read a part of such an item: Files and shards, with our extension."""
@@ -106,11 +114,12 @@ class Remote(Caller):
 
     async def list_folder(self, path: str, *, with_details: bool = True) -> FolderAnswer:
         """All of a folder, and what rows do not tell of Files. Raises NoSuchName."""
-        ask = partial(self._read_page, path)
+        ask, asked_at_s = partial(self._read_page, path), trio.current_time()
         answer = await list_all(ask, self.facts)
         if not answer.is_complete:
             answer = await list_all(ask, self.facts)
         self.knowledge.see(answer.items)
+        answer = replace(answer, items=tuple(self.recent.with_true_tags(answer.items, asked_at_s)))
         if not with_details:
             return answer
         return replace(answer, items=await self.details.complete(answer.items))
@@ -135,6 +144,7 @@ class Remote(Caller):
 
     async def stat(self, path: str) -> Item | None:
         """What is at a path, or None."""
+        asked_at_s = trio.current_time()
         try:
             item = read_item(await self._read("stat_path", path))
         except NoSuchName:
@@ -142,7 +152,8 @@ class Remote(Caller):
         self.knowledge.see((item,))
         if item.kind is Kind.FOLDER and item.id is None:
             self.knowledge.learn(folder_ids="no")
-        return (await self.details.complete((item,)))[0]
+        told = self.recent.with_true_tags((item,), asked_at_s)
+        return (await self.details.complete(told))[0]
 
     async def create_folder(self, path: str) -> None:
         """Make one folder. Raises Conflict, NoSuchName."""
@@ -205,7 +216,10 @@ class Remote(Caller):
 
     async def get(self, key: Key) -> Item:
         """All that Orion tells of one item. Raises NoSuchName."""
-        told = await self.attributes(key)
+        return self.read_attributes(key, await self.attributes(key))
+
+    def read_attributes(self, key: Key, told: Any) -> Item:
+        """What `attributes` has told, as an item."""
         is_shard = key.kind is Kind.SHARD and key.part is not None
         return read_shard(told, key.part or 0) if is_shard else self.knowledge.resource(told, key.kind)
 
@@ -215,16 +229,18 @@ class Remote(Caller):
 
     async def look_up(self, key: Key) -> Found:
         """The same, with what tells whether it is deleted. Raises NoSuchName."""
-        found = self.knowledge.found(await self._read("get", key.kind.value, key.id), key.kind)
+        asked_at_s = trio.current_time()
+        found = self._found(await self._read("get", key.kind.value, key.id), key.kind, asked_at_s)
         self.sightings.note(key, found.path)
         return found
 
     async def find(self, kind: Kind, filters: Mapping[str, Any], count_max: int) -> list[Found]:
         """What a listing of all resources of a kind gives with these filters, `count_max` at most."""
+        asked_at_s = trio.current_time()
         rows = await self._read("find", kind.value, dict(filters), count_max)
 
         def read() -> list[Found]:
-            return [self.knowledge.found(row, kind) for row in rows]
+            return [self._found(row, kind, asked_at_s) for row in rows]
 
         told = read() if len(rows) <= ASKED_PAGE_ROWS else await trio.to_thread.run_sync(read)
         for found in told:
@@ -234,6 +250,12 @@ class Remote(Caller):
     async def paths_of(self, keys: Sequence[Key]) -> dict[Key, str]:
         """Where items are, those of which it is told. Raises NoSuchName if one of them is gone."""
         return read_paths(await self._read("get_paths", [[key.kind.value, key.id] for key in keys]))
+
+    def _found(self, row: Any, kind: Kind, asked_at_s: float) -> Found:
+        found = self.knowledge.found(row, kind)
+        (item,) = self.recent.with_true_tags((found.item,), asked_at_s)
+        tags = self.recent.true_tags(item.key, found.tags, asked_at_s) if found.tags else ()
+        return replace(found, item=item, tags=frozenset(tags))
 
     async def is_gone(self, key: Key) -> bool:
         """True if Orion holds the item no more, or only among what was deleted."""
@@ -251,23 +273,23 @@ class Remote(Caller):
         found = (self.knowledge.resource(row, Kind.FILE) for row in rows)
         return next((item for item in found if item.name == mark), None)
 
-    # Tags and shares
+    # Tags
 
     async def tags(self, key: Key) -> tuple[str, ...]:
-        return read_tags(await self._read("list_tags", key.kind.value, key.id))
+        """The tags of an item, sorted. Raises NoSuchName, InvalidCall for what has none here."""
+        asked_at_s = trio.current_time()
+        told = read_tags(await self._read("list_tags", key.kind.value, key.id))
+        return self.recent.true_tags(key, told, asked_at_s)
 
     async def tag(self, key: Key, tags: Sequence[str]) -> None:
+        """Add tags. Raises NoSuchName, AccessDenied, InvalidCall."""
         await self._change("tag", key.kind.value, key.id, list(tags), is_conflict_busy=True)
+        self.recent.tagged(key, tags)
 
     async def untag(self, key: Key, tags: Sequence[str]) -> None:
+        """Take tags away; there may be none. Raises NoSuchName, AccessDenied, InvalidCall."""
         await self._change("untag", key.kind.value, key.id, list(tags), is_conflict_busy=True)
-
-    async def share(self, key: Key, partner: str, id: int, permissions: Sequence[str]) -> None:
-        """Share an item with a "user" or "project"; what it was allowed before is replaced."""
-        pairs = ((key.kind.value, key.id), (partner, id))
-        resources = [{"resource": {"kind": kind, "id": each}} for kind, each in pairs]
-        call = ("documented", "share_resource", resources, {"permissions": list(permissions)})
-        await self._retrying(self._metadata, self._limits.change_deadline_s, *call, is_conflict_busy=True)
+        self.recent.tagged(key, (), tags)
 
     # Contents
 
@@ -287,10 +309,38 @@ class Remote(Caller):
                 raise
             self.knowledge.learn(empty_files="refused")
             raise empty_refused(mark) from refused
+        self.traffic.uploaded_bytes += size
         item = self.knowledge.resource(answer, Kind.FILE)
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
         return replace(item, size=size)
+
+    @property
+    def can_send_early(self) -> bool:
+        """True if this session can begin to send a file before anybody knows how long it gets."""
+        return self._calls.open_ended
+
+    async def begin_upload(self, mark: str) -> tuple[int, int]:
+        """Begin a new item named `mark`; its id, and how many bytes a part of it has. One attempt.
+
+        Raises InvalidCall where Orion wants to be told the size first.
+        """
+        told = await self._attempt(self._metadata, self._limits.change_deadline_s, "begin_upload", mark)
+        return int(told["id"]), int(told["part_bytes"])
+
+    async def send_part(self, id: int, part_bytes: int, number: int, path: Path, length: int) -> None:
+        """Send a part of an item that was begun, from its place in a local file; one attempt.
+
+        The thread is waited for, as that of `upload` is.
+        """
+        what = (id, part_bytes, number, str(path), length)
+        await self._attempt(self._uploads, inf, "send_part", *what)
+
+    async def finish_upload(self, id: int, part_bytes: int, size: int) -> Item:
+        """All parts have been sent. Raises Conflict where Orion has others, NoSuchName where it has none."""
+        deadline_s = self._limits.change_deadline_s
+        answer = await self._retrying(self._metadata, deadline_s, "finish_upload", id, part_bytes, size)
+        return replace(self.knowledge.resource(answer, Kind.FILE), id=id, size=size)
 
     async def read_into(self, key: Key, part: Part, fd: int) -> None:
         """Fetch what has not arrived of a part yet into its place of a file. Raises NoSuchName.

@@ -364,6 +364,7 @@ class Removals:
     def _note_refused(self, path: str, error: OrionFsError) -> None:
         log.warning("%s stays on Orion, and is seen again: it can't be removed: %s", path, error)
         self.refused.append(path)
+        self._reports.note_refusal(path, error)
 
     def _enter(self, pending: Pending) -> None:
         self._in_folder.setdefault(pending.place[0], {})[pending.removal.key] = pending

@@ -9,14 +9,15 @@ from __future__ import annotations
 import errno
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from orionfs.errors import OrionFsError
+from orionfs.errors import ChangedElsewhere, OrionFsError, origin_of
 from orionfs.models import InodeNumber, Key
 
 ITEMS_MAX = 10_000
+SETBACKS_MAX = 100
 _NS_PER_S = 10**9
 
 
@@ -57,13 +58,18 @@ class Reports:
         self._now_ns = now_ns
         self._items_max = items_max
         self._reports: OrderedDict[InodeNumber | Key, Report] = OrderedDict()
+        self.setbacks: OrderedDict[str, int] = OrderedDict()
+        """What users ought to know of the last days, in words, and when (ns since 1970).
+
+        That is: what was put beside the version of somebody else, and what Orion would not remove.
+        """
 
     def __len__(self) -> int:
         return len(self._reports)
 
     def note(self, about: InodeNumber | Key, call: str, error: OrionFsError) -> None:
         """`call` failed for an item: it is its last error from now on."""
-        origin = _origin_of(error)
+        origin = origin_of(error)
         self._reports[about] = Report(
             call,
             errno.errorcode.get(error.errno, str(error.errno)),
@@ -76,6 +82,18 @@ class Reports:
         self._reports.move_to_end(about)
         if len(self._reports) > self._items_max:
             self._reports.popitem(last=False)
+        if isinstance(error, ChangedElsewhere):
+            self._note_setback(str(error))
+
+    def note_refusal(self, path: str, error: OrionFsError) -> None:
+        """Orion would not remove what was at a path, and it is seen again."""
+        self._note_setback(f"{path} could not be removed, and is there again: {error}")
+
+    def _note_setback(self, words: str) -> None:
+        self.setbacks[words] = self._now_ns()
+        self.setbacks.move_to_end(words)
+        if len(self.setbacks) > SETBACKS_MAX:
+            self.setbacks.popitem(last=False)
 
     def last(self, *about: InodeNumber | Key | None) -> Report | None:
         """The newest error of an item, by any of the names it has."""
@@ -87,15 +105,3 @@ class Reports:
         for each in about:
             if each is not None and each in self._reports:
                 del self._reports[each]
-
-
-def _origin_of(error: OrionFsError) -> OrionFsError:
-    """The error that an answer of Orion became, among those that led to this one; else the error."""
-    return next((each for each in _chain_of(error) if each.verb is not None), error)
-
-
-def _chain_of(error: BaseException | None) -> Iterator[OrionFsError]:
-    while error is not None:
-        if isinstance(error, OrionFsError):
-            yield error
-        error = error.__cause__

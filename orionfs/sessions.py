@@ -1,6 +1,6 @@
 """The session that a profile means, behind the calls that `remote` makes.
 
-`own`: our client in this process, begun anew with the token of the profile's file when the old one is
+`own`: our client in this process, begun anew with the token that its file holds when the old one is
 refused. `vendor`: OpenEye's client in worker processes under the interpreter that has it.
 `module:factory`: any session object that offers the documented methods, in such processes as well. One
 door from the mount to `orionfs.client`.
@@ -8,12 +8,14 @@ door from the mount to `orionfs.client`.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import secrets
 import sys
+import threading
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from orionfs import __version__
 from orionfs.bridge import BridgePool, Calls, GrowingCalls, InProcess, SessionCalls, describe, find_client
@@ -21,7 +23,15 @@ from orionfs.client import OrionSession, SessionConfig, get_session, types
 from orionfs.client.errors import OrionError
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.failures import failure_of
-from orionfs.profiles import OWN_CLIENT, VENDOR_CLIENT, Profile, Token, read_token_file
+from orionfs.profiles import (
+    ENVIRONMENT,
+    OWN_CLIENT,
+    VENDOR_CLIENT,
+    Profile,
+    Token,
+    load_profile,
+    read_token_file,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +39,14 @@ _REQUEST_TIMEOUT_S = 60  # Orion's load balancer cuts at 60 s; deadlines of call
 _UPLOAD_TIMEOUT_S = 3600.0
 
 
-def connect(profile: Profile, change_deadline_s: float) -> SessionCalls:
+def connect(profile: Profile, change_deadline_s: float, *, is_stored: bool = False) -> SessionCalls:
     """The calls of a profile's session; nothing is sent yet. Raises StartupError.
 
-    No single request of our own client waits longer for an answer than `change_deadline_s`.
+    No single request of our own client waits longer for an answer than `change_deadline_s`. `is_stored`:
+    the profile is as its file has it, so that a newer token may be found there.
     """
     if profile.client == OWN_CLIENT:
-        return _in_process(profile, min(_REQUEST_TIMEOUT_S, change_deadline_s))
+        return _in_process(profile, min(_REQUEST_TIMEOUT_S, change_deadline_s), is_stored)
     if profile.client == VENDOR_CLIENT:
         return _of_vendor(profile)
     return _in_workers(profile)
@@ -71,10 +82,10 @@ def stack_name(profile: Profile) -> str:
 # Our own client
 
 
-def _in_process(profile: Profile, timeout_s: float) -> SessionCalls:
+def _in_process(profile: Profile, timeout_s: float, is_stored: bool) -> SessionCalls:
     if profile.url is None or profile.token is None:
         raise StartupError(f"profile {profile.name} has no url and token", ExitStatus.CONFIG)
-    newest = _NewestToken(profile.token, profile.token_file)
+    newest = _NewestToken(profile.token, profile, is_stored)
 
     def make(token: Token) -> Calls:
         return GrowingCalls(_own_session(profile, token, timeout_s), types)
@@ -83,7 +94,8 @@ def _in_process(profile: Profile, timeout_s: float) -> SessionCalls:
         token = newest.read_again()
         return None if token is None else make(token)
 
-    made = InProcess(make(profile.token), renew, lambda calls: calls.close())
+    # A session whose connections were closed opens new ones.
+    made = InProcess(make(profile.token), renew, Calls.close, Calls.close)
     made.client_version = __version__
     return made
 
@@ -98,26 +110,32 @@ def _own_session(profile: Profile, token: Token, timeout_s: float) -> OrionSessi
 
 
 class _NewestToken:
-    """A token, and the file that may hold a newer one."""
+    """A token, and the file that may hold a newer one: its own, or that of the profiles."""
 
-    def __init__(self, token: Token, file: Path | None) -> None:
+    def __init__(self, token: Token, profile: Profile, is_stored: bool) -> None:
         self._token = token
-        self._file = file
+        self._profile = profile
+        self._is_stored = is_stored and profile.name != ENVIRONMENT
 
     def read_again(self) -> Token | None:
         """The token of the file, if it is another one than before."""
-        if self._file is None:
-            return None
         try:
-            token = read_token_file(self._file)
+            token = self._read()
         except StartupError as error:
-            log.info("Orion refused the token, and there is no other: %s", error)
+            log.debug("Orion refused the token, and there is no other: %s", error)
             return None
-        if token == self._token:
+        if token is None or token == self._token:
             return None
-        log.info("Orion refused the token: the one that %s holds now is used", self._file)
+        log.info("Orion refused the token: the one that stands in its file now is used")
         self._token = token
         return token
+
+    def _read(self) -> Token | None:
+        if self._profile.token_file is not None:
+            return read_token_file(self._profile.token_file)
+        stored = load_profile(self._profile.name) if self._is_stored else None
+        # A token for another server goes to that one only.
+        return stored.token if stored is not None and stored.url == self._profile.url else None
 
 
 # Sessions in worker processes
@@ -150,3 +168,36 @@ def _in_workers(profile: Profile) -> SessionCalls:
         environment["ORIONFS_TOKEN"] = profile.token.value
     python = profile.client_python or sys.executable
     return BridgePool(python, profile.client, contents_timeout_s=_UPLOAD_TIMEOUT_S, env=environment)
+
+
+# A session that somebody has made already
+
+
+def calls_of(session: Any) -> SessionCalls:
+    """The calls of a session object in this process, which goes on being its maker's.
+
+    Only our own is known to be safe for threads: of any other one a single call is made at a time.
+    """
+    package = type(session).__module__.rpartition(".")[0]
+    try:
+        its_types = importlib.import_module(f"{package}.types")
+    except ImportError as error:
+        raise StartupError(
+            f"{type(session).__name__} is no session of Orion: {error}", ExitStatus.USAGE
+        ) from error
+    calls = Calls(session, its_types)
+    return InProcess(calls) if isinstance(session, OrionSession) else _OneAtATime(calls)
+
+
+class _OneAtATime(InProcess):
+    """A session that is not safe for threads, behind the verbs."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls)
+        self.metadata_at_once = self.contents_at_once = 1
+        self._alone = threading.Lock()
+
+    def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
+        """Carry out one verb, when no other one is under way."""
+        with self._alone:
+            return super().call(verb, *args, timeout_s=timeout_s)

@@ -8,9 +8,8 @@ calls and owns their deadlines; must not know inodes or names shown to users.
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -22,6 +21,7 @@ from orionfs.errors import Conflict, NoSuchName, ReadOnly, RemoteFailure
 from orionfs.facts import StackFacts
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
 from orionfs.models import Item, Key, Kind
+from orionfs.paging import shards_of_lines
 from orionfs.shapes import Page, read_item, read_shard
 
 SHARD_MAX_BYTES = 5_000_000_000
@@ -150,10 +150,5 @@ class ShardCalls:
 
 
 def _read_rows(path: Path, collection: int) -> tuple[Item, ...]:
-    return tuple({item.id: item for item in _rows_of(path, collection)}.values())
-
-
-def _rows_of(path: Path, collection: int) -> Iterator[Item]:
     with path.open(encoding="ascii") as lines:
-        for line in lines:
-            yield read_shard(json.loads(line), collection)
+        return shards_of_lines(lines, collection)

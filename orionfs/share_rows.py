@@ -24,11 +24,15 @@ CREATE TABLE IF NOT EXISTS shares (
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one partner may do with an item: read, write, delete, share. `partner` is "user" or "project"."""
+    """What one partner may do with an item: read, write, delete, share. `partner` is "user" or "project".
+
+    `name` is what people call the partner, empty where nobody has told that.
+    """
 
     partner: str
     id: int
     permissions: tuple[str, ...]
+    name: str = ""
 
 
 class ShareRows:
@@ -74,4 +78,7 @@ class ShareRows:
 
 
 def _read(text: str) -> tuple[Share, ...]:
-    return tuple(Share(each["partner"], each["id"], tuple(each["permissions"])) for each in json.loads(text))
+    return tuple(
+        Share(each["partner"], each["id"], tuple(each["permissions"]), each.get("name", ""))
+        for each in json.loads(text)
+    )

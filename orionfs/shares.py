@@ -51,7 +51,7 @@ class Shares:
             self._warn(old, path)
         for share in shares or ():
             try:
-                await self._remote.share(new, share.partner, share.id, share.permissions)
+                await self._remote.sharing.share(new, share.partner, share.id, share.permissions)
             except (AccessDenied, NoSuchName, InvalidCall) as refused:
                 log.warning(
                     "%s: its new version could not be shared with %s %d: %s",

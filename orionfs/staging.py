@@ -6,6 +6,7 @@ Used by `files` alone. What is sealed never changes: who must write there gets a
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -15,6 +16,7 @@ from orionfs.content import Staged, copy_range
 from orionfs.errors import NoSpace, Stale
 from orionfs.fetch import Fetcher, Source, Window
 from orionfs.inodes import Inode
+from orionfs.models import Kind
 from orionfs.sync import Sync
 from orionfs.upload import Upload
 
@@ -103,6 +105,7 @@ class Staging:
                 offset = file.end_for(offset, len(data))
             staged = await self.writable(file, offset)
             handle.has_written, handle.expects_data = True, False
+            size_before = staged.size
             try:
                 staged.write(offset, data)
             except NoSpace:
@@ -113,6 +116,8 @@ class Staging:
             if file.basis is not None:
                 file.basis.note_written(offset, offset + len(data))
                 self._close_basis_if_complete(file)
+            end = offset + len(data)
+            self._sync.early.note_written(staged, size_before, offset, end, self._name_of(file))
             return staged.size
 
     async def read(self, handle: Handle, offset: int, size: int) -> bytes:
@@ -154,10 +159,23 @@ class Staging:
             elif not file.staged.can_change_from(min(size, file.staged.size)):
                 await self._clone(file, file.staged, min(size, file.staged.size))
             assert file.staged is not None
+            size_before = file.staged.size
             file.staged.truncate(size)
+            self._sync.early.note_truncated(file.staged, size_before, size, self._name_of(file))
             if file.basis is not None:
                 file.basis.cut(size)
                 self._close_basis_if_complete(file)
+
+    def _name_of(self, file: OpenFile) -> Callable[[], str | None]:
+        """What an open file is called, now; None for one of which Orion is not to have anything yet."""
+
+        def name() -> str | None:
+            inode = file.inode
+            is_for_orion = inode.is_attached and inode.item.kind is Kind.FILE and file.basis is None
+            is_litter = self._sync.holding.names.is_litter(inode.name)
+            return inode.local_path() if is_for_orion and not is_litter else None
+
+        return name
 
     async def complete(self, file: OpenFile) -> None:
         """Have all bytes in the staged file, as it must be to be sealed. Raises Stale, NoSpace and others."""
@@ -200,6 +218,7 @@ class Staging:
         """The file is let go of, but its staged bytes stay on the disk, for the next mount to find."""
         assert file.staged is not None
         self._close_basis(file)
+        self._sync.early.leave(file.staged)
         file.staged.close()
         file.staged = None
 
@@ -253,5 +272,6 @@ class Staging:
         file.staged = staged
 
     def drop(self, staged: Staged) -> None:
+        self._sync.early.leave(staged)
         staged.close()
         self._sync.staged.release(staged.path.name)

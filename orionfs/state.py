@@ -21,16 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orionfs.content import EXACT_SUFFIX, GAPS_SUFFIX
-from orionfs.journal import Journal, look_into
+from orionfs.glimpses import look_into
+from orionfs.journal import Journal
 from orionfs.models import Account
 from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.private import make_private
 
 log = logging.getLogger(__name__)
 
-_JOURNAL = "journal.db"
-_STAGED = "staged"
-_KEPT = "kept"
+JOURNAL = "journal.db"
+STAGED = "staged"
+KEPT = "kept"
+LOCK = "lock"
 _CLAIMING = ".claiming"  # suffix of a file beside the folder of an account
 
 
@@ -45,13 +47,13 @@ class StateFolder:
 
     @property
     def staging(self) -> Path:
-        return self.path / _STAGED
+        return self.path / STAGED
 
     def close(self) -> None:
         is_over = self.is_for_now and not self.journal.removals()
         self.journal.close()
         if is_over:
-            with _alone(self.path.parent):
+            with alone(self.path.parent):
                 shutil.rmtree(self.path)
         os.close(self.lock_fd)
 
@@ -60,7 +62,7 @@ def claim(state_dir: Path, account: Account) -> StateFolder:
     """A folder of our own: the first one that a dead daemon left, with what the others left moved in."""
     top = _folder_of(state_dir, account)
     claimed: StateFolder | None = None
-    with _alone(top):
+    with alone(top):
         for path in sorted(top.iterdir()):
             found = _lock(path) if path.is_dir() else None
             if found is None:
@@ -78,7 +80,7 @@ def claim(state_dir: Path, account: Account) -> StateFolder:
 def claim_for_now(state_dir: Path, account: Account) -> StateFolder:
     """A new folder that goes when it is closed; with a promise in it, it stays for the next mount."""
     top = _folder_of(state_dir, account)
-    with _alone(top):
+    with alone(top):
         made = _new(top)
     made.is_for_now = True
     return made
@@ -91,8 +93,8 @@ def claim_nothing(state_dir: Path, account: Account) -> StateFolder:
     """
     made = claim_for_now(state_dir, account)
     top = made.path.parent
-    with _alone(top):  # looking into a journal makes files beside it
-        others = [path / _JOURNAL for path in sorted(top.iterdir()) if path != made.path]
+    with alone(top):  # looking into a journal makes files beside it
+        others = [path / JOURNAL for path in sorted(top.iterdir()) if path != made.path]
         glimpses = [look_into(path) for path in others if path.exists()]
     for glimpse in glimpses:
         for key, attributes in glimpse.local.items():
@@ -104,13 +106,13 @@ def claim_nothing(state_dir: Path, account: Account) -> StateFolder:
 
 
 def _folder_of(state_dir: Path, account: Account) -> Path:
-    top = state_dir / _safe(platform.node()) / _safe(account.stack) / _safe(account.username)
+    top = state_dir / safe_name(platform.node()) / safe_name(account.stack) / safe_name(account.username)
     make_private(top)
     return top
 
 
 @contextmanager
-def _alone(top: Path) -> Iterator[None]:
+def alone(top: Path) -> Iterator[None]:
     """Nobody else claims, makes or removes folders of this account: jobs of one node begin at once."""
     lock_fd = os.open(top.with_name(top.name + _CLAIMING), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -130,15 +132,15 @@ def _new(top: Path) -> StateFolder:
 
 def _lock(path: Path) -> StateFolder | None:
     """The folder if nobody has it."""
-    lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock_fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(lock_fd)
         return None
-    (path / _STAGED).mkdir(mode=0o700, exist_ok=True)
+    (path / STAGED).mkdir(mode=0o700, exist_ok=True)
     mount = mount_of(read_mountinfo(), path.resolve())
-    journal = Journal(path / _JOURNAL, on_network_disk=mount is not None and mount.is_network)
+    journal = Journal(path / JOURNAL, on_network_disk=mount is not None and mount.is_network)
     return StateFolder(path, journal, lock_fd)
 
 
@@ -147,11 +149,11 @@ def _absorb(ours: StateFolder, other: StateFolder) -> None:
     for staged in other.staging.iterdir():
         staged.rename(ours.staging / staged.name)
     ours.journal.absorb(other.journal)
-    kept = other.path / _KEPT
+    kept = other.path / KEPT
     if kept.is_dir():
-        (ours.path / _KEPT).mkdir(mode=0o700, exist_ok=True)
+        (ours.path / KEPT).mkdir(mode=0o700, exist_ok=True)
         for path in kept.iterdir():
-            path.rename(ours.path / _KEPT / path.name)
+            path.rename(ours.path / KEPT / path.name)
     other.close()
     shutil.rmtree(other.path)
 
@@ -166,7 +168,7 @@ def _keep_unsealed(state: StateFolder) -> None:
         if size == 0 or path.suffix == EXACT_SUFFIX:
             path.unlink()
             continue
-        kept = state.path / _KEPT / path.name
+        kept = state.path / KEPT / path.name
         kept.parent.mkdir(mode=0o700, exist_ok=True)
         if path.name in promised:
             shutil.copyfile(path, kept)
@@ -187,7 +189,7 @@ def _say_kept(kept: Path) -> None:
         log.warning("what was being written when an earlier mount ended is kept in %s", kept)
 
 
-def _safe(text: str) -> str:
+def safe_name(text: str) -> str:
     """A folder name from any text: readable, and never another text's."""
     digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9.-]', '_', text)[:40].lstrip('.')}-{digest}"

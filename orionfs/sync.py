@@ -22,6 +22,7 @@ from orionfs.attempts import Attempts
 from orionfs.behind import Behind
 from orionfs.carry import Carrier
 from orionfs.content import ContentCache, Staged
+from orionfs.early import EarlyUploads, Means, Pressure
 from orionfs.errors import OrionFsError
 from orionfs.holding import Holding
 from orionfs.journal import Journal, UploadRow, rewritten
@@ -61,6 +62,7 @@ class Sync:
         *,
         is_write_back: bool = False,
         names: LocalNames | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
         """`staging` is the folder of staged files, `home` the Orion folder where uploads land first.
 
@@ -85,12 +87,14 @@ class Sync:
         self._attempts = Attempts(
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
-        self._carrier = self._new_carrier(content, home)
-        self._moving = MovingFolders(self._uploads)
-        self.staged = StagedFiles(staging)
         self.steps = Steps()
         # Versions that can't be sealed yet, and tags on their way.
         self._behind = Behind(remote, self._background, self.steps.note)
+        means = Means(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
+        self.early = EarlyUploads(means, is_wanted=not is_write_back)
+        self._carrier = self._new_carrier(content, home)
+        self._moving = MovingFolders(self._uploads)
+        self.staged = StagedFiles(staging)
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self.steps.note
         self.removals = Removals(
@@ -134,6 +138,7 @@ class Sync:
             self._is_moving,
             self._attempts.sent,
             self.unseen,
+            self.early,
         )
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

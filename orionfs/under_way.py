@@ -58,9 +58,14 @@ class UnderWay:
 
     async def seal(self, inode: Inode, staged: Staged) -> Upload:
         """Promise what is staged now, which is whole. The caller sees to it that nobody else does."""
-        upload = await self._sync.seal(
-            lambda: self._row(inode, staged), staged, self._on_placed(inode), self.of(inode)
-        )
+        await self._sync.early.until_begun(staged)
+        try:
+            upload = await self._sync.seal(
+                lambda: self._row(inode, staged), staged, self._on_placed(inode), self.of(inode)
+            )
+        except BaseException:
+            self._sync.early.disclaim(staged)
+            raise
         self._attach(inode, upload)
         if upload.state is UploadState.LOCAL and inode.item.key is not None:
             self._namespace.commit_own(inode, replace(inode.item, id=None, mark=upload.row.mark))
@@ -159,7 +164,8 @@ class UnderWay:
     def _row(self, inode: Inode, staged: Staged) -> UploadRow:
         parent, _ = place_of(inode)
         mark = mark_for(parent.item, new_mark())
-        return new_version(inode, parent.orion_path(), mark, staged, self.of(inode), self._parking)
+        row = new_version(inode, parent.orion_path(), mark, staged, self.of(inode), self._parking)
+        return self._sync.early.claim(staged, row)
 
     def _on_placed(self, inode: Inode) -> Callable[[Upload, Item], None]:
         return partial(self._commit_placed, inode)

@@ -20,7 +20,7 @@ import trio
 
 from orionfs import finding
 from orionfs.beliefs import Believed, Freshness
-from orionfs.errors import NotSupported, OrionFsError, RemoteFailure, TimedOut
+from orionfs.errors import AWAY, NotSupported, OrionFsError, RemoteFailure
 from orionfs.inodes import Inode, InodeTable, number_of
 from orionfs.listings import FolderAnswer
 from orionfs.metacache import Listing, MetaCache, Single
@@ -313,7 +313,7 @@ class Views:
             since_s = min(since_s, self._clock())
             try:
                 await self._once(subject, ask)
-            except TimedOut:
+            except AWAY:
                 if answer is None or self._remote.health is not Health.OFFLINE:
                     raise
 

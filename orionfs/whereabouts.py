@@ -21,12 +21,12 @@ from orionfs.errors import (
 )
 from orionfs.inodes import Inode
 from orionfs.listings import together
-from orionfs.models import NAME_MAX_BYTES, Item, Key, Kind
+from orionfs.models import NAME_MAX_BYTES, Item, Key
 from orionfs.names import base_name, encode_name
 from orionfs.namespace import Namespace
 from orionfs.remote import Remote
 
-_ASKED_AT_ONCE = 100
+_ASKED_AT_ONCE = 50  # a session without our extensions asks for each of them first, one by one
 _NOT_SHOWN = (NoSuchName, NotADirectory, AccessDenied, Stale)
 
 
@@ -218,10 +218,3 @@ def _is_at_or_below(path: str, folder: str) -> bool:
 
 def _first(names: Iterable[str]) -> str | None:
     return next(iter(names), None)
-
-
-def reference(key: Key | None) -> str | None:
-    """How parameters of jobs name an item; None for what has no such name."""
-    if key is None or key.kind not in (Kind.FILE, Kind.DATASET, Kind.COLLECTION):
-        return None
-    return f"{key.kind.value}://{key.id}"

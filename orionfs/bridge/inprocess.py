@@ -33,7 +33,7 @@ class InProcess(Verbs):
     """The verbs of one session after another.
 
     `renew` makes another session once credentials were refused, or says that there are no other ones
-    (None). `end` frees a session in which no call is under way any more.
+    (None). `end` frees a session in which no call is under way any more, `forget` its idle connections.
     """
 
     def __init__(
@@ -41,11 +41,13 @@ class InProcess(Verbs):
         calls: Calls,
         renew: Callable[[], Calls | None] = lambda: None,
         end: Callable[[Calls], None] = lambda _calls: None,
+        forget: Callable[[Calls], None] = lambda _calls: None,
     ) -> None:
         self.ranged = calls.ranged
         self.paged_shards = calls.paged_shards
+        self.lists_shares = calls.lists_shares
+        self._make, self._end, self._forget = renew, end, forget
         self.open_ended = isinstance(calls, GrowingCalls) and calls.open_ended
-        self._make, self._end = renew, end
         self._lock = threading.Lock()
         self._session = _Session(calls)
         self._renewal = Renewal(self._renew)
@@ -53,6 +55,10 @@ class InProcess(Verbs):
     def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:  # noqa: ARG002
         """Carry out one verb; a limit in time is the session's own matter."""
         return self._renewal.call(partial(self._call, verb, args))
+
+    def forget_connections(self) -> None:
+        """Of the session; those of calls that are under way go on."""
+        self._forget(self._session.calls)
 
     def close(self) -> None:
         """Free the session. Calls that are under way end as they may."""

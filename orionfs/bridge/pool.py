@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_S = 60.0
 _END_S = 2.0
-_RENEWAL_PAUSE_S = 10.0  # a start costs seconds: an account that is locked must not cost one a call
+_RENEWAL_PAUSE_S = 3.0  # a start costs seconds: an account that is locked must not cost one a call
 _CONTENTS = frozenset(
     {"upload", "upload_dataset", "download", "download_as", "read_into", "list_shards", "fill_shard"}
 )
@@ -87,6 +87,11 @@ class BridgePool(Verbs):
         self._contents.retire()
         return True
 
+    def forget_connections(self) -> None:
+        """By sessions made anew, as far as they are idle."""
+        self._metadata.retire_idle()
+        self._contents.retire_idle()
+
     def close(self) -> None:
         """End all workers; calls under way fail, later ones too. May be called again."""
         groups = (self._metadata, self._contents)
@@ -138,6 +143,11 @@ class _Group:
         """No worker that was started before this serves another call."""
         with self._changed:
             self._generation += 1
+        self.retire_idle()
+
+    def retire_idle(self) -> None:
+        """No worker that is idle now serves another call."""
+        with self._changed:
             old, self._idle = [worker for _, worker in self._idle], []
         for worker in old:
             worker.kill()

@@ -27,12 +27,16 @@ READING = frozenset(
         "download",
         "download_as",
         "list_tags",
+        "list_shares",
+        "link",
         "read_into",
         "shards_page",
         "list_shards",
     }
 )
 """A verb that is not here is taken for one that changes something."""
+
+_OF_US_ALONE = ("close", "forget_connections")
 
 
 class _OnlyReading:
@@ -41,7 +45,7 @@ class _OnlyReading:
 
     def __getattr__(self, name: str) -> Any:
         meant = getattr(self._calls, name)
-        return meant if name in READING or name == "close" or not callable(meant) else _refusing(name)
+        return meant if name in (*READING, *_OF_US_ALONE) or not callable(meant) else _refusing(name)
 
 
 def _refusing(verb: str) -> Callable[..., Any]:

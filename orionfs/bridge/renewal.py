@@ -1,7 +1,7 @@
 """Credentials that were refused are read again: once for all calls that wait.
 
 Used by whatever makes the calls of a session: it says how to begin anew, this says when. A refused
-call has changed nothing, so it is made once more afterwards. Must not know tokens.
+call has changed nothing, so it is made again afterwards. Must not know tokens.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from typing import Any, TypeVar
 
 from .worker import CallFailed
 
-__all__ = ["Renewal"]
+__all__ = ["REFUSED_CODES", "Renewal"]
 
 _T = TypeVar("_T")
-_REFUSED_CODES = frozenset({"bad_credentials", "not_authenticated", "token_expired"})
+REFUSED_CODES = frozenset({"bad_credentials", "not_authenticated", "token_expired"})
+"""What our server calls credentials that it does not accept, with whatever status."""
+
+_GENERATIONS_A_CALL = 3  # new ones may have been replaced before the call arrives with them
 _DOUBT_PAUSE_S = 10.0  # between questions whether a 403 is about the credentials
 
 
@@ -40,13 +43,14 @@ class Renewal:
         self.generation = 0
 
     def call(self, attempt: Callable[[], _T]) -> _T:
-        """The answer of a call, tried once more on credentials read again if the old ones were refused."""
-        generation = self.generation
-        try:
-            return attempt()
-        except CallFailed as failed:
-            if not self._are_refused(failed.info, generation) or not self._is_renewed(generation):
-                raise
+        """The answer of a call, tried again on credentials read again if the old ones were refused."""
+        for _ in range(_GENERATIONS_A_CALL):
+            generation = self.generation
+            try:
+                return attempt()
+            except CallFailed as failed:
+                if not self._are_refused(failed.info, generation) or not self._is_renewed(generation):
+                    raise
         return attempt()
 
     def _are_refused(self, info: Mapping[str, Any], generation: int) -> bool:
@@ -83,4 +87,4 @@ class Renewal:
 
 def _is_about_credentials(info: Mapping[str, Any]) -> bool:
     is_unknown = info.get("status") == 401 or info.get("error") == "InvalidCredentials"
-    return is_unknown or info.get("code") in _REFUSED_CODES
+    return is_unknown or info.get("code") in REFUSED_CODES

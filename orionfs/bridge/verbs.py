@@ -18,6 +18,7 @@ class Verbs(ABC):
 
     ranged: bool
     paged_shards = False
+    lists_shares = False
     open_ended = False
     metadata_at_once: int | None = None
     contents_at_once: int | None = None
@@ -27,6 +28,10 @@ class Verbs(ABC):
     @abstractmethod
     def call(self, verb: str, *args: object, timeout_s: float | None = None) -> Any:
         """Carry out one verb. Raises CallFailed."""
+
+    @abstractmethod
+    def forget_connections(self) -> None:
+        """Make none of the calls that follow on what is open now, and idle: it may lead nowhere."""
 
     def whoami(self) -> dict[str, Any]:
         """See `Calls.whoami`."""
@@ -118,6 +123,16 @@ class Verbs(ABC):
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         """See `Calls.untag`."""
         self.call("untag", kind, id, tags)
+
+    def list_shares(self, kind: str, id: int) -> list[dict[str, Any]]:
+        """See `Calls.list_shares`; only if `lists_shares`."""
+        answer: list[dict[str, Any]] = self.call("list_shares", kind, id)
+        return answer
+
+    def link(self, kind: str, id: int | list[int]) -> dict[str, Any]:
+        """See `Calls.link`."""
+        answer: dict[str, Any] = self.call("link", kind, id)
+        return answer
 
     def read_into(
         self,

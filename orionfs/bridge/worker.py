@@ -79,9 +79,6 @@ class CallFailed(Exception):
         )
 
 
-# ---------------------------------------------------------------------- failures
-
-
 def describe(exc: BaseException) -> dict[str, Any]:
     """An exception as plain data, for people and for tables; without anything secret.
 
@@ -143,16 +140,13 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
         waiting += list(each.args)
 
 
-# ---------------------------------------------------------------------- calls
-
-
 class Calls:
     """The verbs of a session on plain data. As safe for threads as the session is.
 
-    `session` and `types` are used by their documented members. `ranged` says whether Files and shards can
-    be read in ranges, `paged_shards` whether collections tell their shards by the page, `direct` whether
-    resources can be made from an id (all our extensions). The `id` of a shard is a pair: that of its
-    collection, and its own.
+    `session` and `types` are used by their documented members. `ranged` says whether Files and shards can be
+    read in ranges, `paged_shards` whether collections tell their shards by the page, `lists_shares` whether
+    anybody tells shares, `direct` whether resources can be made from an id (all our extensions). The `id` of
+    a shard is a pair: that of its collection, and its own.
     """
 
     def __init__(self, session: Any, types: Any) -> None:
@@ -160,6 +154,7 @@ class Calls:
         self._types = types
         self.ranged = hasattr(getattr(types, "File", None), "read_into")
         self.paged_shards = hasattr(getattr(types, "ShardCollection", None), "shard_page")
+        self.lists_shares = hasattr(session, "list_shares")
         self.direct = bool(getattr(session, "direct_resources", False))
         self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -205,8 +200,11 @@ class Calls:
 
     def find(self, kind: str, filters: dict[str, Any], count_max: int = _FOUND_MAX) -> list[dict[str, Any]]:
         """Attributes of the resources that a listing with these filters gives, `count_max` at most."""
-        found = self._session.list_resources(self._class(kind), filters=filters)
-        return [_attributes(each) for each in islice(found, count_max)]
+        listed = self._session.list_resources(self._class(kind), filters=filters)
+        found: Iterator[Any] = islice(listed, count_max)
+        if kind in ("user", "project"):  # who may be shared with soon need not be asked for again then
+            found = (self._hold(kind, getattr(each, "id", None), each) for each in found)
+        return [_attributes(each) for each in found]
 
     def delete(self, kind: str, id: Any) -> None:
         """Delete one resource, the soft way."""
@@ -257,6 +255,14 @@ class Calls:
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         """Remove tags; those that are not there are ignored."""
         self._session.untag_resource(self._resource(kind, id), *tags)
+
+    def list_shares(self, kind: str, id: int) -> list[dict[str, Any]]:
+        """With whom a resource is shared, as received. Only if `lists_shares`."""
+        return list(self._session.list_shares(self._resource(kind, id)))
+
+    def link(self, kind: str, id: Any) -> dict[str, Any]:
+        """A link to a resource, as received."""
+        return dict(self._session.create_link(self._resource(kind, id)))
 
     def read_into(
         self, kind: str, id: Any, offset: int, length: int, fd: int, fd_offset: int, progress: Any = None
@@ -324,9 +330,7 @@ class Calls:
 
     def close(self) -> None:
         """Free what the session holds, where it offers that (our extension)."""
-        close = getattr(self._session, "close", None)
-        if close is not None:
-            close()
+        getattr(self._session, "close", lambda: None)()
 
     def _class(self, kind: str) -> Any:
         found = getattr(self._types, CLASSES.get(kind, ""), None)
@@ -350,12 +354,15 @@ class Calls:
         asked, number = self._class(kind), id
         if kind == "shard":
             asked, number = asked(collection=self._resource("collection", id[0])), id[1]
-        resource = self._session.get_resource(asked, number)
+        return self._hold(kind, id, self._session.get_resource(asked, number))
+
+    def _hold(self, kind: str, id: Any, resource: Any) -> Any:
+        """Have an object for later calls that need one."""
         if not self.direct:
             with self._lock:
+                self._held.pop((kind, str(id)), None)
                 self._held[(kind, str(id))] = resource
-                self._held.move_to_end((kind, str(id)))
-                while len(self._held) > _HELD_MAX:
+                if len(self._held) > _HELD_MAX:
                     self._held.popitem(last=False)
         return resource
 
@@ -413,9 +420,6 @@ def _simple(value: Any) -> tuple[bool, Any]:
     if isinstance(value, decimal.Decimal):
         return True, str(value)
     return False, None
-
-
-# ---------------------------------------------------------------------- messages
 
 
 def write_message(connection: socket.socket, message: Any) -> None:

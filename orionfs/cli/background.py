@@ -6,6 +6,7 @@ say one JSON line when they are ready or have failed. The child's half of that i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,12 +26,24 @@ import click
 from orionfs.cli.mounts import let_go
 from orionfs.cli.terminal import printable
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.notify import Notifier, service_manager
 
 # More than any deadline of the daemon's own, so that its own words come first.
 READY_TIMEOUT_S = 150.0
 END_TIMEOUT_S = 10.0
 LOG_LINES_SHOWN = 8
 LOG_SIZE_MAX_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long, in seconds, a process may take until it is ready, and to end when it is told to."""
+
+    ready_s: float = READY_TIMEOUT_S
+    end_s: float = END_TIMEOUT_S
+
+
+USUAL_PATIENCE = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +63,20 @@ class Child:
 
 
 def start(
-    command: str, arguments: Sequence[str], log: Path, *, stdin: int = -1, keep: Sequence[int] = ()
+    command: str,
+    arguments: Sequence[str],
+    log: Path,
+    *,
+    stdin: int = -1,
+    keep: Sequence[int] = (),
+    patience: Patience = USUAL_PATIENCE,
+    is_of_our_group: bool = False,
 ) -> Child:
     """Run `orionfs COMMAND --ready-fd N ARGUMENTS` in a session of its own and wait until it is ready.
 
     `stdin` and `keep` are descriptors that it inherits. Raises the StartupError that the child reports,
-    or one with the end of its log if it dies without a word. An interrupt ends the child.
+    or one with the end of its log if it dies without a word. An interrupt ends the child. One that is
+    `is_of_our_group` leaves our session only when it is ready.
     """
     ready, child_ready = os.pipe()
     # -P: what lies in the user's working directory is not Python's to import.
@@ -68,35 +89,35 @@ def start(
             stdin=subprocess.DEVNULL if stdin < 0 else stdin,
             stdout=log_file,
             stderr=log_file,
-            start_new_session=True,
+            start_new_session=not is_of_our_group,
             pass_fds=(child_ready, *keep),
         )
     finally:
         os.close(child_ready)
         os.close(log_file)
     try:
-        answer = _read_answer(ready)
+        answer = _read_answer(ready, patience.ready_s)
         if answer is None:
             raise StartupError(_last_words(process, log, log_start), ExitStatus.FAILED)
         if "error" in answer:
             raise StartupError(str(answer["error"]), ExitStatus(answer["exit_status"]))
     except BaseException:
-        _end(process)
+        _end(process, patience.end_s)
         raise
     finally:
         os.close(ready)
     return Child(process, answer)
 
 
-def _read_answer(ready: int) -> dict[str, Any] | None:
-    """The line, or None if the pipe was closed without one."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
+def _read_answer(ready: int, limit_s: float) -> dict[str, Any] | None:
+    """The line, or None if the pipe was closed without one. StartupError where none comes in time."""
+    deadline = time.monotonic() + limit_s
     line = b""
     with selectors.DefaultSelector() as selector:
         selector.register(ready, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
-            if not selector.select(deadline - time.monotonic()):
-                raise StartupError(f"no word within {READY_TIMEOUT_S:.0f} s: given up", ExitStatus.FAILED)
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise StartupError(f"no word within {limit_s:.0f} s: given up", ExitStatus.FAILED)
             piece = os.read(ready, 4096)
             if not piece:
                 return None
@@ -119,12 +140,12 @@ def _last_words(process: subprocess.Popen[bytes], log: Path, log_start: int) -> 
     return f"the background process {how} before it was ready; its log is {log}"
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], limit_s: float = END_TIMEOUT_S) -> None:
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(END_TIMEOUT_S)
+        process.wait(limit_s)
     except subprocess.TimeoutExpired:
         process.kill()
         try:
@@ -158,10 +179,16 @@ def open_log(path: Path) -> int:
 
 
 class Report:
-    """Tells the process that started this one how the start went; without one it tells the terminal."""
+    """Tells the process that started this one how the start went; without one it tells the terminal.
+
+    `manager` is the service manager that has started this process, if one has: none that has started
+    the starter.
+    """
 
     def __init__(self, ready_fd: int | None) -> None:
         self._fd = ready_fd
+        found = service_manager()
+        self.manager = found if ready_fd is None else Notifier()
         if ready_fd is not None:
             # What this process starts in its turn must not keep the starter waiting.
             hold(ready_fd)
@@ -171,10 +198,13 @@ class Report:
         if self._fd is None:
             click.echo(printable(message), err=True)
         else:
+            with contextlib.suppress(PermissionError):  # it has a session of its own already
+                os.setsid()
             self._tell({"ok": True, "message": message, **more})
 
     def failed(self, error: StartupError) -> None:
-        """It came to nothing; nobody is told after `ready`."""
+        """It came to nothing; nobody is told after `ready`, but a service manager."""
+        self.manager.send(STATUS=str(error))
         if self._fd is not None:
             self._tell({"error": str(error), "exit_status": int(error.exit_status)})
 

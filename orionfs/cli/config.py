@@ -40,6 +40,7 @@ class Given:
     client: str | None
     client_python: str | None
     orion_profile: str | None
+    mountpoint: str | None
     wire: Path | None
 
 
@@ -91,6 +92,7 @@ def config() -> None:
 @click.option("--client", metavar="WHICH", help="auto (the default), own, vendor or module:factory.")
 @click.option("--client-python", metavar="PROGRAM", help="Python that has OpenEye's client.")
 @click.option("--orion-profile", metavar="NAME", help="Profile of OpenEye's client.")
+@click.option("--mountpoint", metavar="PATH", help="Where to mount it if nobody says where.")
 @click.option(
     "--wire",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -125,7 +127,7 @@ def profile(name: str, no_check: bool, **options: Any) -> int:
         _try_out(made)
     profiles.write_profile(name, values)
     click.echo(f"profile {printable(repr(name))} is in {path}")
-    click.echo(f"mount it with: {_mount_command(name)}")
+    click.echo(f"mount it with: {_mount_command(made)}")
     return ExitStatus.OK
 
 
@@ -141,6 +143,8 @@ def _values(name: str, old: Mapping[str, Any], given: Given, path: Path) -> Valu
     for key in ("username", "project", "client", "client_python", "orion_profile"):
         if (value := getattr(given, key)) is not None:
             values[key] = value
+    if given.mountpoint is not None:
+        values["mountpoint"] = str(Path(given.mountpoint).expanduser().absolute())
     if given.wire is not None:
         values["wire"] = str(given.wire.expanduser().absolute())
     if values.get("client") == AUTO_CLIENT:
@@ -271,12 +275,14 @@ def _what(made: Profile) -> str:
     return f"a session of {made.client}"
 
 
-def _mount_command(name: str) -> str:
+def _mount_command(made: Profile) -> str:
     """What mounts it, as a shell needs it: with the name, if another profile would be taken without."""
-    is_usual = name == DEFAULT_PROFILE and not any(
+    is_usual = made.name == DEFAULT_PROFILE and not any(
         os.environ.get(variable) for variable in ("ORIONFS_URL", "ORIONFS_TOKEN", "ORION_PROFILE")
     )
-    told = "" if is_usual else f" --profile {shell_word(name)}"
+    told = "" if is_usual else f" --profile {shell_word(made.name)}"
+    if made.mountpoint is not None:
+        return f"{own_command()} mount{told}"
     return f"mkdir -p ~/orion && {own_command()} mount ~/orion{told}"
 
 
@@ -356,6 +362,7 @@ def _facts(made: Profile) -> dict[str, Any]:
         "client_python": made.client_python,
         "orion_profile": made.orion_profile,
         "wire": None if made.wire is None else str(made.wire),
+        "mountpoint": None if made.mountpoint is None else str(made.mountpoint),
         "error": None,
     }
 

@@ -44,14 +44,21 @@ class Drained:
         return self.is_done and not (self.pending or self.failed)
 
 
-def drain(connection: socket.socket, left_s: Callable[[], float], show: Callable[[str], None]) -> Drained:
+def drain(
+    connection: socket.socket,
+    left_s: Callable[[], float],
+    show: Callable[[int | None, int | None], None],
+    **asked: float,
+) -> Drained:
     """Ask the daemon to bring everything to Orion; what it said last counts.
 
-    `left_s` tells how long that may still take, in seconds; it is asked again and again.
+    `left_s` tells how long that may still take, in seconds; it is asked again and again. `show` gets
+    items and bytes left. `asked` is said to the daemon as well: `offline_s`, how long it may take where Orion
+    does not answer, or another `timeout_s`.
     """
     drained = Drained()
+    request = {"command": "drain", "timeout_s": max(0.0, left_s()), **asked}
     try:
-        request = {"command": "drain", "timeout_s": max(0.0, left_s())}
         connection.sendall(json.dumps(request).encode() + b"\n")
         for answer in _answers_while(connection, left_s):
             drained.pending = answer.get("pending", drained.pending)
@@ -61,7 +68,7 @@ def drain(connection: socket.socket, left_s: Callable[[], float], show: Callable
             drained.is_done = bool(answer.get("done"))
             if drained.is_done:
                 break
-            show(f"{drained.pending} to upload")
+            show(drained.pending, answer.get("bytes"))
     except (OSError, ValueError):
         return drained
     return drained

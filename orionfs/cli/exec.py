@@ -27,7 +27,7 @@ from orionfs.cli.mount import arguments_of, leave_nothing, load, mount, start_be
 from orionfs.cli.mounts import make_folder, resolve, users_of, wait_until_gone
 from orionfs.cli.running import NOT_FOUND, CannotRun, Signals
 from orionfs.cli.talking import connect
-from orionfs.cli.terminal import printable, waiting
+from orionfs.cli.terminal import printable, uploading
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.mountinfo import mount_at, mount_of, read_mountinfo
 
@@ -40,7 +40,7 @@ END_TIMEOUT_S = 60.0
 UNMOUNT_LEAST_S = 3.0
 
 # Options of `mount` that are the affair of its own command line.
-_NOT_OURS = frozenset({"mountpoint", "foreground", "ready_fd", "keep_fd", "life_fd"})
+_NOT_OURS = frozenset({"mountpoint", "foreground", "ensure", "ready_fd", "keep_fd", "life_fd"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def _end(running: Running, signals: Signals) -> Drained:
     drained = Drained()
     if connection is not None:
         with connection:
-            with waiting("uploading") as show:
+            with uploading("uploading") as show:
                 drained = drain(connection, signals.left_s, show)
             _warn_users(running.point)
             _stop(connection)

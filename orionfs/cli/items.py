@@ -19,11 +19,11 @@ from typing import TypeVar
 
 import click
 
-from orionfs.cli.refresh import Place, find_place
+from orionfs.attribute_text import PREFIX
+from orionfs.cli.refresh import Place, current_folder, find_place
 from orionfs.cli.terminal import own_command, printable, shell_word
 from orionfs.errors import ExitStatus
 
-PREFIX = "user.orion."
 AT_ONCE = 16
 """Paths at a time: as many requests as a mount has in flight."""
 
@@ -96,7 +96,7 @@ class Subject:
 
 def subject_of(named: str) -> Subject:
     """What a path means. Raises Refused with status MOUNT_POINT if it is in no mount of orionfs."""
-    place = find_place(os.path.abspath(named))
+    place = find_place(os.path.join(current_folder(), named))
     if place is None:
         raise Refused("is not in a mount of orionfs", ExitStatus.MOUNT_POINT)
     return Subject(named, place)
@@ -106,18 +106,18 @@ def for_each(
     paths: Iterable[str],
     do: Callable[[Subject], _T],
     tell: Callable[[str, _T], None] = lambda _path, _value: None,
-    complain: Callable[[str, Refused], None] | None = None,
+    on_refused: Callable[[str, Refused], None] | None = None,
 ) -> int:
     """Do it for each path, several at once; tell in their order what came of it; the exit status.
 
-    `complain` hears of what was refused, without it that is a line on stderr.
+    `on_refused` hears of what was refused, without it that is a line on stderr.
     """
     status = ExitStatus.OK
     workers = ThreadPoolExecutor(AT_ONCE)
     try:
         for path, result in workers.map(partial(_attempt, do), paths):
             if isinstance(result, Refused):
-                (complain or _complain)(path, result)
+                (on_refused or complain)(path, result)
                 status = max(status, result.exit_status)
             else:
                 tell(path, result)
@@ -133,7 +133,8 @@ def _attempt(do: Callable[[Subject], _T], path: str) -> tuple[str, _T | Refused]
         return path, refused
 
 
-def _complain(path: str, refused: Refused) -> None:
+def complain(path: str, refused: Refused) -> None:
+    """Say on stderr what can't be done with a path."""
     words = str(refused)
     told = f"{path} {words}" if words.startswith(("is ", "does ")) else f"{path}: {words}"
     click.echo(f"orionfs: {printable(told)}", err=True)
@@ -157,7 +158,15 @@ def _reason(subject: Subject, call: str, error: OSError, began_s: float) -> str 
         return None
     if at_s < int(began_s):
         return None
-    return fields.get("message", "").removeprefix(f"{subject.place.inner}: ") or None
+    return _without(subject.place.inner, fields.get("message", ""))
+
+
+def _without(inner: str, message: str) -> str | None:
+    """A message without the path of what it is about, which is told already."""
+    for ends in (": ", " "):
+        if message.startswith(inner + ends):
+            return message.removeprefix(inner + ends)
+    return message or None
 
 
 def _meaning(error: OSError, subject: Subject) -> str:

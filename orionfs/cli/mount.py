@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import logging
+import faulthandler
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from orionfs import logs
 from orionfs.cli import background
+from orionfs.cli.ensuring import ensured
 from orionfs.cli.mounts import (
+    AUTOMOUNT_TYPE,
     Health,
     MountBusy,
+    make_folder,
+    point_of,
     prepare_mount_point,
     probe,
-    resolve,
     unmount,
 )
 from orionfs.cli.terminal import own_command, printable, shell_word, waiting
@@ -27,11 +32,14 @@ from orionfs.mountinfo import ORIONFS_TYPE, mount_at, read_mountinfo
 
 ANSWER_TIMEOUT_S = 20.0
 
+# They are options of -o as well.
+_AS_OPTIONS = ("log_format", "metrics")
+
 OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPTIONS))}."
 
 
 @click.command(short_help="Mount Orion on an empty directory.")
-@click.argument("mountpoint")
+@click.argument("mountpoint", required=False)
 @click.option("-p", "--profile", help="Profile; see 'orionfs config --help'.")
 @click.option("--root", metavar="PATH", help="Show this Orion path alone, such as /project/1/team.")
 @click.option(
@@ -53,6 +61,12 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
     " behind it.",
 )
 @click.option("-f", "--foreground", is_flag=True, help="Stay in this terminal; the log goes to stderr.")
+@click.option(
+    "--ensure",
+    is_flag=True,
+    help="See that it is mounted, within 10 s: nothing to do where it is and answers. For shell profiles and"
+    " cron.",
+)
 @click.option("-o", "options", multiple=True, metavar="NAME[=VALUE],...", help=OPTIONS_HELP)
 @click.option(
     "--log-level",
@@ -61,30 +75,47 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
     show_default=True,
     help="What is worth a line in the log.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(logs.FORMATS),
+    help="Lines for people (text, the default), or one JSON object a line.",
+)
+@click.option(
+    "--metrics",
+    metavar="ADDRESS",
+    help="Serve figures for Prometheus here: 127.0.0.1:PORT, [::1]:PORT, localhost:PORT or unix:PATH.",
+)
 @click.option("--ready-fd", type=int, hidden=True)
 @click.option("--keep-fd", type=int, hidden=True)
 @click.option("--life-fd", type=int, hidden=True)
 def mount(
-    mountpoint: str,
+    mountpoint: str | None,
     foreground: bool,
+    ensure: bool,
     ready_fd: int | None,
     keep_fd: int | None,
     life_fd: int | None,
     **how: Any,
 ) -> int:
-    """Mount Orion on MOUNTPOINT, an empty directory of your own.
+    """Mount Orion on MOUNTPOINT, an empty directory of your own. Without it: where the profile says, else on
+    ~/orion/PROFILE, which is made if it is missing.
 
     Returns when the mount answers. Wrong credentials, a server that can't be reached, or a mount point
     that can't be used are told here, and nothing is left behind. What a daemon that died has left on
     MOUNTPOINT is taken away first.
 
+    With --ensure nothing is done, nor said, where MOUNTPOINT is a mount that answers. A missing MOUNTPOINT
+    is made, a dead mount is mended, and the command gives up after 10 s.
+
     \b
     Examples:
         orionfs mount ~/orion
+        orionfs mount --profile work
         orionfs mount ~/orion --profile work --read-only
         orionfs mount ~/orion --protect organization --protect team-data/results
         orionfs mount ~/orion --write-back
         orionfs mount ~/orion -o umask=077,metadata_ttl_s=5
+        orionfs mount --ensure ~/orion
 
     Which account it is says the profile: 'orionfs config profile NAME' makes one. The log of a mount
     lies in ~/.local/state/orionfs/log.
@@ -93,12 +124,23 @@ def mount(
     Exit statuses: 0 mounted, 3 wrong configuration, 4 wrong credentials,
     5 Orion can't be reached, 6 wrong mount point, 7 FUSE does not work here.
     """
-    point = resolve(mountpoint)
+    if foreground and ensure:
+        raise click.UsageError("--ensure returns once it is mounted: it can't stay in the foreground")
+    point = point_of(mountpoint, how["profile"])
+    if mountpoint is None and not ensure:
+        make_folder(point)
     if foreground:
         return _run_here(point, background.Report(ready_fd), (keep_fd, life_fd), how)
-    what = mount_behind(point, arguments_of(how), load(point, how))
+    mounting = partial(_mount_in_time, point, how)
+    what = ensured(point, how["profile"], mounting) if ensure else mounting(background.USUAL_PATIENCE)
+    if what is None:
+        return ExitStatus.OK
     click.echo(f"{_where(what, point)}; '{own_command()} umount {shell_word(point)}' ends it")
     return ExitStatus.OK
+
+
+def _mount_in_time(point: Path, how: dict[str, Any], patience: background.Patience) -> str:
+    return mount_behind(point, arguments_of(how), load(point, how), patience=patience)
 
 
 def _where(what: str, point: Path) -> str:
@@ -114,7 +156,7 @@ def load(point: Path, how: dict[str, Any]) -> MountConfig:
         root=how["root"],
         read_only=how["read_only"],
         protect=how["protect"],
-        options=how["options"],
+        options=(*how["options"], *(f"{name}={how[name]}" for name in _AS_OPTIONS if how[name] is not None)),
         log_level=how["log_level"].upper(),
         write_back=how["write_back"],
     )
@@ -123,9 +165,9 @@ def load(point: Path, how: dict[str, Any]) -> MountConfig:
 def arguments_of(how: dict[str, Any]) -> list[str]:
     """The options again, for the daemon's command line."""
     arguments = ["--log-level", how["log_level"]]
-    for name in ("profile", "root"):
+    for name in ("profile", "root", *_AS_OPTIONS):
         if how[name] is not None:
-            arguments += [f"--{name}", how[name]]
+            arguments += ["--" + name.replace("_", "-"), how[name]]
     for flag in ("read_only", "write_back"):
         if how[flag]:
             arguments.append("--" + flag.replace("_", "-"))
@@ -137,44 +179,63 @@ def arguments_of(how: dict[str, Any]) -> list[str]:
 
 
 def mount_behind(
-    point: Path, arguments: Sequence[str], config: MountConfig, keep_fd: int | None = None
+    point: Path,
+    arguments: Sequence[str],
+    config: MountConfig,
+    keep_fd: int | None = None,
+    patience: background.Patience = background.USUAL_PATIENCE,
 ) -> str:
     """Start the daemon; when the mount answers, return what it says it has mounted. StartupError.
 
     `keep_fd` is a descriptor that the daemon holds until it ends.
     """
     keep = {} if keep_fd is None else {"keep-fd": keep_fd}
-    child = start_behind(point, arguments, background.log_path(config.state_dir, point), keep)
+    log = background.log_path(config.state_dir, point)
+    child = start_behind(point, arguments, log, keep, patience)
     child.leave()
     return str(child.answer["what"])
 
 
 def start_behind(
-    point: Path, arguments: Sequence[str], log: Path, keep: Mapping[str, int]
+    point: Path,
+    arguments: Sequence[str],
+    log: Path,
+    keep: Mapping[str, int],
+    patience: background.Patience = background.USUAL_PATIENCE,
 ) -> background.Child:
     """The daemon of a mount that answers. StartupError, and nothing is left behind.
 
     `keep` are descriptors that it inherits, by the option that tells it of each.
     """
     prepare_mount_point(point)
+    entry = mount_at(read_mountinfo(), point)
+    # Only who is of the group that it has started may look at the mount point that an automount waits for.
+    is_automount = entry is not None and entry.fs_type == AUTOMOUNT_TYPE
     kept = [f"--{name}={fd}" for name, fd in keep.items()]
     with waiting("mounting"):
         try:
             # Options first, so that a mount point can have any name.
             command = ["--foreground", *kept, *arguments, "--", str(point)]
-            child = background.start("mount", command, log, keep=list(keep.values()))
+            child = background.start(
+                "mount",
+                command,
+                log,
+                keep=list(keep.values()),
+                patience=patience,
+                is_of_our_group=is_automount,
+            )
         except BaseException:
             leave_nothing(point)
             raise
-        if not _answers(point):
+        if not _answers(point, min(ANSWER_TIMEOUT_S, patience.ready_s)):
             child.end()
             leave_nothing(point)
             raise StartupError(f"the mount on {point} does not answer; its log is {log}", ExitStatus.FUSE)
     return child
 
 
-def _answers(point: Path) -> bool:
-    return _is_ours(point) and probe(point, ANSWER_TIMEOUT_S) is Health.ANSWERS
+def _answers(point: Path, limit_s: float) -> bool:
+    return _is_ours(point) and probe(point, limit_s) is Health.ANSWERS
 
 
 def _is_ours(point: Path) -> bool:
@@ -203,9 +264,10 @@ def _run_here(
         for descriptor in descriptors:
             if descriptor is not None:
                 background.hold(descriptor)
-        config = replace(load(point, how), life_fd=descriptors[1])
+        config = replace(load(point, how), life_fd=descriptors[1], manager=report.manager)
         prepare_mount_point(point)
-        _log_to_stderr(config.log_level)
+        logs.write_to_stderr(config.log_level, config.log_format)
+        faulthandler.enable()  # a crash, or SIGABRT of a watchdog, tells where everything was
         # A daemon must not keep the directory it was started in from being unmounted.
         os.chdir("/")
         return _serve(config, lambda what: report.ready(_where(what, point), what=what))
@@ -222,17 +284,3 @@ def _serve(config: MountConfig, ready: Callable[[str], None]) -> int:
         return daemon.run(config, ready)
     except StartupError as error:
         raise explained(error, config.profile) from error
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_make_harmless)
-    # The level is about our own words: what libraries say at DEBUG holds signed addresses.
-    logging.getLogger("orionfs").setLevel(level)
-
-
-def _make_harmless(record: logging.LogRecord) -> bool:
-    """Names on Orion may hold anything: a newline in one must not forge a line of the log."""
-    record.msg, record.args = printable(record.getMessage()), None
-    return True

@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orionfs.cli.terminal import own_command, shell_word
+from orionfs.config import usual_mountpoint
 from orionfs.errors import ExitStatus, StartupError
-from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
+from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, mount_of, read_mountinfo
+from orionfs.profiles import load_profile
 
 PROBE_TIMEOUT_S = 5.0
 UNMOUNT_TIMEOUT_S = 30.0
 USERS_SHOWN = 5
+AUTOMOUNT_TYPE = "autofs"  # of systemd's .automount units, and of automount(8)
 
 # Its exit status is the errno; -I and -S leave out all that could touch other folders.
 PROBE = "import os, sys\ntry: os.statvfs(sys.argv[1])\nexcept OSError as error: sys.exit(error.errno)"
@@ -70,9 +73,20 @@ def let_go(process: subprocess.Popen[bytes]) -> None:
     process.returncode = 0
 
 
+def point_of(mountpoint: str | None, profile_name: str | None) -> Path:
+    """The mount point that is meant: the one named, else that of the profile. Raises StartupError."""
+    return resolve(mountpoint or str(usual_mountpoint(load_profile(profile_name))))
+
+
 def make_folder(point: Path) -> list[Path]:
     """Make the mount point if it is missing; returns the folders made, the deepest first."""
     made: list[Path] = []
+    entries = read_mountinfo()
+    if mount_at(entries, point) is not None:
+        return made  # a dead one can't even be looked at
+    found = mount_of(entries, point.parent)
+    if found is not None and found.fs_type == ORIONFS_TYPE:
+        raise wrong_mount_point(f"{point} is in another mount, that on {found.mountpoint}")
     missing = [folder for folder in (point, *point.parents) if not os.path.lexists(folder)]
     try:
         for folder in reversed(missing):
@@ -89,6 +103,8 @@ def prepare_mount_point(point: Path) -> None:
     Raises StartupError with status MOUNT_POINT.
     """
     while (entry := mount_at(read_mountinfo(), point)) is not None:
+        if entry.fs_type == AUTOMOUNT_TYPE:
+            return  # it waits for this mount: whoever looks into it would wait as well
         _mend(point, entry)
     where = shell_word(point)
     try:
@@ -113,7 +129,7 @@ def _mend(point: Path, entry: MountEntry) -> None:
     if health is Health.ANSWERS:
         raise wrong_mount_point(f"{point} is already mounted: {entry.source}")
     if health is Health.SILENT:
-        advice = f"{own_command()} umount {shell_word(point)}"
+        advice = f"{own_command()} umount --force {shell_word(point)}"
         raise wrong_mount_point(f"{point} holds a mount of {entry.source} that does not answer: {advice}")
     unmount(point, is_lazy=True)
 
@@ -122,7 +138,8 @@ def unmount(mountpoint: Path, *, is_lazy: bool) -> None:
     """Unmount; lazily means now, whoever still uses it. MountBusy, or StartupError with what was said."""
     if os.geteuid() == 0:
         # Without -c, umount(8) asks the filesystem itself, which may not answer.
-        command = ["umount", "-c", *(["-l"] if is_lazy else [])]
+        # Without -i it would call our own helper, which calls this.
+        command = ["umount", "-i", "-c", *(["-l"] if is_lazy else [])]
     else:
         command = ["fusermount3", "-uz" if is_lazy else "-u"]
     try:

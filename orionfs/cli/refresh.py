@@ -53,13 +53,13 @@ def refresh(paths: tuple[str, ...]) -> int:
     Exit statuses: 0 done, 1 some folders could not be asked, 5 Orion can't be reached,
     6 no mount of orionfs is there.
     """
-    places = [place_of(path) for path in paths] or [_usual_place()]
+    places = [place_of(path) for path in paths] or [usual_place()[0]]
     return max(_refresh(place) for place in places)
 
 
 def place_of(path: str) -> Place:
     """Where a path lies, found without touching a mount. Raises StartupError with status MOUNT_POINT."""
-    found = find_place(os.path.join(_current_folder(), path))
+    found = find_place(os.path.join(current_folder(), path))
     if found is None:
         raise wrong_mount_point(f"{path} is not in a mount of orionfs")
     return found
@@ -94,20 +94,22 @@ def _parts(path: str) -> list[str]:
     return [part for part in os.path.normpath(path).split("/") if part]
 
 
-def _current_folder() -> str:
+def current_folder() -> str:
+    """Where we are, also if that is not there any more."""
     try:
         return os.getcwd()
     except FileNotFoundError:  # removed under our feet; the shell knows what it was called
         return os.environ.get("PWD", "/")
 
 
-def _usual_place() -> Place:
-    here = find_place(_current_folder())
+def usual_place() -> tuple[Place, bool]:
+    """What is meant if no path is named, and whether that is the current directory. Raises StartupError."""
+    here = find_place(current_folder())
     if here is not None:
-        return here
+        return here, True
     mounts = {entry.mountpoint: entry for entry in read_mountinfo() if entry.fs_type == ORIONFS_TYPE}
     if len(mounts) == 1:
-        return Place(next(iter(mounts.values())), "/")
+        return Place(next(iter(mounts.values())), "/"), False
     if not mounts:
         raise wrong_mount_point("nothing of orionfs is mounted")
     listed = ", ".join(map(str, sorted(mounts)))

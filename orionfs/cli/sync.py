@@ -12,7 +12,7 @@ import click
 from orionfs.cli.draining import deadline_in, drain, tell_left
 from orionfs.cli.mounts import resolve, wrong_mount_point
 from orionfs.cli.talking import connect
-from orionfs.cli.terminal import waiting
+from orionfs.cli.terminal import uploading
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.mountinfo import ORIONFS_TYPE, mount_at, read_mountinfo
 
@@ -46,7 +46,7 @@ def sync(mountpoint: str | None, timeout_s: float | None) -> int:
 
 
 def _sync(point: Path, connection: socket.socket, left_s: Callable[[], float]) -> ExitStatus:
-    with connection, waiting(f"waiting for uploads of {point}") as show:
+    with connection, uploading(f"waiting for uploads of {point}") as show:
         drained = drain(connection, left_s, show)
     if drained.is_all_uploaded:
         return ExitStatus.OK

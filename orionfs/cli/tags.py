@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from orionfs.cli.items import PREFIX, Refused, Subject, for_each
+from orionfs.attribute_text import NAME_MAX_BYTES, PREFIX, TAG, format_tags, parse_tags
+from orionfs.cli.items import Refused, Subject, for_each
 from orionfs.cli.terminal import printable
 from orionfs.models import Kind
 
-_NAME_MAX_BYTES = 255  # XATTR_NAME_MAX of the kernel
 _HELP = ("-h", "--help")
 
 
@@ -96,13 +96,13 @@ def _meaning(subject: Subject, number: int) -> str | None:
     if kind == Kind.SHARD.value:
         return "it is a shard, and Orion keeps no tags of shards: tag its collection"
     if kind == Kind.FOLDER.value:
-        return "it is a folder, and folders can't be tagged on this stack"
-    return "it can't be tagged"
+        return "it is a folder that can't be tagged"
+    return "it has no tags"
 
 
 def _is_long(text: str) -> bool:
     """Whether the kernel can't take a tag in the name of an attribute."""
-    return len(f"{PREFIX}tag.{text}".encode("utf-8", "surrogateescape")) > _NAME_MAX_BYTES
+    return len(f"{PREFIX}{TAG}{text}".encode("utf-8", "surrogateescape")) > NAME_MAX_BYTES
 
 
 def _replace(changes: Changes, subject: Subject) -> None:
@@ -110,23 +110,15 @@ def _replace(changes: Changes, subject: Subject) -> None:
     after = [text for text in before if text not in changes.remove]
     after += [text for text in changes.add if text not in before]
     if after != before:
-        subject.write("tags", "\n".join(map(_escaped, after)))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
+        subject.write("tags", format_tags(after))
 
 
 def tags_of(subject: Subject) -> list[str]:
     """The tags of an item. Raises Refused for what can have none."""
     told = subject.read("tags")
     if told is None:
-        raise Refused("it is part of the mount, and has no tags")
-    return [_unescaped(line) for line in told.split("\n") if line]
-
-
-def _unescaped(line: str) -> str:
-    return line.replace("\\\\", "\0").replace("\\n", "\n").replace("\0", "\\")
+        raise Refused(_meaning(subject, errno.ENOTSUP) or "it has no tags")
+    return list(parse_tags(told.encode("utf-8", "replace")))
 
 
 @click.command(short_help="Show tags.")

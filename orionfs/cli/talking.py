@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,19 +14,58 @@ from typing import Any
 from orionfs.config import control_path, runtime_folders
 from orionfs.mountinfo import MountEntry
 
+CONNECT_TIMEOUT_S = 3.0
+_PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of <sys/socket.h>
+
 
 def connect(point: Path, entry: MountEntry) -> socket.socket | None:
     """The control socket of the daemon of a mount; None if there is none that listens."""
     uid = os.getuid() if entry.owner_uid is None else entry.owner_uid
-    for folder in runtime_folders(uid):
-        connection = socket.socket(socket.AF_UNIX)
+    tried = (connect_to(control_path(folder, point)) for folder in runtime_folders(uid))
+    return next((connection for connection in tried if connection is not None), None)
+
+
+def connect_to(path: Path) -> socket.socket | None:
+    """A connection to a control socket; None if nobody listens there."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(CONNECT_TIMEOUT_S)  # one that hangs takes none once enough wait for it
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def order(connection: socket.socket, command: str, limit_s: float, **more: Any) -> dict[str, Any] | None:
+    """The first answer to a command; None if none comes in time, or no sense."""
+    try:
+        connection.settimeout(limit_s)
+        connection.sendall(json.dumps({"command": command, **more}).encode() + b"\n")
+        return next(answers(connection, limit_s), None)
+    except (OSError, ValueError):
+        return None
+
+
+def is_closed_within(connection: socket.socket, timeout_s: float) -> bool:
+    """Whether the daemon closes the connection in time: it does so last of all."""
+    deadline = time.monotonic() + timeout_s
+    while (left_s := deadline - time.monotonic()) > 0:
+        connection.settimeout(left_s)
         try:
-            connection.connect(str(control_path(folder, point)))
+            if not connection.recv(65536):
+                return True
+        except TimeoutError:
+            return False
         except OSError:
-            connection.close()
-        else:
-            return connection
-    return None
+            return True
+    return False
+
+
+def pid_of(connection: socket.socket) -> int | None:
+    """The process that listens at the other end; None if this process can't see it."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    return int(_PEER_CREDENTIALS.unpack(raw)[0]) or None
 
 
 def answers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -9,18 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-def printable(text: str) -> str:
-    """The text with all that could steer a terminal escaped: names on Orion may hold anything."""
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+from orionfs.printable import printable as printable
 
 
-def _escaped(character: str) -> str:
-    code = ord(character)
-    # A byte that is not UTF-8 comes as a lone surrogate.
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+def echo_path(path: str, *, is_null: bool = False) -> None:
+    """Print a path: harmless on a terminal, byte for byte for a program that reads it."""
+    if is_null or not sys.stdout.isatty():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + (b"\0" if is_null else b"\n"))
+    else:
+        print(printable(path))
 
 
 def shell_word(path: Path | str) -> str:
@@ -56,6 +55,31 @@ def waiting(message: str) -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status(Text(printable(message))) as status:
         yield lambda words: status.update(Text(printable(words)))
+
+
+@contextmanager
+def uploading(message: str) -> Iterator[Callable[[int | None, int | None], None]]:
+    """Show how far uploads are, if somebody is looking; the function is told what is left: items, bytes."""
+    if not sys.stderr.isatty():
+        yield lambda _items, _bytes: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), text, BarColumn(bar_width=30), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        words = printable(message)
+        task, most = progress.add_task(words, total=None), 0
+
+        def show(items: int | None, left_bytes: int | None) -> None:
+            nonlocal most
+            left = f"{words}: {items} to upload" if items is not None else words
+            most = max(most, left_bytes or 0)
+            done = most - left_bytes if left_bytes is not None else 0
+            progress.update(task, description=left, total=most or None, completed=done)
+
+        yield show
 
 
 def counted(number: int, noun: str) -> str:

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from pathlib import Path
 
 import click
 
 from orionfs.cli.draining import Drained, deadline_in, drain, left_over, tell_failed, tell_left
+from orionfs.cli.forcing import left_to_the_next, tell_patience, unmount_by_force
 from orionfs.cli.mounts import (
     Health,
     MountBusy,
+    point_of,
     probe,
-    resolve,
     unmount,
     users_of,
     wait_until_gone,
     wrong_mount_point,
 )
-from orionfs.cli.talking import connect
-from orionfs.cli.terminal import printable, waiting
+from orionfs.cli.talking import connect, is_closed_within
+from orionfs.cli.terminal import printable, uploading, waiting
 from orionfs.errors import ExitStatus, StartupError
-from orionfs.mountinfo import ORIONFS_TYPE, mount_at, read_mountinfo
+from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
 
 # What a daemon may take to end once nothing is mounted any more.
 END_TIMEOUT_S = 30.0
+# Of the 5 s that the whole command may take where Orion does not answer; the rest is to end the daemon.
+OFFLINE_S = 4.0
+# What a daemon allows itself for uploads once nothing is mounted, if nobody says otherwise.
+USUAL_PATIENCE_S = 60.0
 
 
 @click.command(short_help="Upload what is left, then unmount.")
-@click.argument("mountpoint")
+@click.argument("mountpoint", required=False)
+@click.option("-p", "--profile", help="Without MOUNTPOINT: the profile that says where; as for mount.")
 @click.option(
     "--timeout",
     "timeout_s",
@@ -38,24 +43,31 @@ END_TIMEOUT_S = 30.0
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for uploads that are under way.",
+    help="How long to wait for uploads that are under way; 5 s at most where Orion does not answer.",
 )
-def umount(mountpoint: str, timeout_s: float) -> int:
-    """Upload what is left to upload, then unmount MOUNTPOINT.
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Unmount now, whoever uses it, uploaded or not; a daemon that does not answer is killed.",
+)
+def umount(mountpoint: str | None, profile: str | None, timeout_s: float, force: bool) -> int:
+    """Upload what is left to upload, then unmount MOUNTPOINT; without it, what a profile is mounted on.
 
     A mount that is in use stays; the programs that use it are named. A mount whose daemon has died is
-    taken away at once. Nothing is lost when uploads fail or take longer than the timeout: their bytes
-    stay on this machine, and the next mount of the same account finishes them.
+    taken away at once. Nothing is lost when uploads fail, take longer than the timeout, or are not waited
+    for with --force: their bytes stay on this machine, and the next mount of the same account finishes
+    them.
 
     \b
-    Example:
+    Examples:
         orionfs umount ~/orion
+        orionfs umount --force ~/orion
 
     \b
     Exit statuses: 0 unmounted, 6 no mount of orionfs is there, 16 in use,
     75 unmounted, but not everything could be uploaded.
     """
-    point = resolve(mountpoint)
+    point = point_of(mountpoint, profile)
     # We ourselves must not be what keeps the mount busy.
     os.chdir("/")
     entry = mount_at(read_mountinfo(), point)
@@ -65,13 +77,17 @@ def umount(mountpoint: str, timeout_s: float) -> int:
         raise wrong_mount_point(f"{point} is not a mount of orionfs: it is {entry.source} ({entry.fs_type})")
     connection = connect(point, entry)
     if connection is None:
-        return _unmount_without_daemon(point)
+        return _unmount_without_daemon(point, force)
     with connection:
-        return _unmount_with_daemon(point, connection, timeout_s)
+        if force:
+            return unmount_by_force(point, entry, connection)
+        return _unmount_with_daemon(point, entry, connection, timeout_s)
 
 
-def _unmount_without_daemon(point: Path) -> int:
-    if probe(point) is Health.DEAD:
+def _unmount_without_daemon(point: Path, is_forced: bool) -> int:
+    if is_forced:
+        unmount(point, is_lazy=True)
+    elif probe(point) is Health.DEAD:
         unmount(point, is_lazy=True)
         click.echo(f"the daemon of {printable(str(point))} had died; the mount is taken away")
     else:
@@ -79,12 +95,18 @@ def _unmount_without_daemon(point: Path) -> int:
     return ExitStatus.OK
 
 
-def _unmount_with_daemon(point: Path, connection: socket.socket, timeout_s: float) -> int:
-    with waiting(f"waiting for uploads of {point}") as show:
-        drained = drain(connection, deadline_in(timeout_s), show)
-    _unmount_or_name_users(point)
+def _unmount_with_daemon(point: Path, entry: MountEntry, connection: socket.socket, timeout_s: float) -> int:
+    left_s = deadline_in(timeout_s)
+    with uploading(f"waiting for uploads of {point}") as show:
+        drained = drain(connection, left_s, show, offline_s=OFFLINE_S)
+    tell_patience(point, entry, left_s() if drained.is_all_uploaded else 0.0)
+    try:
+        _unmount_or_name_users(point)
+    except StartupError:
+        tell_patience(point, entry, USUAL_PATIENCE_S)
+        raise
     with waiting("waiting for the daemon to end"):
-        has_ended = wait_until_gone(point, END_TIMEOUT_S) and _is_closed_within(connection, END_TIMEOUT_S)
+        has_ended = wait_until_gone(point, END_TIMEOUT_S) and is_closed_within(connection, END_TIMEOUT_S)
     if not has_ended:
         click.echo(f"orionfs: the daemon of {printable(str(point))} is still at work", err=True)
     return ExitStatus.OK if drained.is_all_uploaded else _not_uploaded(point, drained)
@@ -95,26 +117,7 @@ def _not_uploaded(point: Path, drained: Drained) -> int:
     if drained.is_all_kept:
         return tell_left(drained, "")
     tell_failed(drained)
-    raise StartupError(
-        f"{point} is unmounted, but {left_over(drained)} could not be uploaded; nothing is lost: the bytes"
-        " are kept on this machine, and the next mount of the same account finishes it",
-        ExitStatus.NOT_UPLOADED,
-    )
-
-
-def _is_closed_within(connection: socket.socket, timeout_s: float) -> bool:
-    """Whether the daemon closes the connection in time: it does so last of all."""
-    deadline = time.monotonic() + timeout_s
-    while (left_s := deadline - time.monotonic()) > 0:
-        connection.settimeout(left_s)
-        try:
-            if not connection.recv(65536):
-                return True
-        except TimeoutError:
-            return False
-        except OSError:
-            return True
-    return False
+    raise left_to_the_next(point, left_over(drained))
 
 
 def _unmount_or_name_users(point: Path) -> None:

@@ -11,30 +11,34 @@ import logging
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from orionfs import control, facts, fuse, state
+from orionfs import control, exporter, facts, fuse, logs, state
 from orionfs.adoption import adopt
 from orionfs.bridge import only_reading
 from orionfs.config import MountConfig, control_path
 from orionfs.daemon.endings import ENDING, end_with_starter, heed_signals
+from orionfs.daemon.figures import figures_of
 from orionfs.daemon.layers import Layers, build, limits
-from orionfs.daemon.orders import DRAIN_LIMIT_S, orders
+from orionfs.daemon.leaving import Patience, end_within
+from orionfs.daemon.orders import orders
 from orionfs.daemon.service import Service
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import StackFacts
 from orionfs.forgetting import Forgetting
 from orionfs.memory import give_back_early
 from orionfs.models import Account
-from orionfs.notify import Notifier, service_manager
 from orionfs.refusals import in_words
 from orionfs.remote import Remote
 from orionfs.sessions import connect, stack_name
 from orionfs.toplevel import Top, find_tops
 
 log = logging.getLogger(__name__)
+
+_LOG_LOOK_EVERY_S = 20.0
 
 
 def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
@@ -43,23 +47,19 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     Raises StartupError before that: credentials, server, mount point, FUSE. NOT_UPLOADED: something
     stays staged on this machine, and the next mount of the account carries it out.
     """
-    calls = connect(config.profile, config.change_deadline_s)
+    calls = connect(config.profile, config.change_deadline_s, is_stored=True)
     if config.read_only:
         calls = only_reading(calls)
     try:
         give_back_early()
-        # Before anything is started that would inherit it.
-        manager = service_manager()
-        return trio.run(_main, config, Remote(calls, limits(config)), manager, ready)
+        return trio.run(_main, config, Remote(calls, limits(config)), ready)
     except BaseExceptionGroup as group:
         raise _startup_error_of(group) or group from None
     finally:
         calls.close()  # again, harmlessly, after an orderly end
 
 
-async def _main(
-    config: MountConfig, remote: Remote, manager: Notifier, ready: Callable[[str], None]
-) -> ExitStatus:
+async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None]) -> ExitStatus:
     account, tops = await _log_in(config, remote)
     known_by = (config.state_dir, account.stack, config.profile.wire)
     await trio.to_thread.run_sync(_begin_with_facts, remote, *known_by)
@@ -67,23 +67,27 @@ async def _main(
     claimed = await trio.to_thread.run_sync(claim, config.state_dir, account)
     try:
         layers = build(config, remote, account, tops, claimed)
-        unit = Service(manager, layers)
+        unit = Service(config.manager, layers)
         async with trio.open_nursery() as nursery:
             aheads = [ahead.run for ahead in layers.aheads]
             fetching = (layers.fetcher.run, layers.opening.run)
             for service in (remote.run, layers.sync.run, *fetching, *aheads):
                 await nursery.start(service)
+            if (
+                config.metrics is not None
+            ):  # before the mount, which an address that is taken must not leave behind
+                await nursery.start(exporter.serve, config.metrics, partial(figures_of, config, layers))
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync, layers.moves.deferral)
             nursery.start_soon(unit.run)
+            patience = Patience()
             source = f"orion:{account.project_name}@{_host_of(config)}"
             with fuse.mounted(layers.operations, config.mountpoint, source, _mount_options(config)):
-                await _serve(config, layers, unit, lambda: ready(f"{source} (as {account.username})"))
+                ready_line = f"{source} (as {account.username})"
+                await _serve(config, layers, unit, patience, lambda: ready(ready_line))
             unit.stopping()
             for each in ENDING:  # nothing is mounted any more, so who has no patience may end this
                 signal.signal(each, signal.SIG_DFL)
-            await layers.files.seal_all()
-            layers.sync.holding.end(is_last=True)
-            is_all_uploaded = await layers.sync.drain(DRAIN_LIMIT_S)
+            is_all_uploaded = await end_within(layers, patience.limit_s)
             await remote.close()
             nursery.cancel_scope.cancel()
         layers.opening.close()
@@ -116,15 +120,17 @@ def _begin_with_facts(remote: Remote, state_dir: Path, stack: str, wire: Path | 
     remote.knowledge.begin(known, store)
 
 
-async def _serve(config: MountConfig, layers: Layers, unit: Service, ready: Callable[[], None]) -> None:
+async def _serve(
+    config: MountConfig, layers: Layers, unit: Service, patience: Patience, ready: Callable[[], None]
+) -> None:
     """Answer the kernel until it lets go of the mount, or a signal or `stop` ends it."""
     async with trio.open_nursery() as nursery:
         socket = control_path(config.runtime_dir, config.mountpoint)
-        await nursery.start(control.serve, socket, orders(config, layers))
+        await nursery.start(control.serve, socket, orders(config, layers, patience))
         await nursery.start(heed_signals, layers, unit, config.life_fd is not None)
         await nursery.start(end_with_starter, layers, config.life_fd)
         forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
-        for service in (layers.kernel.run, layers.refresher.run, forgetting.run):
+        for service in (layers.kernel.run, layers.refresher.run, forgetting.run, _tell_held_back):
             await nursery.start(service)
         await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
         ready()
@@ -133,6 +139,14 @@ async def _serve(config: MountConfig, layers: Layers, unit: Service, ready: Call
         await layers.operations.ended.wait()
         nursery.cancel_scope.cancel()
     log.info("unmounted from %s", config.mountpoint)
+
+
+async def _tell_held_back(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """What the log holds back is told a minute later, if nothing of its kind comes."""
+    task_status.started()
+    while True:
+        await trio.sleep(_LOG_LOOK_EVERY_S)
+        logs.tell_held_back()
 
 
 async def _answer_kernel(
@@ -162,6 +176,8 @@ def _mount_options(config: MountConfig) -> set[str]:
         options.add("allow_other")
     if config.read_only:
         options.add("ro")
+    if config.noexec:
+        options.add("noexec")
     return options
 
 

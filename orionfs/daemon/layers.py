@@ -14,15 +14,17 @@ from pathlib import Path
 from orionfs import fuse, state
 from orionfs.about import about_text
 from orionfs.ahead import Ahead
-from orionfs.attributes import ExtendedAttributes
+from orionfs.attributes import ExtendedAttributes, Sources
 from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
 from orionfs.config import MountConfig
-from orionfs.content import ContentCache
+from orionfs.content import ContentCache, usual_limit_bytes
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.early import Pressure
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
+from orionfs.item_attributes import ItemAttributes
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
 from orionfs.models import Account, Key, LocalAttributes
@@ -30,19 +32,18 @@ from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.moves import Moves
 from orionfs.namespace import Namespace
 from orionfs.opening import Opening
-from orionfs.private import make_private
 from orionfs.progress import Progress
 from orionfs.protection import ALL, Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.removing import Removing
 from orionfs.reports import Reports
+from orionfs.resources import Resources
+from orionfs.sharing import Sharing
 from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, plant
 
-_CACHE_MAX_BYTES = 20 * 2**30
-_CACHE_SHARE = 5  # of the free room, where nobody says how much
 _AHEAD_SHARE = 8  # of the cache
 
 
@@ -65,6 +66,7 @@ class Layers:
     kernel: fuse.Invalidations
     refresher: Refresher
     removing: Removing
+    reports: Reports
 
 
 def build(
@@ -84,6 +86,7 @@ def build(
         reports,
         is_write_back=config.write_back,
         names=config.local_names,
+        pressure=Pressure(wait_max_s=config.change_deadline_s),
     )
     kernel = fuse.Invalidations()
     namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
@@ -91,10 +94,9 @@ def build(
     fetcher = Fetcher(remote, content)
     opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
     files = Files(namespace, sync, fetcher, opening)
-    bytes_ahead = min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)
     aheads = (
         Ahead(namespace, remote, config.cache_items_max, config.in_flight_max),
-        ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead),
+        ContentsAhead(namespace, fetcher, remote, files.on_open, min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)),
     )
     moves, collecting = Moves(namespace, files, sync, remote), Collecting(namespace, remote)
     protection = Protection(ALL if config.read_only else config.protected)
@@ -102,7 +104,7 @@ def build(
         namespace,
         files,
         moves,
-        ExtendedAttributes(namespace, collecting, Progress(files, sync), reports),
+        _attributes(config, remote, namespace, sync, files, collecting, reports, refresher),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
         protection,
@@ -125,7 +127,31 @@ def build(
         kernel,
         refresher,
         Removing(namespace, files, moves, collecting, protection),
+        reports,
     )
+
+
+def _cache_limit(config: MountConfig) -> int:
+    told = config.cache_limit_bytes
+    return usual_limit_bytes(config.cache_dir) if told is None else told
+
+
+def _attributes(
+    config: MountConfig,
+    remote: Remote,
+    namespace: Namespace,
+    sync: Sync,
+    files: Files,
+    collecting: Collecting,
+    reports: Reports,
+    refresher: Refresher,
+) -> ExtendedAttributes:
+    resources = Resources(remote, config.metadata_ttl_s)
+    items = ItemAttributes(namespace, resources, config.profile.workspaces)
+    sharing = Sharing(remote, sync.shares, files.until_uploaded, config.metadata_ttl_s)
+    refresher.on_demand += [resources.forget_all, sharing.forget_all]
+    sources = Sources(namespace, items, sharing, collecting, Progress(files, sync), reports)
+    return ExtendedAttributes(sources, lists_all=config.xattrs == "all")
 
 
 def _tree(
@@ -188,11 +214,3 @@ def limits(config: MountConfig) -> Limits:
         # One of the two requests of a small file is about metadata, and small.
         small_contents_in_flight=config.in_flight_max * 3 // 2 + 2,
     )
-
-
-def _cache_limit(config: MountConfig) -> int:
-    if config.cache_limit_bytes is not None:
-        return config.cache_limit_bytes
-    make_private(config.cache_dir)
-    room = os.statvfs(config.cache_dir)
-    return min(_CACHE_MAX_BYTES, room.f_bavail * room.f_frsize // _CACHE_SHARE)

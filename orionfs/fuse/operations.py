@@ -275,6 +275,8 @@ class Operations(pyfuse3.Operations):
 
     @uploading
     async def write(self, fh: int, off: int, buf: bytes) -> int:
+        if self._files.is_behind(HandleId(fh)):
+            await self._callers.while_alive(fh, partial(self._files.until_room, HandleId(fh)))
         return await self._files.write(HandleId(fh), off, buf)
 
     @uploading

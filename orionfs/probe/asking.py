@@ -16,6 +16,7 @@ from orionfs.bridge import CallFailed, SessionCalls
 from orionfs.errors import (
     AccessDenied,
     Conflict,
+    CredentialsRefused,
     FileTooLarge,
     InvalidCall,
     NoSuchName,
@@ -26,7 +27,7 @@ from orionfs.errors import (
 from orionfs.failures import failure_of, pause_before_retry_s
 from orionfs.probe.answers import Listing, Row, listing_of
 
-REFUSALS = (InvalidCall, Conflict, NoSuchName, AccessDenied, FileTooLarge)
+REFUSALS = (InvalidCall, Conflict, NoSuchName, AccessDenied, CredentialsRefused, FileTooLarge)
 """Errors that are an answer: the stack was asked and said no."""
 
 _SERVICE_UNAVAILABLE = 503

@@ -14,7 +14,7 @@ import pytest
 from orionfs import sessions
 from orionfs.bridge import CallFailed, Calls, InProcess
 from orionfs.bridge.renewal import Renewal
-from orionfs.profiles import OWN_CLIENT, Profile, Token
+from orionfs.profiles import OWN_CLIENT, Profile, Token, load_profile
 from orionfs.sessions import connect
 from tests.bridge.conftest import MakePool, wait_until
 from tests.client.embedded import REPOSITORY, Embedded, running_server
@@ -93,7 +93,7 @@ def test_only_refused_credentials_are_renewed(info: dict[str, Any], is_renewed: 
 
     with pytest.raises(CallFailed):
         Renewal(account.renew).call(attempt)
-    assert account.renewed == int(is_renewed)
+    assert (account.renewed > 0) is is_renewed
 
 
 FORBIDDEN = CallFailed({"error": "AuthorizationRequired", "status": 403, "code": None, "detail": "no"})
@@ -277,6 +277,47 @@ def test_upload_whose_token_is_refused_in_the_middle_goes_on_with_the_next_one(
         calls.download("file", made["id"], str(tmp_path / "again"))
         assert (tmp_path / "again").read_bytes() == (tmp_path / "bytes").read_bytes()
         calls.close()
+
+
+def test_token_in_the_config_file_is_read_again_there(
+    embedded: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    write_profile(tmp_path, embedded.url, "expired-token")
+    stored = connect(load_profile("p"), 75, is_stored=True)
+    made_up = connect(load_profile("p"), 75)  # as when a profile is tried before it is written
+    write_profile(tmp_path, "http://127.0.0.1:1", embedded.token)
+    with pytest.raises(CallFailed):
+        stored.whoami()  # a token of another server is not sent to this one
+    write_profile(tmp_path, embedded.url, embedded.token)
+    assert stored.whoami()["profile"]["username"] == "demo"
+    with pytest.raises(CallFailed):
+        made_up.whoami()
+    stored.close()
+    made_up.close()
+
+
+def write_profile(folder: Path, url: str, token: str) -> None:
+    config = folder / "orionfs" / "config.toml"
+    config.parent.mkdir(mode=0o700, exist_ok=True)
+    config.touch(mode=0o600)
+    config.write_text(f'[profile.p]\nurl = "{url}"\ntoken = "{token}"\n')
+
+
+def test_credentials_that_were_replaced_twice_before_a_call_arrived_are_read_twice() -> None:
+    tokens = iter(["second", "third", "fourth"])
+    current = ["first"]
+
+    def renew() -> bool:
+        current[0] = next(tokens)
+        return True
+
+    def attempt() -> str:
+        if current[0] != "third":
+            raise REFUSED
+        return current[0]
+
+    assert Renewal(renew).call(attempt) == "third"
 
 
 def test_token_without_a_file_is_final(embedded: Embedded) -> None:

@@ -150,7 +150,7 @@ def test_new_token_is_taken_on_a_stack_that_answers_403_to_an_old_one(
         stand_in.write_profile("work", server.url, "revoked-token")
         with pytest.raises(CallFailed, match="a valid token is needed") as failed:
             pool.whoami()
-        assert isinstance(failure_of("whoami", (), failed.value.info), errors.AccessDenied)
+        assert isinstance(failure_of("whoami", (), failed.value.info), errors.CredentialsRefused)
         old = pool.worker_pids()
         stand_in.write_profile("work", server.url, server.token)
         pool._renewal._next_s = 0.0  # the next try is due

@@ -127,6 +127,13 @@ def faked(orionfs: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Com
 
 
 @pytest.fixture
+def asked(home: Path) -> Callable[[], list[dict[str, Any]]]:
+    """What the fake daemons were asked on their control sockets."""
+    path = home / "state_home" / "orionfs" / "asked.jsonl"
+    return lambda: [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture
 def is_mounted(point: Path) -> Callable[[], bool]:
     """Whether something is mounted on the mount point."""
     return lambda: mount_at(read_mountinfo(), point) is not None

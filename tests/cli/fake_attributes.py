@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orionfs.attribute_text import PREFIX
 from orionfs.cli import items
 from orionfs.cli.refresh import Place
 from orionfs.mountinfo import MountEntry
@@ -31,9 +32,10 @@ class FakeMount:
         self.calls: list[str] = []
         self._lock = threading.Lock()
 
-    def add(self, name: str, **attributes: str) -> Path:
+    def add(self, name: str, /, **attributes: str) -> Path:
         """An item at the top; its path."""
         self.items[name] = {"type": "file", "tags": "", **attributes}
+        (self.point / name).write_bytes(b"12345")
         return self.point / name
 
     def tags(self, name: str) -> list[str]:
@@ -73,8 +75,8 @@ class FakeMount:
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
 
     def _called(self, call: str, path: str, name: str) -> tuple[Attributes, str]:
-        assert name.startswith(items.PREFIX)
-        inner, short = str(Path(path).relative_to(self.point)), name.removeprefix(items.PREFIX)
+        assert name.startswith(PREFIX)
+        inner, short = str(Path(path).relative_to(self.point)), name.removeprefix(PREFIX)
         with self._lock:
             self.calls.append(f"{call} {inner} {short}")
         if inner not in self.items:

@@ -2,7 +2,8 @@
 
 An empty FUSE mount and a control socket, with the manners that FAKE_DAEMON (JSON) tells:
 `start`: "ok", "refuse" (StartupError), "die", "raise", "hang", "mute" (mounted, but answers nothing).
-`drain`: the lines that answer a drain; `linger_s`: how long it goes on after the unmount.
+`drain`, `status`, `leave`, `stop`: the lines that answer them; `linger_s`: how long it goes on after the
+unmount. What it was asked stands in `asked.jsonl` of the state folder.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import pyfuse3
 import trio
+import trio.lowlevel
 
 from orionfs.config import MountConfig, control_path
 from orionfs.errors import ExitStatus, StartupError
@@ -30,6 +32,8 @@ MANNERS: dict[str, Any] = {
     "linger_s": 0,
     **json.loads(os.environ.get("FAKE_DAEMON", "{}")),
 }
+
+TOKEN: list[trio.lowlevel.TrioToken] = []
 
 
 class Empty(pyfuse3.Operations):
@@ -74,6 +78,7 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
 async def _mount(config: MountConfig, ready: Callable[[str], None]) -> None:
     options = {*pyfuse3.default_options, "fsname=orion:1@fake", "subtype=orionfs"}
     pyfuse3.init(Empty(), str(config.mountpoint), options)
+    TOKEN.append(trio.lowlevel.current_trio_token())
     threading.Thread(target=_control, args=(config,), daemon=True).start()
     profile = config.profile
     token = "without a token" if profile.token is None else "with a token"
@@ -90,17 +95,34 @@ async def _mount(config: MountConfig, ready: Callable[[str], None]) -> None:
 def _control(config: MountConfig) -> None:
     path = control_path(config.runtime_dir, config.mountpoint)
     path.unlink(missing_ok=True)
-    connections = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
         while True:
             connection, _ = listener.accept()
-            connections.append(connection)
-            request = json.loads(connection.makefile().readline())
-            assert request["command"] == "drain", request
-            for answer in MANNERS["drain"]:
-                connection.sendall(json.dumps(answer).encode() + b"\n")
+            threading.Thread(target=_converse, args=(config, connection), daemon=True).start()
+
+
+def _converse(config: MountConfig, connection: socket.socket) -> None:
+    """Lines in, lines out; the connection stays open until this process ends."""
+    for line in connection.makefile():
+        request = json.loads(line)
+        _note(config, request)
+        command = request["command"]
+        if command == "stop" and "stop" not in MANNERS:
+            trio.from_thread.run_sync(pyfuse3.terminate, trio_token=TOKEN[0])
+        usual: list[dict[str, Any]] = [{"done": True}]
+        if command == "status":
+            point = str(config.mountpoint)
+            usual = [{"mountpoint": point, "profile": config.profile.name, "pid": os.getpid()}]
+        for answer in MANNERS.get(command, usual):
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def _note(config: MountConfig, request: Any) -> None:
+    """What was asked is for the test to read."""
+    with (config.state_dir / "asked.jsonl").open("a") as file:
+        file.write(json.dumps(request) + "\n")
 
 
 print("fake daemon loaded", file=sys.stderr)

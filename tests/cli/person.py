@@ -43,6 +43,10 @@ class Person:
         os.write(self._terminal, text.encode())
         self.screen += "⏎"
 
+    def see(self, words: str) -> None:
+        """Wait until words are on the screen."""
+        self._read(lambda: words in self.screen)
+
     def type(self, text: str) -> None:
         """Type without being asked."""
         os.write(self._terminal, text.encode())

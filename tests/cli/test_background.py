@@ -99,13 +99,12 @@ def test_descriptor_that_is_not_open_is_wrong_usage() -> None:
 
 
 def test_child_that_never_speaks_is_given_up_and_ended(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(background, "READY_TIMEOUT_S", 0.3)
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(StartupError, match="no word within"):
-        background.start("mount", [], tmp_path / "log" / "x.log")
+        background.start("mount", [], tmp_path / "log" / "x.log", patience=background.Patience(ready_s=0.3))
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

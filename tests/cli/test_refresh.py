@@ -54,7 +54,7 @@ def test_path_outside_of_every_mount_is_refused_in_words(base, path) -> None:
 
 
 def test_without_a_path_the_only_mount_is_meant(base) -> None:
-    assert refresh._usual_place().inner == "/"
+    assert refresh.usual_place()[0].inner == "/"
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -63,7 +63,7 @@ def test_without_a_path_no_or_several_mounts_are_refused(base, monkeypatch, coun
     found = parse_mountinfo("\n".join([*lines, ""]))
     monkeypatch.setattr(refresh, "read_mountinfo", lambda: found)
     with pytest.raises(StartupError) as error:
-        refresh._usual_place()
+        refresh.usual_place()
     assert error.value.exit_status is ExitStatus.MOUNT_POINT
     assert ("which mount?" in str(error.value)) == (count == 2)
 

@@ -16,6 +16,13 @@ from tests.cli.processes import daemons_of, wait_for
 pytestmark = pytest.mark.needs_fuse
 
 
+def patch(faked, module: str, assignment: str) -> None:
+    """Set something in the program itself, which is another process."""
+    site = faked.environment["PYTHONPATH"].split(os.pathsep)[0] + "/sitecustomize.py"
+    with open(site, "a") as file:
+        file.write(f"\nimport {module}\n{module}.{assignment}\n")
+
+
 def test_mount_is_gone_and_the_daemon_has_ended_when_it_returns(faked, point, is_mounted) -> None:
     faked.behave(linger_s=0.5, drain=[{"pending": 2}, {"done": True, "pending": 0, "failed": []}])
     faked("mount", point)
@@ -56,6 +63,65 @@ def test_uploads_that_take_too_long_are_left_to_the_next_mount(
     assert not is_mounted()
 
 
+def test_daemon_is_told_how_patient_it_may_be(faked, point, asked) -> None:
+    faked("mount", point)
+    faked("umount", point, "--timeout", "20")
+    drain, leave = asked()
+    assert (drain["command"], drain["offline_s"]) == ("drain", 4.0)
+    assert 0 < drain["timeout_s"] <= 20
+    assert leave["command"] == "leave"
+    assert 0 < leave["timeout_s"] <= drain["timeout_s"]
+
+
+def test_what_was_not_uploaded_in_time_is_not_waited_for_again(faked, point, asked) -> None:
+    faked.behave(drain=[{"done": True, "pending": 1, "failed": []}])
+    faked("mount", point)
+    assert faked("umount", point).returncode == 75
+    assert asked()[-1] == {"command": "leave", "timeout_s": 0.0}
+
+
+def test_refused_unmount_leaves_the_patience_of_the_daemon_as_it_was(faked, point, asked) -> None:
+    faked("mount", point)
+    folder = os.open(point, os.O_RDONLY)
+    try:
+        assert faked("umount", point).returncode == 16
+    finally:
+        os.close(folder)
+    assert asked()[-1] == {"command": "leave", "timeout_s": 60.0}
+
+
+@pytest.mark.parametrize(("pending", "status"), [(0, 0), (2, 75)])
+def test_force_unmounts_what_is_in_use_and_waits_for_no_upload(
+    faked, point, is_mounted, asked, pending, status
+) -> None:
+    faked.behave(drain=[{"done": True, "pending": pending, "failed": []}])
+    faked("mount", point)
+    folder = os.open(point, os.O_RDONLY)
+    try:
+        done = faked("umount", "--force", point)
+    finally:
+        os.close(folder)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert ("2 changes could not be uploaded; nothing is lost" in done.stderr) == bool(pending)
+    assert not is_mounted()
+    wait_for(lambda: daemons_of(point) == [])
+    assert [request["command"] for request in asked()] == ["drain", "leave", "stop"]
+    assert [request.get("timeout_s") for request in asked()] == [0.0, 0.0, None]
+
+
+def test_force_kills_a_daemon_that_hangs(faked, point, is_mounted) -> None:
+    faked("mount", point)
+    (daemon,) = daemons_of(point)
+    os.kill(daemon, signal.SIGSTOP)
+    patch(faked, "orionfs.cli.forcing", "ANSWER_TIMEOUT_S = 0.5")
+    done = faked("umount", "--force", point)
+    assert done.returncode == 75
+    assert f"(pid {daemon}) did not answer, and was killed" in done.stderr
+    assert "an unknown number of changes could not be uploaded" in done.stderr
+    assert not is_mounted()
+    assert daemons_of(point) == []
+
+
 @pytest.mark.started
 def test_mount_in_use_stays_and_the_user_is_named(faked, point, is_mounted) -> None:
     faked("mount", point)
@@ -92,9 +158,8 @@ def test_daemon_that_hangs_does_not_hang_the_command(faked, point, is_mounted) -
     (daemon,) = daemons_of(point)
     os.kill(daemon, signal.SIGSTOP)
     try:
-        site = faked.environment["PYTHONPATH"].split(os.pathsep)[0] + "/sitecustomize.py"
-        with open(site, "a") as file:
-            file.write("\nimport orionfs.cli.umount\norionfs.cli.umount.END_TIMEOUT_S = 0.5\n")
+        patch(faked, "orionfs.cli.umount", "END_TIMEOUT_S = 0.5")
+        patch(faked, "orionfs.cli.forcing", "ANSWER_TIMEOUT_S = 0.5")
         started = time.monotonic()
         done = faked("umount", point, "--timeout", "0.5")
         assert time.monotonic() - started < 20

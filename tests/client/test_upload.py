@@ -309,7 +309,7 @@ def test_create_resource_with_a_file_uploads_it(fake: Fake, session: OrionSessio
 @pytest.fixture
 def growing(fake: Fake, session: OrionSession, parts: dict[int, bytes]) -> GrowingFile:
     """A file that was begun at a server which tells two addresses at first."""
-    limits = {**dict[str, Any](INFO["limits"]), "open_ended": True}
+    limits = {"page_max": 1000, "part_bytes": PART_BYTES, "open_ended": True}
     fake.on("GET", INFO_PATH, Reply(json={**INFO, "limits": limits}))
     urls = [{"number": n, "url": f"/blobs/upload/7/{n}?signature=s"} for n in (1, 2)]
     created = {**ROW, "state": "created", "upload": {"part_bytes": PART_BYTES, "parts": urls}}

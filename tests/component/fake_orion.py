@@ -136,12 +136,14 @@ class FakeCalls:
         self.clock = clock
         self.ranged = True
         self.paged_shards = True
+        self.lists_shares = False
         self.open_ended = True
         self.part_bytes = 2**23  # of uploads with an open end
         self.shards_tell_sizes = True
         self.metadata_at_once: int | None = None
         self.contents_at_once: int | None = None
         self.client_version: str | None = "1.2"
+        self.forgotten = 0  # how often connections were to be forgotten
         self.duplicate_names = True
         self.folders_assignable = True
         self.folders_have_ids = True
@@ -158,6 +160,15 @@ class FakeCalls:
         self.tells_total = True
         self.tells_sizes = True
         self.tells_tags = True
+        self.partners: dict[str, dict[int, dict[str, str]]] = {  # kind -> id -> what is told of each
+            "user": {
+                1: {"username": "demo"},
+                7: {"username": "alice", "email": "alice@example.org"},
+                8: {"username": "alex", "first_name": "Alex", "last_name": "Doe"},
+                9: {"username": "alex2", "first_name": "Alex", "last_name": "Doe"},
+            },
+            "project": {1: {"name": "Demo"}, 3: {"name": "Screening"}},
+        }
         self.offset_is_ignored = False
         self.heeds_filters = True
         self.objects_tell_all = True
@@ -465,6 +476,11 @@ class FakeCalls:
 
     def find(self, kind: str, filters: Mapping[str, Any], count_max: int = 100) -> list[dict[str, Any]]:
         with self._called("find", kind, dict(filters)):
+            if kind in self.partners:
+                names = (filters.get("username"), filters.get("name")) if self.heeds_filters else ()
+                wanted = next(filter(None, names), None)
+                people = [{"id": id, **told} for id, told in self.partners[kind].items()]
+                return [each for each in people if wanted in (None, *each.values())][:count_max]
             if kind not in self.literals:
                 raise failure("ValidationError", None, detail=f"this session has no type for {kind}")
             asked = dict(filters) if self.heeds_filters else {}
@@ -523,6 +539,8 @@ class FakeCalls:
 
     def finish_upload(self, id: int, part_bytes: int, size: int) -> dict[str, Any]:
         with self._called("finish_upload", id, size):
+            if id not in self._parts and len(self._readable("file", id).contents) == size:
+                return self._attributes(self._rows[id])
             parts = self._begun(id)
             contents = b"".join(parts[number] for number in sorted(parts))
             is_whole = all(len(parts[number]) == part_bytes for number in sorted(parts)[:-1])
@@ -541,6 +559,10 @@ class FakeCalls:
             self._readable("file", id)
             raise failure("BadResponse", 409, detail=f"file {id} is complete", code="complete")
         return self._parts[id]
+
+    def parts_of(self, id: int) -> dict[int, bytes]:
+        """What has arrived of an upload that is not complete, by number."""
+        return dict(self._parts[id])
 
     def unfinished(self) -> list[Row]:
         """Uploads that were begun and are neither complete nor removed."""
@@ -600,6 +622,19 @@ class FakeCalls:
         with self._called("untag", kind, id, tags):
             self._readable(kind, id).tags -= set(tags)
 
+    def list_shares(self, kind: str, id: int) -> list[dict[str, Any]]:
+        with self._called("list_shares", kind, id):
+            shares = sorted(self._readable(kind, id).shares.items())
+            return [
+                {who: number, "permissions": list(words), "name": f"{who} {number}"}
+                for (who, number), words in shares
+            ]
+
+    def link(self, kind: str, id: Any) -> dict[str, Any]:
+        with self._called("link", kind, id):
+            self._readable(kind, id)
+            return {"link": "fake", "resource_type": kind, "id": id}
+
     def documented(self, method: str, args: list[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Sharing, as far as a mount does it."""
         item, partner = [arg["resource"] for arg in args]
@@ -638,6 +673,9 @@ class FakeCalls:
             if progress is not None:
                 progress(len(piece))
         return length
+
+    def forget_connections(self) -> None:
+        self.forgotten += 1
 
     def close(self) -> None:
         self.is_closed = True
@@ -843,6 +881,8 @@ class FakeCalls:
         """A resource as an object's attributes: the type is in its class, not among them."""
         attributes = self._told(row, self._path_of(row), row.name)
         del attributes["resource_type"]
+        if row.kind == "collection":
+            attributes["metadata"] = row.metadata
         attributes["deleted"] = "2026-08-23T00:00:00Z" if row.is_deleted else None
         return attributes
 

@@ -108,9 +108,9 @@ async def test_item_is_shared_with_a_project_again_and_again(orion, source) -> N
     remote, id = Remote(orion), read_item(orion.upload("to be shared", source)).id
     assert id is not None
     for permissions in (["read"], ["read", "write"]):
-        await remote.share(Key(Kind.FILE, id), "project", 1, permissions)
+        await remote.sharing.share(Key(Kind.FILE, id), "project", 1, permissions)
     with pytest.raises(NoSuchName):
-        await remote.share(Key(Kind.FILE, 2**40), "project", 1, ["read"])
+        await remote.sharing.share(Key(Kind.FILE, 2**40), "project", 1, ["read"])
 
 
 def test_session_tells_who_it_is(orion) -> None:
@@ -419,6 +419,7 @@ def test_upload_with_an_open_end_is_seen_when_it_is_finished(orion, tmp_path) ->
     finished = orion.finish_upload(begun["id"], part_bytes, part_bytes + 3)
     assert (finished["id"], finished["size"], finished["state"]) == (begun["id"], part_bytes + 3, "ready")
     assert "growing" in names(orion, HOME)
+    assert orion.finish_upload(begun["id"], part_bytes, part_bytes + 3) == finished
     orion.download("file", begun["id"], str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == b"a" * part_bytes + b"end"
 

@@ -667,7 +667,7 @@ async def test_tags_are_changed_on_orion_and_seen_at_once(tmp_path, fake) -> Non
             await world.attributes.set(inode, b"user.orion.tag.lead", b"")
             await world.attributes.set(inode, b"user.orion.tags", b"hit: 7\nbeta")
             assert await world.attributes.get(inode, b"user.orion.tags") == b"beta\nhit: 7"
-        assert verbs == ["tag", "untag", "tag"]
+        assert verbs == ["tag", "tag", "untag"]
         await trio.sleep(6)
         await world.ls("my-data/f")
         assert (

@@ -28,6 +28,7 @@ from tests.component.world import outcomes, settle
 pytestmark = pytest.mark.virtual_time
 
 OFFLINE = "offline: .*; what is cached goes on being served"
+REFUSED = "refused: .*; what is cached goes on being served"
 
 
 @asynccontextmanager
@@ -95,6 +96,7 @@ async def test_forbidden_is_asked_once_more_after_a_second() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 409, 413, 422, 507])
+@pytest.mark.expect_log(REFUSED)
 async def test_certain_refusal_is_asked_once(status: int) -> None:
     async with session() as (fake, remote):
         fake.fail("stat_path", "BadResponse", status, times=9)
@@ -417,7 +419,7 @@ async def test_server_that_answers_with_errors_is_online(status: int) -> None:
 
 
 @pytest.mark.expect_log(OFFLINE)
-@pytest.mark.parametrize("status", [429, 500, 401])
+@pytest.mark.parametrize("status", [429, 500, 403])
 async def test_any_answer_to_the_check_ends_the_offline_time(status: int) -> None:
     async with session() as (fake, remote):
         fake.fail("stat_path", "OrionConnectionError", refused=True)

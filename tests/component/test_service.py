@@ -9,14 +9,17 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import pyfuse3
 import pytest
 import trio
 import trio.testing
 
 from orionfs import fuse
-from orionfs.calling import Health
 from orionfs.daemon.service import Service
-from orionfs.fuse import pulse
+from orionfs.errors import NoSuchName
+from orionfs.fuse import boundary, pulse
+from orionfs.health import Condition
+from orionfs.holds import Holds
 from orionfs.notify import Notifier
 from orionfs.refresh import Refreshed
 from orionfs.tasks import Steps
@@ -60,7 +63,7 @@ def layers(presentation) -> Any:
     """As much of a mount as a service manager hears of."""
     return SimpleNamespace(
         sync=SimpleNamespace(steps=Steps(), pending_count=0),
-        remote=SimpleNamespace(health=Health.ONLINE),
+        remote=SimpleNamespace(condition=Condition("online", 0.0)),
         operations=SimpleNamespace(presentation=presentation, begun=trio.Event(), ended=trio.Event()),
     )
 
@@ -106,9 +109,11 @@ async def test_status_is_told_when_it_changes_and_only_then(manager, layers) -> 
             await layers.sync.steps.note()
             await trio.sleep(0.01)
         assert len(without_signs(manager.heard())) <= 3
-        layers.remote.health = Health.OFFLINE
+        layers.remote.condition = Condition("offline", 0.0, "no answer")
         await trio.sleep(6)
-        assert without_signs(manager.heard())[-1] == "STATUS=offline, 102 changes to upload"
+        told = without_signs(manager.heard())[-1]
+        assert told.startswith("STATUS=offline since 19")
+        assert told.endswith(": no answer, 102 changes to upload")
 
 
 @pytest.mark.virtual_time
@@ -178,6 +183,29 @@ async def test_signs_go_on_while_everybody_is_at_work_and_after_the_mount(
         layers.operations.ended.set()
         await trio.sleep(WATCHDOG_S)
         assert "WATCHDOG=1" in manager.heard()
+
+
+async def test_call_that_has_ended_is_no_longer_at_work(presentation) -> None:
+    """However it ends: the watchdog counts who is at work."""
+
+    class Handlers:
+        def __init__(self) -> None:
+            self.presentation = presentation
+            self.locks = Holds()
+            self.reporter = SimpleNamespace(note=lambda *_: None, failed=lambda *_: None)
+
+        @boundary.reading
+        async def getattr(self, inode: int, ctx: Any) -> int:
+            assert presentation.calls.total() - presentation.answered.total() == 1
+            if inode == 2:
+                raise NoSuchName("gone")
+            return inode
+
+    handlers = Handlers()
+    assert await handlers.getattr(1, None) == 1
+    with pytest.raises(pyfuse3.FUSEError):
+        await handlers.getattr(2, None)
+    assert (presentation.calls.total(), presentation.answered.total()) == (2, 2)
 
 
 @pytest.mark.virtual_time

@@ -363,7 +363,7 @@ async def test_attributes_of_what_is_seen_in_a_view(tmp_path, fake) -> None:
         inode = await world.inode(f".orion/by-id/file/{number}")
         assert await world.attributes.get(inode, b"user.orion.id") == str(number).encode()
         assert b"Job 77" in await world.attributes.get(inode, b"user.orion.tags")
-        with pytest.raises(errors.NoSuchAttribute):
-            await world.attributes.get(inode, b"user.orion.path")
+        assert await world.attributes.get(inode, b"user.orion.path") == f"{HOME}/a".encode()
+        assert await world.attributes.get(inode, b"user.orion.audience") == b"private"
         for path in (".orion", ".orion/by-tag", f".orion/by-tag/{TAG}", ".orion/about"):
             assert await world.attributes.list(await world.inode(path)) == []

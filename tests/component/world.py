@@ -19,17 +19,19 @@ import trio
 from orionfs import state
 from orionfs.adoption import adopt
 from orionfs.ahead import Ahead
-from orionfs.attributes import ExtendedAttributes
+from orionfs.attributes import ExtendedAttributes, Sources
 from orionfs.beliefs import Freshness
 from orionfs.collecting import Collecting
 from orionfs.content import ContentCache
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.early import Pressure
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
 from orionfs.fuse import Operations, Presentation
 from orionfs.inodes import Inode
+from orionfs.item_attributes import ItemAttributes
 from orionfs.marks import new_mark
 from orionfs.metacache import MetaCache
 from orionfs.metadata import Permissions
@@ -42,6 +44,8 @@ from orionfs.protection import Protection
 from orionfs.refresh import Refresher
 from orionfs.remote import Limits, Remote
 from orionfs.reports import Reports
+from orionfs.resources import Resources
+from orionfs.sharing import Sharing
 from orionfs.sizes import SizeStore
 from orionfs.sync import Sync
 from orionfs.toplevel import Top, plant
@@ -205,12 +209,15 @@ async def mount(
     kernel: KernelView | None = None,
     refresh_folders: int = 0,
     write_back: bool = False,
+    lists_all: bool = False,
+    pressure: Pressure | None = None,
 ) -> AsyncIterator[World]:
     """A mount of `fake` whose state and cache lie in `tmp_path`; `threads`: how calls in threads run.
 
     `facts` is what is known of the stack before; `kernel` hears of changes made elsewhere;
     `refresh_folders` are looked at again in the background; `write_back`: who changes something waits
-    until it is promised only.
+    until it is promised only. `lists_all`: attributes of all sorts are listed; `pressure`: when a file
+    that is being written begins to leave.
     """
     fake = fake or FakeCalls()
     clock = trio.lowlevel.current_clock()
@@ -240,6 +247,8 @@ async def mount(
                     kernel,
                     refresh_folders,
                     write_back,
+                    lists_all,
+                    pressure,
                 )
                 services = (
                     remote.run,
@@ -280,6 +289,8 @@ def _build(
     kernel: KernelView | None,
     refresh_folders: int,
     write_back: bool,
+    lists_all: bool,
+    pressure: Pressure | None,
 ) -> World:
     local = claimed.journal.local_attributes()
     reports = Reports()
@@ -291,6 +302,7 @@ def _build(
         ACCOUNT.home,
         reports,
         is_write_back=write_back,
+        pressure=pressure,
     )
     namespace = Namespace(
         remote,
@@ -313,7 +325,17 @@ def _build(
     bytes_ahead = min(BYTES_MAX, cache_bytes // 8)
     contents_ahead = ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead)
     moves = Moves(namespace, files, sync, remote)
-    attributes = ExtendedAttributes(namespace, Collecting(namespace, remote), Progress(files, sync), reports)
+    refresher, resources = Refresher(namespace, refresh_folders), Resources(remote, freshness.metadata_ttl_s)
+    items = ItemAttributes(namespace, resources, WORKSPACES)
+    collecting, sharing = (
+        Collecting(namespace, remote),
+        Sharing(remote, sync.shares, files.until_uploaded, freshness.metadata_ttl_s),
+    )
+    refresher.on_demand += [resources.forget_all, sharing.forget_all]
+    attributes = ExtendedAttributes(
+        Sources(namespace, items, sharing, collecting, Progress(files, sync), reports),
+        lists_all=lists_all,
+    )
     operations = Operations(
         namespace,
         files,
@@ -340,7 +362,7 @@ def _build(
         content,
         claimed,
         nursery,
-        Refresher(namespace, refresh_folders),
+        refresher,
     )
 
 

@@ -85,7 +85,8 @@ def uniform(lines: Sequence[str], home: str) -> list[str]:
 
 def _uniform_line(line: str) -> str:
     line = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", line)
-    line = re.sub(r"(user\.orion\.id=)\"\d+\"", r"\1ID", line)
+    line = re.sub(r"(user\.orion\.id=)\"\d+\"|(\"id\": |\bid +|\w://)\d+", r"\1\2ID", line)
+    line = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", line)
     line = re.sub(r"~(file|dataset)-\d+", r"~\1-ID", line)
     line = re.sub(r"\(pid \d+\)", "(pid N)", line)
     line = re.sub(r"^([-d][-rwx]{9} \d+) \S+ +\S+", r"\1 USER GROUP", line)

@@ -1,4 +1,4 @@
-"""The tour of the README, taken: one bash session from the first command to the last."""
+"""The sessions of the README, taken: each one bash from the first command to the last."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ COMMAND_TIMEOUT_S = 30
 README_PORT = "8470"
 
 
-def tour() -> list[Step]:
-    """All that one types in the chapter of the tour."""
-    blocks = (block for block in readme.blocks("console") if "tour" in block.chapter)
+def tour(chapter: str = "tour") -> list[Step]:
+    """All that one types in the chapter of the tour, or in another one that is a session."""
+    blocks = (block for block in readme.blocks("console") if chapter in block.chapter)
     return [step for block in blocks for step in readme.steps(block)]
 
 
@@ -70,9 +70,10 @@ def free_port() -> str:
         return str(taken.getsockname()[1])
 
 
-def test_tour_shows_what_the_readme_shows(terminal, home) -> None:
-    steps, port = tour(), free_port()
-    assert len(steps) > 30
+@pytest.mark.parametrize(("chapter", "steps_min"), [("tour", 31), ("Tags, shares", 15)])
+def test_session_shows_what_the_readme_shows(terminal, home, chapter, steps_min) -> None:
+    steps, port = tour(chapter), free_port()
+    assert len(steps) >= steps_min
     for step in steps:
         command = step.command.replace(README_PORT, port)
         shown = terminal.type(command, len(step.output), COMMAND_TIMEOUT_S)

@@ -259,6 +259,23 @@ def test_umount_during_an_outage_with_nothing_pending_is_quick(make_filled, gone
     assert not stand.is_mounted
 
 
+@pytest.mark.parametrize(BY, [HUNG_OWN, *DOCUMENTED])
+def test_umount_on_a_network_that_swallows_everything_does_not_wait_for_its_time_limits(make_filled, gone):
+    """The mount does not even know that it is offline: no call has timed out yet."""
+    stand = make_filled("write_back", "change_deadline_s=75", "read_deadline_s=30")
+    gone.begin(stand.server)
+    (stand.mine / "known" / "new").write_bytes(b"saved anew")
+    with takes_at_most(UMOUNT_WITHIN_S):
+        done = stand.run("umount", stand.point)
+    assert done.returncode == ExitStatus.NOT_UPLOADED
+    assert "1 change could not be uploaded" in done.stderr
+    stand.kill()
+    stand.server.mend()
+    stand.mount()
+    stand.drain()
+    assert stand.direct.content(f"{HOME}/known/new") == b"saved anew"
+
+
 @OWN
 def test_umount_while_an_upload_hangs_keeps_it_for_the_next_mount(make_filled):
     stand = make_filled()

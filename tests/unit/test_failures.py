@@ -20,7 +20,7 @@ def failed(error: str = "BadResponse", status: int | None = None, **info: Any) -
 
 BY_STATUS = {
     400: errors.InvalidCall,
-    401: errors.AccessDenied,
+    401: errors.CredentialsRefused,
     403: errors.AccessDenied,
     404: errors.NoSuchName,
     405: errors.RemoteFailure,
@@ -37,7 +37,7 @@ BY_STATUS = {
 }
 BY_CLASS = {
     "OrionError": errors.WrongServer,
-    "InvalidCredentials": errors.AccessDenied,
+    "InvalidCredentials": errors.CredentialsRefused,
     "AuthorizationRequired": errors.AccessDenied,
     "BadResponse": errors.RemoteFailure,
     "NotFoundResponse": errors.NoSuchName,

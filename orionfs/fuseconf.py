@@ -1,0 +1,22 @@
+"""What the administrator of this machine lets plain users do with FUSE: /etc/fuse.conf, read as libfuse does.
+
+A leaf: knows nothing of the rest of the project.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FUSE_CONF = Path("/etc/fuse.conf")
+ALLOW_OTHER = "user_allow_other"
+
+
+def allows_other(path: Path = FUSE_CONF) -> bool | None:
+    """Whether plain users may mount with `allow_other`; None where the file can't be read."""
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    return ALLOW_OTHER in (line.partition("#")[0].strip() for line in lines)
