@@ -64,7 +64,7 @@ def _install(manager: Manager) -> ExitStatus:
 
 
 def _warn_of_others(program: str) -> None:
-    part = units.is_changeable_by_others(program)
+    part = units.changeable_by_others(program)
     if part is not None:
         click.echo(
             f"orionfs: root is going to run {program}, and others than root may change {part}: install it"
@@ -84,7 +84,7 @@ def _reload(manager: Manager, version: int | None) -> None:
     else:
         words = "no systemd runs for you in this session, as after su, and on many login nodes"
     more = "it reads the file when it starts" if version is not None else "nothing reads the file"
-    click.echo(f"orionfs: {words}: {more}. Without it: orionfs mount", err=True)
+    click.echo(f"orionfs: {words}: {more}. Without it: orionfs mount --ensure", err=True)
 
 
 def _tell_lingering() -> None:

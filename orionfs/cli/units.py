@@ -26,6 +26,7 @@ HELPER_FOLDER = Path("/sbin")
 INSTANCE = re.compile(r"[A-Za-z0-9:_.-]+")
 
 _MARK = "# Written by `orionfs install-units"
+_FIRST = "orionfs mount --profile %i --foreground %h/orion/%i"  # of the unit that was copied by hand
 _BACKOFF_SINCE = 254
 _NEW_KEYS = re.compile(r"^(RestartSteps|RestartMaxDelaySec)=", re.MULTILINE)
 _COMMAND_TIMEOUT_S = 30
@@ -50,11 +51,6 @@ class Manager:
     def systemctl(self) -> str:
         """What one types to talk to it."""
         return "systemctl" if self.is_system else "systemctl --user"
-
-    @property
-    def target(self) -> str:
-        """What starts the units that are enabled."""
-        return "multi-user.target" if self.is_system else "default.target"
 
     def ask(self, *arguments: str) -> str | None:
         """What systemctl prints; None where there is no such manager, or it does not do it."""
@@ -139,7 +135,7 @@ def check_ours(path: Path) -> None:
         return
     except OSError as error:
         raise StartupError(f"{path} can't be read: {error.strerror}", ExitStatus.FAILED) from error
-    if _MARK not in text and "orionfs mount --profile %i --foreground %h/orion/%i" not in text:
+    if _MARK not in text and _FIRST not in text:
         raise StartupError(
             f"{path} was not written by this command: move it away (changes of your own are kept in"
             f" drop-ins: systemctl edit)",
@@ -210,7 +206,7 @@ def is_lingering(user: str, folder: Path = _LINGERING) -> bool:
     return (folder / user).exists()
 
 
-def is_changeable_by_others(program: str) -> Path | None:
+def changeable_by_others(program: str) -> Path | None:
     """What of a program's path somebody else than root may change; None if nothing."""
     path = Path(program).resolve()
     for part in (path, *path.parents):

@@ -8,12 +8,14 @@ network is this machine's. Needs root.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.cli.processes import wait_for
@@ -32,6 +34,14 @@ _MASKED = """
     systemd-udev-trigger.service systemd-random-seed.service systemd-remount-fs.service getty.target
     systemd-tmpfiles-clean.timer systemd-networkd.service systemd-timesyncd.service console-getty.service
     proc-sys-fs-binfmt_misc.automount systemd-firstboot.service systemd-machine-id-commit.service
+"""
+
+_TRIAL = """
+mount --make-rprivate /
+umount -R -l /sys/fs/cgroup 2>/dev/null || :
+mount -t cgroup2 none /sys/fs/cgroup
+mkdir /sys/fs/cgroup/orionfs-trial-$0
+rmdir /sys/fs/cgroup/orionfs-trial-$0
 """
 
 # $1: a name for its cgroup. $2: folders of programs that nobody but root may enter.
@@ -72,18 +82,34 @@ exec env -i container=podman PATH="$PATH" /usr/lib/systemd/systemd --system --un
 """
 
 
+@functools.cache
 def why_not() -> str | None:
     """Why no systemd can be booted here; None if one can."""
     if os.geteuid() != 0:
         return "booting a systemd takes root"
-    if not SYSTEMD.exists():
-        return "systemd is not installed"
     missing = [name for name in NEEDED if shutil.which(name) is None]
-    if missing:
-        return f"not installed: {', '.join(missing)}"
+    if not SYSTEMD.exists() or missing:
+        return f"not installed: {', '.join(missing) or 'systemd'}"
+    if not _pam_modules():
+        return "libpam-systemd is not installed"
     known = Path("/proc/filesystems").read_text().split()
     lacking = {"cgroup2", "overlay", "tmpfs", "autofs"} - set(known)
-    return f"the kernel has no {', '.join(sorted(lacking))}" if lacking else None
+    if lacking:
+        return f"the kernel has no {', '.join(sorted(lacking))}"
+    tried = subprocess.run(
+        ["unshare", "--mount", "--pid", "--fork", "--cgroup", "sh", "-ec", _TRIAL, str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return None if tried.returncode == 0 else f"root may not do it here: {tried.stderr.strip()}"
+
+
+def _pam_modules() -> list[Path]:
+    """Without it a user's systemd does not start."""
+    folders = (Path("/usr/lib"), Path("/usr/lib64"), Path("/lib"), Path("/lib64"))
+    patterns = ("security/pam_systemd.so", "*/security/pam_systemd.so")
+    return [path for folder in folders for pattern in patterns for path in folder.glob(pattern)]
 
 
 class Machine:
@@ -103,7 +129,7 @@ class Machine:
             start_new_session=True,
         )
         try:
-            wait_for(self._is_up, BOOT_TIMEOUT_S)
+            wait_until(self._is_up, BOOT_TIMEOUT_S)
         except BaseException:
             print((folder / "boot.log").read_text())
             self.close()
@@ -179,6 +205,14 @@ class Machine:
         self._process.wait(30)
         self._log.close()
         _remove_cgroup(self._cgroup)
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 20) -> None:
+    """Wait for what takes a program to find out: not as often as what is only looked at."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.15)
 
 
 def program() -> Path:

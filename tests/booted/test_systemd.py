@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from orionfs.mountinfo import ORIONFS_TYPE
-from tests.booted.machine import UID, USER, Machine, program, why_not
-from tests.cli.processes import wait_for
+from tests.booted.machine import UID, USER, Machine, program, wait_until, why_not
+from tests.docs import readme
 from tests.mount.server import Direct, Server
 
 pytestmark = [
@@ -75,7 +75,13 @@ class Unit:
         """Let the daemon die, or hang, and wait until another one serves."""
         before = self.says("MainPID")
         self.machine("kill", f"-{number.value}", before)
-        wait_for(lambda: self.says("MainPID") not in (before, "0") and self.state[0] == "active", 30)
+        wait_until(lambda: self.says("MainPID") not in (before, "0") and self.state[0] == "active", 30)
+
+
+def make_profile(machine: Machine, server: Server) -> None:
+    """Root's, as the README says."""
+    command = ["config", "profile", "work", "--url", server.url, "--token-stdin"]
+    machine("env", "XDG_CONFIG_HOME=/etc", str(program()), *command, stdin=server.token)
 
 
 def orion_path(name: str) -> str:
@@ -87,17 +93,18 @@ def reload_shows(unit: Unit, server: Server) -> None:
     unit.machine("ls", f"{unit.point}/my-data", user=unit.user)
     server.direct.put(orion_path("elsewhere.txt"), b"new\n")
     unit.systemctl("reload")
-    wait_for(lambda: "elsewhere.txt" in unit.machine("ls", f"{unit.point}/my-data", user=unit.user), 10)
-    wait_for(lambda: unit.state == ("active", "success"))
+    wait_until(lambda: "elsewhere.txt" in unit.machine("ls", f"{unit.point}/my-data", user=unit.user), 10)
+    wait_until(lambda: unit.state == ("active", "success"))
 
 
-def stop_uploads(unit: Unit, server: Server) -> None:
-    """What waits at the stop is on Orion after it."""
-    server.misbehave({"path": "/api/v3/storage/files/upload", "action": "delay", "seconds": 0.3})
-    names = [f"late-{number}" for number in range(10)]
-    for name in names:
-        unit.write(name, name)
-    wait_for(lambda: "to upload" in unit.says("StatusText") and "nothing" not in unit.says("StatusText"))
+def stop_uploads(unit: Unit, server: Server, delay_s: float, *, is_told: bool) -> None:
+    """What waits at the stop is on Orion after it; until then the unit tells how much that is."""
+    server.misbehave({"path": "/api/v3/storage/files/upload", "action": "delay", "seconds": delay_s})
+    names = [f"late-{number}" for number in range(4)]
+    script = 'cd "$1"; shift; for name; do printf %s "$name" > "$name"; done'
+    unit.machine("sh", "-c", script, "sh", f"{unit.point}/my-data", *names, user=unit.user)
+    if is_told:
+        wait_until(lambda: unit.says("StatusText") == "online, 4 changes to upload")
     unit.systemctl("disable", "--now")
     server.misbehave()
     assert not unit.is_mounted
@@ -129,13 +136,12 @@ def test_user_mounts_at_login_and_a_daemon_that_dies_or_hangs_is_replaced(machin
     assert "linger is on" in machine.orionfs("install-units", user=True)
     busy = machine.run(str(program()), "install-units", "--uninstall", user=True)
     assert (busy.returncode, f"systemctl --user disable --now {UNIT}.service" in busy.stderr) == (16, True)
-    stop_uploads(unit, server)
+    stop_uploads(unit, server, 5, is_told=True)
     assert "is removed" in machine.orionfs("install-units", "--uninstall", user=True)
 
 
 def test_machine_mounts_for_everybody_hardened_and_stops_in_order(machine, server) -> None:
-    machine.write("/etc/orionfs/config.toml", profile(server), mode="600")
-    machine("chmod", "700", "/etc/orionfs")
+    make_profile(machine, server)
     machine.orionfs("install-units", "--system")
     machine.write(f"/etc/systemd/system/{UNIT}.service.d/test.conf", QUICK + WRITE_BACK)
     machine("systemctl", "daemon-reload")
@@ -152,7 +158,7 @@ def test_machine_mounts_for_everybody_hardened_and_stops_in_order(machine, serve
     assert unit.cat("note.txt") == "a note\n"
     reload_shows(unit, server)
     assert machine("ls", "/run/orionfs", "/var/lib/orionfs", "/var/cache/orionfs").count("orionfs") == 3
-    stop_uploads(unit, server)
+    stop_uploads(unit, server, 1.5, is_told=False)
 
 
 def test_unit_that_can_not_start_says_why_and_is_tried_again_only_if_that_may_help(machine, server) -> None:
@@ -160,7 +166,7 @@ def test_unit_that_can_not_start_says_why_and_is_tried_again_only_if_that_may_he
     machine.write("/etc/orionfs/config.toml", profile(server).replace(server.token, "wrong"), mode="600")
     machine("chmod", "700", "/etc/orionfs")
     machine.orionfs("install-units", "--system")
-    machine.write(f"/etc/systemd/system/{UNIT}.service.d/test.conf", QUICK)
+    machine.write(f"/etc/systemd/system/{UNIT}.service.d/test.conf", QUICK + WRITE_BACK)
     machine("systemctl", "daemon-reload")
     assert machine.run("systemctl", "start", UNIT).returncode != 0
     assert unit.state == ("failed", "exit-code")
@@ -169,41 +175,61 @@ def test_unit_that_can_not_start_says_why_and_is_tried_again_only_if_that_may_he
     machine.write("/etc/orionfs/config.toml", profile(server), mode="600")
     server.stop()
     machine("systemctl", "start", "--no-block", UNIT)
-    wait_for(lambda: int(unit.says("NRestarts")) > 0)
+    wait_until(lambda: int(unit.says("NRestarts")) > 0)
     server.start()
-    wait_for(lambda: unit.state[0] == "active", 30)
+    wait_until(lambda: unit.state[0] == "active", 30)
     assert unit.is_mounted
+    stop_offline(unit, server)
 
 
-FSTAB = """work /srv/boot orionfs noauto,nofail,_netdev,umask=027,uid=4711 0 0
-orionfs#work /srv/auto orionfs noauto,nofail,_netdev,x-systemd.automount,allow_other,write_back 0 0
-"""
+def stop_offline(unit: Unit, server: Server) -> None:
+    """What can't be uploaded at the stop is kept, the unit says so, and the next start brings it to Orion."""
+    unit.machine("ls", f"{unit.point}/my-data")
+    server.stop()
+    unit.write("kept.txt", "kept\n")
+    wait_until(lambda: unit.says("StatusText").startswith("offline since"))
+    unit.systemctl("stop")
+    assert not unit.is_mounted
+    assert unit.state == ("failed", "exit-code")
+    assert "could not be uploaded; nothing is lost" in unit.machine.journal()
+    server.start()
+    unit.systemctl("start")
+    wait_until(lambda: server.direct.find(orion_path("kept.txt")) is not None)
+    assert server.direct.content(orion_path("kept.txt")) == b"kept\n"
 
 
-def test_fstab_mounts_by_name_and_at_the_first_access(machine, server) -> None:
+def example(language: str, word: str) -> str:
+    """The block of the README's section on systemd that has this word."""
+    text = readme.text().partition("### systemd\n")[2].partition("### The embedded server\n")[0]
+    (found,) = (block for block in readme.blocks(language) if word in block.text and block.text in text)
+    return found.text + "\n"
+
+
+def test_mount_and_fstab_know_the_type_and_automount_at_the_first_access(machine, server) -> None:
     server.direct.put(orion_path("note.txt"), b"a note\n")
-    machine.write("/etc/orionfs/config.toml", profile(server), mode="600")
-    machine("chmod", "700", "/etc/orionfs")
+    make_profile(machine, server)
     machine.orionfs("install-units", "--system")
-    machine.write("/etc/fstab", FSTAB)
-    machine("mkdir", "/srv/boot", "/srv/auto")
+    machine.write(
+        "/etc/fstab", example("text", "x-systemd.automount").replace("allow_other  0", "write_back  0")
+    )
+    machine.write("/etc/systemd/system/srv-orion.mount", example("ini", "[Mount]"))
+    machine("mkdir", "/srv/work", "/srv/auto")
     machine("systemctl", "daemon-reload")
     # By hand, where a file has the name of the profile.
     machine("mkdir", "/tmp/work")
-    assert machine("sh", "-c", "cd /tmp && mount /srv/boot") == ""
-    assert machine("stat", "-c", "%u %a", "/srv/boot/my-data/note.txt") == "4711 640\n"
-    machine.write("/srv/boot/my-data/new.txt", "new\n")
-    assert machine("umount", "/srv/boot") == ""
-    assert "/srv/boot" not in machine.mounts()
+    assert machine("sh", "-c", "cd /tmp && mount /srv/work") == ""
+    assert machine("stat", "-c", "%u %a", "/srv/work/my-data/note.txt") == "1000 640\n"
+    machine.write("/srv/work/my-data/new.txt", "new\n")
+    assert machine("umount", "/srv/work") == ""
+    assert "/srv/work" not in machine.mounts()
     assert server.direct.content(orion_path("new.txt")) == b"new\n"
-    refused = machine.run("mount", "-t", "orionfs", "-o", "remount", "work", "/srv/boot")
-    assert refused.returncode == 1
+    assert machine.run("mount", "-t", "orionfs", "-o", "remount", "work", "/srv/work").returncode == 1
     # By systemd.
-    machine("systemctl", "start", "srv-auto.automount")
+    machine("systemctl", "start", "srv-orion.mount", "srv-auto.automount")
+    assert machine("cat", "/srv/orion/my-data/new.txt", user=True) == "new\n"
     assert machine.mounts()["/srv/auto"] == "autofs"
-    assert machine("cat", "/srv/auto/my-data/note.txt", user=True) == "a note\n"
+    assert machine("cat", "/srv/auto/my-data/note.txt") == "a note\n"
     assert machine.mounts()["/srv/auto"] == ORIONFS_TYPE
-    assert machine.property("srv-auto.mount", "ActiveState") == "active"
     stop_mount_unit(machine, server)
 
 
@@ -211,9 +237,9 @@ def stop_mount_unit(machine: Machine, server: Server) -> None:
     """What waits when a mount unit is stopped is on Orion after it, and no daemon stays behind."""
     server.misbehave({"path": "/api/v3/storage/files/upload", "action": "delay", "seconds": 1.5})
     machine.write("/srv/auto/my-data/late.txt", "late\n")
-    machine("systemctl", "stop", "srv-auto.mount")
+    machine("systemctl", "stop", "srv-auto.mount", "srv-orion.mount")
     server.misbehave()
     assert machine.property("srv-auto.mount", "Result") == "success"
     assert server.direct.content(orion_path("late.txt")) == b"late\n"
-    assert "/srv/auto" not in {point for point, kind in machine.mounts().items() if kind == ORIONFS_TYPE}
-    wait_for(lambda: machine("pgrep", "--full", "orionfs mount", check=False) == "")
+    assert ORIONFS_TYPE not in machine.mounts().values()
+    wait_until(lambda: machine("pgrep", "--full", "orionfs mount", check=False) == "")

@@ -9,14 +9,17 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import pyfuse3
 import pytest
 import trio
 import trio.testing
 
 from orionfs import fuse
 from orionfs.daemon.service import Service
-from orionfs.fuse import pulse
+from orionfs.errors import NoSuchName
+from orionfs.fuse import boundary, pulse
 from orionfs.health import Condition
+from orionfs.holds import Holds
 from orionfs.notify import Notifier
 from orionfs.refresh import Refreshed
 from orionfs.tasks import Steps
@@ -180,6 +183,29 @@ async def test_signs_go_on_while_everybody_is_at_work_and_after_the_mount(
         layers.operations.ended.set()
         await trio.sleep(WATCHDOG_S)
         assert "WATCHDOG=1" in manager.heard()
+
+
+async def test_call_that_has_ended_is_no_longer_at_work(presentation) -> None:
+    """However it ends: the watchdog counts who is at work."""
+
+    class Handlers:
+        def __init__(self) -> None:
+            self.presentation = presentation
+            self.locks = Holds()
+            self.reporter = SimpleNamespace(note=lambda *_: None, failed=lambda *_: None)
+
+        @boundary.reading
+        async def getattr(self, inode: int, ctx: Any) -> int:
+            assert presentation.calls.total() - presentation.answered.total() == 1
+            if inode == 2:
+                raise NoSuchName("gone")
+            return inode
+
+    handlers = Handlers()
+    assert await handlers.getattr(1, None) == 1
+    with pytest.raises(pyfuse3.FUSEError):
+        await handlers.getattr(2, None)
+    assert (presentation.calls.total(), presentation.answered.total()) == (2, 2)
 
 
 @pytest.mark.virtual_time

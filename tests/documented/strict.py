@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 EXTENSIONS = frozenset(
-    {"direct_resources", "instance", "read_into", "shard_page", "begin", "Folder", "GrowingFile"}
+    {
+        "direct_resources",
+        "instance",
+        "read_into",
+        "shard_page",
+        "list_shares",
+        "begin",
+        "Folder",
+        "GrowingFile",
+    }
 )
 """Ours; code may look whether a session has them, and must live without."""
 
