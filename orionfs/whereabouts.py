@@ -49,9 +49,13 @@ class Whereabouts:
         """Where items are seen in the tree, those that are. Raises TimedOut."""
         wanted = set(keys)
         found = await self._known(wanted)
-        told = {key: path for key in wanted - set(found) if (path := self._remote.sightings.path_of(key))}
-        found |= await self._seen_at(told)
+        found |= await self.where_sighted(wanted - set(found))
         return found | await self._seen_at(await self._asked(wanted - set(found)))
+
+    async def where_sighted(self, keys: Collection[Key]) -> dict[Key, str]:
+        """Where those are seen that are where something told that they are. Raises TimedOut."""
+        told = {key: path for key in keys if (path := self._remote.sightings.path_of(key)) is not None}
+        return await self._seen_at(told)
 
     async def in_view(self, key: Key) -> str | None:
         """Where an item is seen by its id, wherever it lies on Orion; None if it is not there for us."""

@@ -191,6 +191,18 @@ async def test_item_that_this_mount_has_moved_is_found_though_orion_still_tells_
         assert verbs(fake, start) == []
 
 
+async def test_item_that_tells_its_path_itself_is_found_where_nothing_else_tells_it(
+    tmp_path, fake, monkeypatch
+) -> None:
+    monkeypatch.setattr(fake, "get_paths", lambda _items: {"paths": "in words that nobody knows"})
+    key = key_at(fake, f"{HOME}/deep/er/b")
+    async with mount(tmp_path, fake) as world:
+        whereabouts = whereabouts_of(world)
+        assert await whereabouts.of_items([key]) == {}
+        assert await whereabouts.in_view(key)
+        assert await whereabouts.where_sighted([key]) == {key: "/my-data/deep/er/b"}
+
+
 # -- by tag --------------------------------------------------------------------------------------
 
 
