@@ -132,8 +132,8 @@ def format_permissions(permissions: Iterable[str]) -> str:
     return ",".join(permissions)
 
 
-def format_shares(shares: Sequence[Share], told_by: str) -> str:
-    """Shares as a JSON list; `told_by` says who knows of them: "orion", or "this mount" alone."""
+def format_shares(shares: Sequence[Share], *, is_all: bool) -> str:
+    """Shares as a JSON list, each with who knows of it: "orion", or "this mount" alone (not `is_all`)."""
     return json.dumps(
         [
             {
@@ -141,7 +141,7 @@ def format_shares(shares: Sequence[Share], told_by: str) -> str:
                 "id": share.id,
                 "name": share.name,
                 "permissions": list(share.permissions),
-                "told_by": told_by,
+                "told_by": "orion" if is_all else "this mount",
             }
             for share in shares
         ],

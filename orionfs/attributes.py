@@ -99,8 +99,10 @@ class ExtendedAttributes:
         for name, reader in self._readers.items():
             if name not in (TAGS, _LINK) and await reader(inode) is not None:
                 found.append(name)
-        shares = await self._sharing.of(inode) or ()
-        found += [f"{SHARE}{share.partner}.{share.name or share.id}" for share in shares]
+        known = await self._sharing.of(inode)
+        for share in known.shares if known is not None else ():
+            who = share.name if share.partner == "user" and share.name else str(share.id)
+            found.append(f"{SHARE}{share.partner}.{who}")
         return text.listed([*found, *(f"{TAG}{tag}" for tag in tags)])
 
     async def set(self, inode: Inode, raw_name: bytes, value: bytes) -> None:
@@ -134,10 +136,9 @@ class ExtendedAttributes:
         if name == TAGS:
             await self._replace_tags(_taggable(inode), ())
         elif name is not None and name.startswith(TAG):
-            await self.get(inode, raw_name)
-            await self._namespace.change_tags(_taggable(inode), (), (name.removeprefix(TAG),))
+            await self._untag(inode, name.removeprefix(TAG))
         elif named is not None:
-            await self._sharing.unshare(inode, named)
+            await self._unshare(inode, named)
         elif name == _ERROR:
             await self.get(inode, raw_name)
             self._reports.clear(inode.number, inode.item.key)
@@ -145,6 +146,18 @@ class ExtendedAttributes:
             raise NotPermitted(f"{PREFIX}{name} is read-only")
         else:
             raise NoSuchAttribute(text.text_of(raw_name))
+
+    async def _unshare(self, inode: Inode, named: text.Named) -> None:
+        if not await self._sharing.unshare(inode, named):
+            raise NoSuchAttribute(f"{inode.local_path()} is not shared with {named}")
+
+    async def _untag(self, inode: Inode, tag: str) -> None:
+        """Orion hears of it whatever is believed here: somebody else may have added the tag meanwhile."""
+        was_there = tag in await self._tags_of(inode)
+        if _may_have_tags(inode):
+            await self._namespace.change_tags(_taggable(inode), (), (tag,))
+        if not was_there:
+            raise NoSuchAttribute(f"{inode.local_path()} had no tag {tag}")
 
     async def _replace_tags(self, inode: Inode, tags: tuple[str, ...]) -> None:
         before = await self._namespace.tags(inode)
@@ -160,8 +173,8 @@ class ExtendedAttributes:
         return await self._namespace.tags(inode) if _may_have_tags(inode) else ()
 
     async def _shares(self, inode: Inode) -> str | None:
-        shares = await self._sharing.of(inode)
-        return None if shares is None else text.format_shares(shares, "this mount")
+        known = await self._sharing.of(inode)
+        return None if known is None else text.format_shares(known.shares, is_all=known.is_all)
 
     async def _sync(self, inode: Inode) -> str:
         return self._progress.of(inode)
@@ -178,7 +191,8 @@ class ExtendedAttributes:
 
 def _may_have_tags(inode: Inode) -> bool:
     """True for what is no part of the mount itself, and of a kind that Orion tags."""
-    return inode.parent is not None and inode.anchor is None and inode.item.kind is not Kind.SHARD
+    is_of_mount = inode.parent is None or inode.anchor is not None or inode.is_view or inode.given is not None
+    return not is_of_mount and inode.item.kind is not Kind.SHARD
 
 
 def _taggable(inode: Inode) -> Inode:

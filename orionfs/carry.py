@@ -183,6 +183,7 @@ class Carrier:
                 item = item or await self._upload(row, path)
                 return await self._note_uploaded(upload, item)
             except OrionFsError as error:
+                error.call_it(row.path, row.mark, row.staged)
                 upload.is_unclear = True
                 is_late = attempt == _ATTEMPTS or trio.current_time() > retry_until_s
                 if not error.is_retryable or is_late or self._remote.health is Health.OFFLINE:

@@ -113,15 +113,6 @@ class Changes:
         if change is not None and change.item is not None and change.item.is_same_version(item):
             self._folders[folder].names[name] = replace(change, item=item)
 
-    def places_of(self, key: Key) -> list[tuple[InodeNumber, str, Item]]:
-        """Folder, name and what we have made of it where that is this item."""
-        return [
-            (folder, name, change.item)
-            for folder, changes in self._folders.items()
-            for name, change in changes.names.items()
-            if change.item is not None and change.item.key == key
-        ]
-
     def learn_tags(self, folder: InodeNumber, told: Mapping[str, Item]) -> None:
         """What Orion says of the tags of what we have put in place: others may have changed them since."""
         changes = self._folders.get(folder)

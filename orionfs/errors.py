@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno as _errno
 import logging
+import re
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import ClassVar
 
@@ -50,6 +52,11 @@ class OrionFsError(Exception):
     reason: str | None = None  # what the session said then
     is_unclear: bool = False  # a change that failed so may have happened all the same
     is_repeated: bool = False  # an earlier attempt of the same call had an unclear end
+
+    def call_it(self, path: str, mark: str, staged: str) -> None:
+        """Name a version by its path, which people know: not by its mark, and the file it is staged in."""
+        on_the_way = rf"{re.escape(mark)}(?: /.*?{re.escape(staged)}[^\s:]*)?"
+        self.args = (re.sub(on_the_way, lambda _: path, str(self)),)
 
 
 class NoSuchName(OrionFsError):
@@ -226,6 +233,12 @@ class LocalDiskError(OrionFsError):
     log_level = logging.ERROR
 
 
+class Unexpected(OrionFsError):
+    """A mistake of ours."""
+
+    log_level = logging.ERROR
+
+
 class RemoteFailure(OrionFsError):
     """Orion failed, or answered with something that is not an answer."""
 
@@ -262,6 +275,18 @@ class Conflict(OrionFsError):
 
     errno = _errno.EEXIST
     log_level = logging.INFO
+
+
+def origin_of(error: OrionFsError) -> OrionFsError:
+    """The error that an answer of Orion became, among those that led to this one; else the error."""
+    return next((each for each in _chain_of(error) if each.verb is not None), error)
+
+
+def _chain_of(error: BaseException | None) -> Iterator[OrionFsError]:
+    while error is not None:
+        if isinstance(error, OrionFsError):
+            yield error
+        error = error.__cause__
 
 
 def disk_error(error: OSError, what: str) -> OrionFsError:

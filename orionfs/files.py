@@ -17,7 +17,16 @@ from dataclasses import replace
 import trio
 
 from orionfs.content import Staged
-from orionfs.errors import AccessDenied, IsADirectory, NoSuchName, NotSupported, OrionFsError, Stale
+from orionfs.errors import (
+    AccessDenied,
+    Busy,
+    InvalidCall,
+    IsADirectory,
+    NoSuchName,
+    NotSupported,
+    OrionFsError,
+    Stale,
+)
 from orionfs.fetch import Fetcher
 from orionfs.inodes import Inode
 from orionfs.journal import Removal
@@ -293,6 +302,19 @@ class Files:
     def upload_of(self, inode: Inode) -> Upload | None:
         """The newest version of an inode that is not in place yet."""
         return self.under_way.of(inode)
+
+    async def until_uploaded(self, inode: Inode) -> None:
+        """Wait until Orion has an item for an inode: what is under way goes there now.
+
+        Raises what keeps it here: Busy while it is written for the first time, InvalidCall for its name.
+        """
+        upload = self.upload_of(inode)
+        if upload is not None and not upload.is_over:
+            await self._sync.carry(upload)
+        if inode.item.key is None and self.parking.stays_here(inode):
+            raise InvalidCall(f"{inode.local_path()} stays on this machine while it has this name")
+        if inode.item.key is None:
+            raise Busy(f"{inode.local_path()} is being written, and on Orion only once it is closed")
 
     async def publish(self, inode: Inode) -> None:
         """A file that Orion has not heard of yet (mknod, or open and never flushed) goes there now."""

@@ -16,7 +16,7 @@ from typing import overload
 
 from cachetools import LRUCache
 
-from orionfs.models import Holder, InodeNumber, Item, Key
+from orionfs.models import Holder, InodeNumber, Item
 
 _SINGLES_MAX = 64
 
@@ -190,17 +190,6 @@ class MetaCache:
         if single is not None and _means(single.item, item):
             belief = replace(belief, singles={**belief.singles, name: replace(single, item=item)})
         self._beliefs[folder] = belief
-
-    def places_of(self, key: Key) -> list[tuple[InodeNumber, str, Item]]:
-        """Folder, name and what is believed where an item is; looks through all there is."""
-        found = {}
-        for folder, belief in self._beliefs.items():
-            listed = belief.listing.items.items() if belief.listing is not None else ()
-            told = ((name, single.item) for name, single in belief.singles.items())
-            for name, item in (*told, *listed):
-                if item is not None and item.key == key:
-                    found[folder, name] = item
-        return [(folder, name, item) for (folder, name), item in found.items()]
 
     def expire(self, folder: InodeNumber) -> None:
         """Believe nothing of a folder any more; offline the last answers still hold."""

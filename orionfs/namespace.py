@@ -86,7 +86,7 @@ class Namespace:
         self.make_way: Callable[[Inode, str | None], Awaitable[None]] = nothing_hidden
         self.on_tagged: Callable[[Inode], Awaitable[None]] = nobody_hears
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
-        self._tagging = Tagging(remote, self.inodes, cache, self._changes, self.views, self.folder_with_id)
+        self._tagging = Tagging(remote, cache, self._changes, self.views, self.folder_with_id)
         self.uses = Uses(clock)
         self._changing = Holds()
         self.predecessors = Predecessors()

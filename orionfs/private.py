@@ -19,7 +19,8 @@ def make_private(folder: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file of mode 0600, whole, by rename."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(temporary, flags, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     os.replace(temporary, path)

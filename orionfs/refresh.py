@@ -61,6 +61,7 @@ class Refresher:
         self._clock = clock
         self._tried: dict[InodeNumber, float] = {}  # folder -> when the listing was asked that was to go
         self._nursery: trio.Nursery | None = None
+        self.on_demand: list[Callable[[], None]] = []  # who else is to ask again when a user wants that
         self._beliefs.on_listed.append(lambda *_: self._uses.news.set())
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -123,6 +124,8 @@ class Refresher:
         """Begin to list again what is known at and below a path of the mount ("/a/b"); it may be gone."""
         assert self._nursery is not None
         self._namespace.views.doubt()
+        for forget in self.on_demand:
+            forget()
         folders = list(self._known(path))
         refreshed = Refreshed(left=len(folders))
         self._nursery.start_soon(self._refresh, folders, refreshed)

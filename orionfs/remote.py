@@ -73,7 +73,7 @@ class Remote(Caller):
         once = (partial(self._attempt, self._metadata), partial(self._attempt, self._contents))
         self.session = Session(lambda: self.facts, *limited, *once, self._limits)
         self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
-        self.sharing = ShareCalls(self.session)
+        self.sharing = ShareCalls(self.session, lists=calls.lists_shares)
 
     @property
     def facts(self) -> StackFacts:
@@ -309,6 +309,7 @@ class Remote(Caller):
                 raise
             self.knowledge.learn(empty_files="refused")
             raise empty_refused(mark) from refused
+        self.traffic.uploaded_bytes += size
         item = self.knowledge.resource(answer, Kind.FILE)
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")

@@ -17,8 +17,9 @@ import trio
 
 from orionfs.errors import InvalidCall
 from orionfs.models import Item, Key, Kind
+from orionfs.particulars import read_metadata
 from orionfs.remote import Remote
-from orionfs.shapes import read_metadata, read_path
+from orionfs.shapes import read_path
 
 log = logging.getLogger(__name__)
 

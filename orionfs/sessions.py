@@ -180,14 +180,13 @@ def calls_of(session: Any) -> SessionCalls:
     """
     package = type(session).__module__.rpartition(".")[0]
     try:
-        its_types = getattr(session, "types", None) or importlib.import_module(f"{package}.types")
+        its_types = importlib.import_module(f"{package}.types")
     except ImportError as error:
         raise StartupError(
             f"{type(session).__name__} is no session of Orion: {error}", ExitStatus.USAGE
         ) from error
-    made = (InProcess if isinstance(session, OrionSession) else _OneAtATime)(Calls(session, its_types))
-    made.client_version = getattr(session, "__version__", None)
-    return made
+    calls = Calls(session, its_types)
+    return InProcess(calls) if isinstance(session, OrionSession) else _OneAtATime(calls)
 
 
 class _OneAtATime(InProcess):

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _ROWS = ("results", "items", "contents", "objects", "resources", "children", "entries", "rows", "data")
 _TOTALS = ("count", "total", "totalcount", "totalresults", "totalitems")
 _NEXTS = ("next", "nextpage", "nexturl", "hasmore", "hasnext")
-_IDS = ("id", "pk", "resourceid")
+IDS = ("id", "pk", "resourceid")
 _NAMES = ("name", "displayname", "filename")
 _PATHS = ("path", "fullpath")
 _TITLES = ("displayname", "title", "label")
@@ -37,8 +37,6 @@ _STATES = ("state", "status")
 _TAGS = ("tags", "taglist")
 _SYSTEM_TAGS = ("systemtags",)
 _COUNTS = ("count", "recordcount")
-_METADATA = ("metadata",)
-_PARTNER_NAMES = ("username", "name", "title", "email")
 _DELETED = ("deleted", "isdeleted", "deletedat")
 _TAG_TEXTS = ("name", "tag", "value", "label", "text")
 _KINDS = (
@@ -137,7 +135,7 @@ def _parts_of(answer: Any) -> tuple[list[_PlacedRow], int | None, bool | None]:
     if not isinstance(answer, Mapping):
         raise RemoteFailure(f"a listing was due, not {type(answer).__name__}")
     levels = list(_levels(answer))
-    told = [_plain(level) for level in levels]
+    told = [plain(level) for level in levels]
     total = next(
         (count for level in told if (count := _as_count(first_of(level, _TOTALS))) is not None), None
     )
@@ -167,7 +165,7 @@ def read_item(row: Any) -> Item:
         raise RemoteFailure(f"a row was due, not {type(row).__name__}")
     if len(row) == 1:
         (inner,) = row.values()
-        if isinstance(inner, Mapping) and first_of(_plain(row), _NAMES + _PATHS) is None:
+        if isinstance(inner, Mapping) and first_of(plain(row), _NAMES + _PATHS) is None:
             return read_item(inner)
     keys = _keys_of(tuple(row))
     literal = str(_first(row, keys.types) or "")
@@ -175,16 +173,16 @@ def read_item(row: Any) -> Item:
     kind = read_kind(literal)
     return Item(
         kind=kind,
-        id=_as_id(_first(row, keys.ids)),
+        id=as_id(_first(row, keys.ids)),
         name=_read_name(row, keys),
         size=_as_count(_first(row, keys.sizes)),
         created_ns=read_time_ns(_first(row, keys.created)),
         literal=literal,
         state=str(_first(row, keys.states) or ""),
-        owner=_as_id(_first(row, keys.owners)),
-        project=_as_id(_first(row, keys.projects)),
+        owner=as_id(_first(row, keys.owners)),
+        project=as_id(_first(row, keys.projects)),
         tags=read_tags(tags) if tags is not None else None,
-        title=_read_title(_plain(row)) if kind is Kind.FOLDER and keys.titles else "",
+        title=_read_title(plain(row)) if kind is Kind.FOLDER and keys.titles else "",
         count=_as_count(_first(row, keys.counts)) if kind is not Kind.FILE else None,
     )
 
@@ -197,7 +195,7 @@ def read_shard(attributes: Any, collection: int) -> Item:
     if not isinstance(attributes, Mapping):
         raise RemoteFailure(f"a shard was due, not {type(attributes).__name__}")
     keys = _keys_of(tuple(attributes))
-    id = _as_id(_first(attributes, keys.ids))
+    id = as_id(_first(attributes, keys.ids))
     if id is None:
         raise RemoteFailure(f"a shard without an id: keys {sorted(map(str, attributes))[:8]}")
     name = _first(attributes, keys.names)
@@ -210,8 +208,8 @@ def read_shard(attributes: Any, collection: int) -> Item:
         read_time_ns(_first(attributes, keys.created)),
         Kind.SHARD.value,
         state,
-        _as_id(_first(attributes, keys.owners)),
-        _as_id(_first(attributes, keys.projects)),
+        as_id(_first(attributes, keys.owners)),
+        as_id(_first(attributes, keys.projects)),
         (),
         collection=collection,
     )
@@ -220,12 +218,18 @@ def read_shard(attributes: Any, collection: int) -> Item:
 def read_found(attributes: Any) -> Found:
     """The attributes of a resource, with what only those who look for it need."""
     item = read_item(attributes)
-    told = _plain(attributes)
+    told = plain(attributes)
     tags = (read_tags(told[key]) for key in (*_TAGS, *_SYSTEM_TAGS) if told.get(key))
     deleted = next((told[key] for key in _DELETED if key in told), None)
     is_told = any(key in told for key in _DELETED)
     all_tags = frozenset(tag for each in tags for tag in each)
     return Found(item, all_tags, bool(deleted) if is_told else None, read_path(attributes))
+
+
+def read_path(attributes: Any) -> str | None:
+    """Where the attributes of a resource say that it is: an absolute path on Orion."""
+    path = first_of(plain(attributes), _PATHS) if isinstance(attributes, Mapping) else None
+    return path if isinstance(path, str) and path.startswith("/") else None
 
 
 def read_paths(answer: Any) -> dict[Key, str]:
@@ -238,31 +242,8 @@ def read_dataset_state(attributes: Any) -> DatasetState:
     """What the attributes of a dataset say of its contents."""
     if not isinstance(attributes, Mapping):
         raise RemoteFailure(f"a dataset was due, not {type(attributes).__name__}")
-    told = _plain(attributes)
+    told = plain(attributes)
     return DatasetState(_as_count(told.get("count")), bool(told.get("dirty")))
-
-
-def read_path(attributes: Any) -> str | None:
-    """Where the attributes of a resource say that it is: an absolute path on Orion."""
-    path = first_of(_plain(attributes), _PATHS) if isinstance(attributes, Mapping) else None
-    return path if isinstance(path, str) and path.startswith("/") else None
-
-
-def read_metadata(attributes: Any) -> Mapping[str, Any] | None:
-    """The metadata of a collection or a shard; None where none are told."""
-    metadata = first_of(_plain(attributes), _METADATA) if isinstance(attributes, Mapping) else None
-    return metadata if isinstance(metadata, Mapping) else None
-
-
-def read_partner(row: Any) -> tuple[int, tuple[str, ...]] | None:
-    """Id and names of a user or a project, what it is called by most first; None for what has no id."""
-    if not isinstance(row, Mapping):
-        return None
-    told = _plain(row)
-    id = _as_id(first_of(told, _IDS))
-    names = [told[key] for key in _PARTNER_NAMES if isinstance(told.get(key), str) and told[key]]
-    full = " ".join(told[key] for key in ("firstname", "lastname") if isinstance(told.get(key), str))
-    return None if id is None else (id, tuple(dict.fromkeys([*names, *filter(None, [full.strip()])])))
 
 
 def read_account(answer: Mapping[str, Any], stack: str) -> Account:
@@ -293,7 +274,7 @@ def read_tags(tags: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(tags, Iterable) or isinstance(tags, str | Mapping):
         raise RemoteFailure(f"tags were due, not {type(tags).__name__}")
-    texts = (first_of(_plain(tag), _TAG_TEXTS) if isinstance(tag, Mapping) else tag for tag in tags)
+    texts = (first_of(plain(tag), _TAG_TEXTS) if isinstance(tag, Mapping) else tag for tag in tags)
     return tuple(sorted({str(text) for text in texts if text is not None}))
 
 
@@ -330,7 +311,7 @@ def _levels(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield level
         if _rows_of(level) is not None:
             return
-        told = _plain(level)
+        told = plain(level)
         inner = first_of(told, _ROWS)
         if inner is None and len(told) == 1:
             (inner,) = told.values()
@@ -341,7 +322,7 @@ def _levels(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _rows_of(level: Mapping[str, Any]) -> list[_PlacedRow] | None:
     """The rows that an envelope itself holds, each with the kind and the id that its place tells."""
-    told = _plain(level)
+    told = plain(level)
     rows = next((told[key] for key in _ROWS if isinstance(told.get(key), list)), None)
     if rows is not None:
         return [(row, None, None) for row in rows]
@@ -355,7 +336,7 @@ def _rows_of(level: Mapping[str, Any]) -> list[_PlacedRow] | None:
 
 
 def _read_row(row: Any, kind: Kind | None, id: str | None) -> Item:
-    item = read_item({"id": id, **_plain(row)} if id is not None else row)
+    item = read_item({"id": id, **plain(row)} if id is not None else row)
     # A row that leaves its type to the list it is in: nobody has told the literal.
     return replace(item, kind=kind) if kind is not None and not item.literal else item
 
@@ -369,7 +350,7 @@ def _has_more(told: Mapping[str, Any]) -> bool | None:
 # -- values ----------------------------------------------------------------------------------------
 
 
-def _plain(answer: Mapping[Any, Any]) -> dict[str, Any]:
+def plain(answer: Mapping[Any, Any]) -> dict[str, Any]:
     """The same values under keys without their spelling; of two that then are one, the first counts."""
     told: dict[str, Any] = {}
     for key, value in answer.items():
@@ -398,9 +379,9 @@ class _Keys:
 @lru_cache(maxsize=1024)
 def _keys_of(row_keys: tuple[Any, ...]) -> _Keys:
     """Found out once for all rows of a form: a listing has many of each."""
-    told = _plain({key: key for key in row_keys})
+    told = plain({key: key for key in row_keys})
     groups = (
-        *(_TYPES, _IDS, _NAMES, _PATHS, _TITLES, _SIZES, _CREATED, _STATES, _OWNERS, _PROJECTS, _TAGS),
+        *(_TYPES, IDS, _NAMES, _PATHS, _TITLES, _SIZES, _CREATED, _STATES, _OWNERS, _PROJECTS, _TAGS),
         _COUNTS,
     )
     return _Keys(*(tuple(told[key] for key in group if key in told) for group in groups))
@@ -436,12 +417,12 @@ def _as_count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _as_id(value: Any) -> int | None:
+def as_id(value: Any) -> int | None:
     """An id from a number, from its digits, or from the thing that has it."""
     if type(value) is int:
         return value
     if isinstance(value, Mapping):
-        value = first_of(_plain(value), _IDS)
+        value = first_of(plain(value), IDS)
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int):

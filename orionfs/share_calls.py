@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orionfs.models import Key
-from orionfs.shapes import read_partner
+from orionfs.particulars import read_partner, read_share
 from orionfs.shard_calls import Session
+from orionfs.share_rows import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,16 @@ class Partner:
 class ShareCalls:
     """Shares and links of one account on one stack."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, lists: bool) -> None:
+        """`lists`: the session can tell with whom an item is shared."""
         self._session = session
+        self.lists = lists
+
+    async def of(self, key: Key) -> tuple[Share, ...]:
+        """With whom an item is shared; only if `lists`. Raises NoSuchName, AccessDenied."""
+        deadline_s = self._session.limits.read_deadline_s
+        rows = await self._session.retrying(deadline_s, "list_shares", key.kind.value, key.reference)
+        return tuple(Share(*told) for told in map(read_share, rows) if told is not None)
 
     async def share(self, key: Key, partner: str, id: int, permissions: Sequence[str]) -> None:
         """Share an item with a "user" or "project"; what it was allowed before is replaced.

@@ -1,8 +1,8 @@
 """Tags of what is in the tree: asked for where no listing told them, added and removed by name.
 
 Part of `namespace`. A change is sent as it is asked for, whatever is believed of the item: others may have
-changed its tags since. Once Orion has it, it is written into all that is believed of the item, at each place
-where it is seen. Must not know how attributes spell tags.
+changed its tags since. Once Orion has it, it is written into what is believed of the item. Must not know
+how attributes spell tags.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from orionfs.changes import Changes
 from orionfs.errors import CrossDevice, InvalidCall, NoSuchName, NotSupported
-from orionfs.inodes import Inode, InodeTable
+from orionfs.inodes import Inode
 from orionfs.metacache import MetaCache
 from orionfs.models import Item, Key, Kind
 from orionfs.remote import Remote
@@ -27,7 +27,6 @@ class Tagging:
     def __init__(
         self,
         remote: Remote,
-        inodes: InodeTable,
         cache: MetaCache,
         changes: Changes,
         views: Views,
@@ -38,7 +37,6 @@ class Tagging:
         `folder_with_id` finds the id of a folder, or raises CrossDevice where it has none.
         """
         self._remote = remote
-        self._inodes = inodes
         self._cache = cache
         self._changes = changes
         self._views = views
@@ -94,35 +92,19 @@ class Tagging:
                 return
 
     def _commit(self, inode: Inode, added: Sequence[str], removed: Sequence[str]) -> None:
-        """Everybody here sees the tags as they are now, under each name of the item; no await."""
+        """Everybody here sees the tags as they are now; views, which are only read, ask again. No await."""
         self._views.doubt()
         if not (added or removed):
             return
 
-        def changed(item: Item) -> Item:
-            if item.tags is None:
-                return item
-            return replace(item, tags=tuple(sorted((set(item.tags) | set(added)) - set(removed))))
-
-        inode.item = changed(inode.item)
+        tags = inode.item.tags
+        if tags is not None:
+            now = tuple(sorted((set(tags) | set(added)) - set(removed)))
+            inode.item = replace(inode.item, tags=now)
         parent = inode.parent
-        if parent is None or not inode.is_attached:
-            return
-        if not parent.is_view:
+        if parent is not None and inode.is_attached:
             self._cache.amend(parent.number, inode.name, inode.item)
             self._changes.amend(parent.number, inode.name, inode.item)
-        elif inode.item.key is not None:
-            self._commit_in_tree(inode, inode.item.key, changed)
-
-    def _commit_in_tree(self, seen: Inode, key: Key, changed: Callable[[Item], Item]) -> None:
-        """What was changed through a view lies somewhere in the tree."""
-        place = self._inodes.find(self._inodes.usual_number(seen, seen.item))
-        if place is not None and place is not seen and place.item.key == key:
-            place.item = changed(place.item)
-        for folder, name, item in self._cache.places_of(key):
-            self._cache.amend(folder, name, changed(item))
-        for folder, name, item in self._changes.places_of(key):
-            self._changes.amend(folder, name, changed(item))
 
     async def _look_again(self, inode: Inode, view: Inode) -> None:
         """What was told of an item in a view may be older than a change made through the tree."""

@@ -26,7 +26,7 @@ from orionfs.names import base_name, encode_name
 from orionfs.namespace import Namespace
 from orionfs.remote import Remote
 
-_ASKED_AT_ONCE = 100
+_ASKED_AT_ONCE = 50  # a session without our extensions asks for each of them first, one by one
 _NOT_SHOWN = (NoSuchName, NotADirectory, AccessDenied, Stale)
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+from io import FileIO
 from pathlib import Path
 
 from scripts.bench_subjects import IN_FLIGHT, PART_BYTES, Bare, Subject
@@ -95,11 +96,16 @@ def _large_file(sizes: Sizes) -> Group:
     size = sizes.large_mib * MEBI
     parts = math.ceil(size / PART_BYTES)
 
+    written: dict[str, FileIO] = {}  # by subject: what is not closed yet
+
     def write(subject: Subject) -> None:
-        block = random.Random(2).randbytes(MEBI)
-        with (subject.top / f"written-{subject.name}").open("wb", buffering=0) as file:
-            for _ in range(sizes.large_mib):
-                file.write(block)
+        _write(subject.top / f"written-{subject.name}", sizes.large_mib).close()
+
+    def write_before(subject: Subject) -> None:
+        written[subject.name] = _write(subject.top / f"closed-{subject.name}", sizes.large_mib)
+
+    def close(subject: Subject) -> None:
+        written.pop(subject.name).close()
 
     def remount(subject: Subject) -> None:
         subject.remount()
@@ -110,8 +116,18 @@ def _large_file(sizes: Sizes) -> Group:
              bare=Bare.PARTS, moved_bytes=size),
         Line("read-again", "  again", _read, 0, 0, moved_bytes=size),
         Line("read-remounted", "  again, after a remount", _read, 0, 0, moved_bytes=size, before=remount),
-        Line("write", f"write of {sizes.large_mib} MiB", write, moved_bytes=size),
+        Line("write", f"write of {sizes.large_mib} MiB", write, parts + 5, 2, moved_bytes=size),
+        Line("close", "  close of as many that were written before", close, before=write_before),
     ))  # fmt: skip
+
+
+def _write(path: Path, size_mib: int) -> FileIO:
+    """A new file of so many MiB, open still."""
+    block = random.Random(2).randbytes(MEBI)
+    file = path.open("wb", buffering=0)
+    for _ in range(size_mib):
+        file.write(block)
+    return file
 
 
 def _read(subject: Subject) -> None:

@@ -45,6 +45,7 @@ class InProcess(Verbs):
     ) -> None:
         self.ranged = calls.ranged
         self.paged_shards = calls.paged_shards
+        self.lists_shares = calls.lists_shares
         self._make, self._end, self._forget = renew, end, forget
         self.open_ended = isinstance(calls, GrowingCalls) and calls.open_ended
         self._lock = threading.Lock()

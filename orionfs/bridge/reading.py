@@ -27,6 +27,7 @@ READING = frozenset(
         "download",
         "download_as",
         "list_tags",
+        "list_shares",
         "link",
         "read_into",
         "shards_page",

@@ -18,6 +18,7 @@ class Verbs(ABC):
 
     ranged: bool
     paged_shards = False
+    lists_shares = False
     open_ended = False
     metadata_at_once: int | None = None
     contents_at_once: int | None = None
@@ -122,6 +123,11 @@ class Verbs(ABC):
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         """See `Calls.untag`."""
         self.call("untag", kind, id, tags)
+
+    def list_shares(self, kind: str, id: int) -> list[dict[str, Any]]:
+        """See `Calls.list_shares`; only if `lists_shares`."""
+        answer: list[dict[str, Any]] = self.call("list_shares", kind, id)
+        return answer
 
     def link(self, kind: str, id: int | list[int]) -> dict[str, Any]:
         """See `Calls.link`."""

@@ -143,10 +143,10 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 class Calls:
     """The verbs of a session on plain data. As safe for threads as the session is.
 
-    `session` and `types` are used by their documented members. `ranged` says whether Files and shards can
-    be read in ranges, `paged_shards` whether collections tell their shards by the page, `direct` whether
-    resources can be made from an id (all our extensions). The `id` of a shard is a pair: that of its
-    collection, and its own.
+    `session` and `types` are used by their documented members. `ranged` says whether Files and shards can be
+    read in ranges, `paged_shards` whether collections tell their shards by the page, `lists_shares` whether
+    anybody tells shares, `direct` whether resources can be made from an id (all our extensions). The `id` of
+    a shard is a pair: that of its collection, and its own.
     """
 
     def __init__(self, session: Any, types: Any) -> None:
@@ -154,6 +154,7 @@ class Calls:
         self._types = types
         self.ranged = hasattr(getattr(types, "File", None), "read_into")
         self.paged_shards = hasattr(getattr(types, "ShardCollection", None), "shard_page")
+        self.lists_shares = hasattr(session, "list_shares")
         self.direct = bool(getattr(session, "direct_resources", False))
         self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -199,8 +200,11 @@ class Calls:
 
     def find(self, kind: str, filters: dict[str, Any], count_max: int = _FOUND_MAX) -> list[dict[str, Any]]:
         """Attributes of the resources that a listing with these filters gives, `count_max` at most."""
-        found = self._session.list_resources(self._class(kind), filters=filters)
-        return [_attributes(self._noticed(kind, each)) for each in islice(found, count_max)]
+        listed = self._session.list_resources(self._class(kind), filters=filters)
+        found: Iterator[Any] = islice(listed, count_max)
+        if kind in ("user", "project"):  # who may be shared with soon need not be asked for again then
+            found = (self._hold(kind, getattr(each, "id", None), each) for each in found)
+        return [_attributes(each) for each in found]
 
     def delete(self, kind: str, id: Any) -> None:
         """Delete one resource, the soft way."""
@@ -251,6 +255,10 @@ class Calls:
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         """Remove tags; those that are not there are ignored."""
         self._session.untag_resource(self._resource(kind, id), *tags)
+
+    def list_shares(self, kind: str, id: int) -> list[dict[str, Any]]:
+        """With whom a resource is shared, as received. Only if `lists_shares`."""
+        return list(self._session.list_shares(self._resource(kind, id)))
 
     def link(self, kind: str, id: Any) -> dict[str, Any]:
         """A link to a resource, as received."""
@@ -346,25 +354,17 @@ class Calls:
         asked, number = self._class(kind), id
         if kind == "shard":
             asked, number = asked(collection=self._resource("collection", id[0])), id[1]
-        resource = self._session.get_resource(asked, number)
-        self._hold(kind, id, resource)
-        return resource
+        return self._hold(kind, id, self._session.get_resource(asked, number))
 
-    def _noticed(self, kind: str, found: Any) -> Any:
-        """Who may be shared with soon need not be asked for again then."""
-        if kind in ("user", "project"):
-            self._hold(kind, getattr(found, "id", None), found)
-        return found
-
-    def _hold(self, kind: str, id: Any, resource: Any) -> None:
+    def _hold(self, kind: str, id: Any, resource: Any) -> Any:
         """Have an object for later calls that need one."""
-        if self.direct:
-            return
-        with self._lock:
-            self._held.pop((kind, str(id)), None)
-            self._held[(kind, str(id))] = resource
-            if len(self._held) > _HELD_MAX:
-                self._held.popitem(last=False)
+        if not self.direct:
+            with self._lock:
+                self._held.pop((kind, str(id)), None)
+                self._held[(kind, str(id))] = resource
+                if len(self._held) > _HELD_MAX:
+                    self._held.popitem(last=False)
+        return resource
 
     def _made(self, kind: str, id: Any) -> Any:
         """A resource of which only the id is known."""

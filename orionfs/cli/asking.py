@@ -19,6 +19,10 @@ SILENCE_MAX_S = 120.0
 """Longer than a mount may look for something on Orion, retries included, by default."""
 
 
+class CannotTell(StartupError):
+    """The stack behind a mount has no answer to such questions."""
+
+
 def asked(entry: MountEntry, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What the daemon of a mount answers, the last answer included. Raises StartupError."""
     point = entry.mountpoint
@@ -45,6 +49,8 @@ def _check(answer: Mapping[str, Any], point: object) -> None:
         return
     if not answer.get("done"):
         raise StartupError(f"the daemon of {point} is of another version", ExitStatus.FAILED)
+    if answer.get("cannot_tell"):
+        raise CannotTell(str(answer["error"]), ExitStatus.FAILED)
     status = ExitStatus.UNREACHABLE if answer.get("is_away") else ExitStatus.FAILED
     raise StartupError(str(answer["error"]), status)
 

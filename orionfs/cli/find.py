@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
-from orionfs.cli.asking import asked
+from orionfs.cli.asking import CannotTell, asked
+from orionfs.cli.items import Refused, complain
 from orionfs.cli.refresh import Place, place_of, usual_place
-from orionfs.cli.terminal import echo_path, waiting
+from orionfs.cli.terminal import echo_path, printable, waiting
+from orionfs.cli.walking import Row, walked
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.mountinfo import MountEntry
 
@@ -32,15 +35,6 @@ class Start:
         if inner == top:
             return self.shown_as
         return os.path.join(self.shown_as, inner[len(top) + 1 :]) if inner.startswith(f"{top}/") else None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An item that was found, by its path below the mount point."""
-
-    inner: str
-    kind: str
-    id: int
 
 
 @click.command(short_help="Find items by tag or job.")
@@ -67,7 +61,8 @@ def find(
 ) -> int:
     """Print the paths of all items at and below each PATH that have a tag, or that a job has made.
 
-    Orion is asked for the tag, not each folder, so this is as quick in a large tree as in a small one.
+    Orion is asked for the tag, not each folder, so this is as quick in a large tree as in a small one (where
+    the stack can't answer that, each folder is looked through, and a line says so).
     Without PATH: the current directory if it is in a mount, else the only mount there is. Folders are not
     found: Orion looks for files, datasets and collections. What others have tagged meanwhile is found within
     the time to live, at once after orionfs refresh.
@@ -88,12 +83,11 @@ def find(
     if is_null and as_json:
         raise click.UsageError("-0 or --json: one of them")
     starts = [_start(path) for path in paths] or [_usual_start()]
-    rows = {start.place.entry.mountpoint: start.place.entry for start in starts}
-    found = {point: list(_found(entry, wanted, kinds)) for point, entry in rows.items()}
+    search = _Search(wanted, kinds)
     for start in starts:
-        for row in found[start.place.entry.mountpoint]:
+        for row in search.below(start):
             _tell(start.shown(row.inner), row, is_null=is_null, as_json=as_json)
-    return ExitStatus.OK
+    return search.status
 
 
 def _start(path: str) -> Start:
@@ -112,12 +106,37 @@ def _usual_start() -> Start:
     return Start(place, "." if is_here else str(place.entry.mountpoint))
 
 
-def _found(entry: MountEntry, tags: Iterable[str], kinds: Iterable[str]) -> Iterator[Row]:
-    request = {"command": "find", "tags": list(tags), "kinds": list(kinds)}
-    with waiting("asking Orion"):
-        for answer in asked(entry, request):
-            for inner, kind, id in answer.get("rows", ()):
-                yield Row(str(inner), str(kind), int(id))
+class _Search:
+    """Looks for tags: each mount is asked once; where that is no use, all below a start is looked at."""
+
+    def __init__(self, tags: Sequence[str], kinds: Sequence[str]) -> None:
+        self._tags = tags
+        self._kinds = kinds
+        self._told: dict[Path, list[Row] | None] = {}  # None: that mount can't tell
+        self.status = ExitStatus.OK
+
+    def below(self, start: Start) -> Iterable[Row]:
+        """All that was found in the mount of a start, or at and below it. Raises StartupError."""
+        entry = start.place.entry
+        if entry.mountpoint not in self._told:
+            self._told[entry.mountpoint] = self._ask(entry)
+        told = self._told[entry.mountpoint]
+        top = str(entry.mountpoint) + start.place.inner.rstrip("/")
+        return told if told is not None else walked(top, self._tags, self._kinds or TYPES, self._complain)
+
+    def _ask(self, entry: MountEntry) -> list[Row] | None:
+        request = {"command": "find", "tags": list(self._tags), "kinds": list(self._kinds)}
+        try:
+            with waiting("asking Orion"):
+                rows = [row for answer in asked(entry, request) for row in answer.get("rows", ())]
+        except CannotTell as error:
+            click.echo(printable(f"orionfs: {error}: each folder is looked through instead"), err=True)
+            return None
+        return [Row(str(inner), str(kind), int(id)) for inner, kind, id in rows]
+
+    def _complain(self, path: str, refused: Refused) -> None:
+        complain(path, refused)
+        self.status = ExitStatus.FAILED
 
 
 def _tell(path: str | None, row: Row, *, is_null: bool, as_json: bool) -> None:

@@ -106,18 +106,18 @@ def for_each(
     paths: Iterable[str],
     do: Callable[[Subject], _T],
     tell: Callable[[str, _T], None] = lambda _path, _value: None,
-    complain: Callable[[str, Refused], None] | None = None,
+    on_refused: Callable[[str, Refused], None] | None = None,
 ) -> int:
     """Do it for each path, several at once; tell in their order what came of it; the exit status.
 
-    `complain` hears of what was refused, without it that is a line on stderr.
+    `on_refused` hears of what was refused, without it that is a line on stderr.
     """
     status = ExitStatus.OK
     workers = ThreadPoolExecutor(AT_ONCE)
     try:
         for path, result in workers.map(partial(_attempt, do), paths):
             if isinstance(result, Refused):
-                (complain or _complain)(path, result)
+                (on_refused or complain)(path, result)
                 status = max(status, result.exit_status)
             else:
                 tell(path, result)
@@ -133,7 +133,8 @@ def _attempt(do: Callable[[Subject], _T], path: str) -> tuple[str, _T | Refused]
         return path, refused
 
 
-def _complain(path: str, refused: Refused) -> None:
+def complain(path: str, refused: Refused) -> None:
+    """Say on stderr what can't be done with a path."""
     words = str(refused)
     told = f"{path} {words}" if words.startswith(("is ", "does ")) else f"{path}: {words}"
     click.echo(f"orionfs: {printable(told)}", err=True)

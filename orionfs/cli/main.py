@@ -7,16 +7,18 @@ from typing import Any
 
 import click
 
-from orionfs import __version__
 from orionfs.cli.adopt import adopt
+from orionfs.cli.completing import teach
 from orionfs.cli.config import config
 from orionfs.cli.demo import demo
+from orionfs.cli.doctor import doctor
 from orionfs.cli.exec import exec_
 from orionfs.cli.find import find
 from orionfs.cli.get import get
 from orionfs.cli.info import info
 from orionfs.cli.install_units import install_units
 from orionfs.cli.mount import mount
+from orionfs.cli.printing import completion, man
 from orionfs.cli.probe import probe
 from orionfs.cli.put import put
 from orionfs.cli.refresh import refresh
@@ -28,6 +30,7 @@ from orionfs.cli.sync import sync
 from orionfs.cli.tags import tag, tags
 from orionfs.cli.terminal import printable
 from orionfs.cli.umount import umount
+from orionfs.cli.version import show_version
 from orionfs.cli.where import where
 from orionfs.errors import StartupError
 
@@ -67,7 +70,14 @@ class Boundary(click.Group):
 
 
 @click.group(cls=Boundary, epilog=EXIT_STATUSES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="orionfs", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_version,
+    help="Show the version, and those of pyfuse3, libfuse, Python and the kernel.",
+)
 def cli() -> None:
     """Work on the data that you keep on OpenEye Orion as on a local directory.
 
@@ -85,15 +95,17 @@ def cli() -> None:
 
 
 for command in (
-    *(mount, umount, exec_, status, sync, put, get, refresh, rm, adopt),
+    *(mount, umount, exec_, status, sync, put, get, refresh, rm, adopt, doctor),
     *(tag, tags, share, unshare, info, find, where),
-    *(demo, serve, config, probe, install_units),
+    *(demo, serve, config, probe, install_units, completion, man),
 ):
     cli.add_command(command)
+teach(cli)
 
 
 def main() -> None:
     """Entry point of the console script."""
     # The line of an error says it all; the daemon of a mount, which keeps a log, asks for one itself.
     logging.getLogger("orionfs").addHandler(logging.NullHandler())
-    cli()
+    # The same name however it was started: completion goes by it.
+    cli(prog_name="orionfs")

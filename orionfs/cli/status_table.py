@@ -29,11 +29,18 @@ GOOD, BAD, QUIET = "green", "bold red", "dim"
 
 
 def show(survey: Mapping[str, Any]) -> None:
-    """Print a survey."""
+    """Print a survey: with colours where somebody looks, else in plain lines that break no path."""
+    if not sys.stdout.isatty():
+        click.echo("\n\n".join(_plain(heading, rows) for heading, rows in blocks(survey)))
+        return
     from rich.console import Console
 
-    # Where nobody looks a path is better not broken into lines.
-    Console(width=None if sys.stdout.isatty() else 10_000, highlight=False).print(_rendered(survey))
+    Console(highlight=False).print(_rendered(survey))
+
+
+def _plain(heading: str, rows: Sequence[Row]) -> str:
+    width = max((len(what) for what, _, _ in rows), default=0)
+    return "\n".join([heading, *(f"  {what:<{width}}  {words}" for what, words, _ in rows)])
 
 
 @contextmanager
@@ -123,14 +130,13 @@ def _cache_row(mount: Mapping[str, Any]) -> Row:
 
 
 def _traffic(metrics: object) -> list[str]:
-    """Requests and bytes, as far as the mount counts them."""
+    """Calls to Orion and bytes of contents, as far as the mount counts them."""
     if not isinstance(metrics, Mapping):
         return []
-    requests, received, sent = (metrics.get(name) for name in ("requests", "bytes_received", "bytes_sent"))
-    words = [f"{requests:,}"] if isinstance(requests, int) else []
-    words += [f"{sized(received)} down"] if isinstance(received, int) else []
-    words += [f"{sized(sent)} up"] if isinstance(sent, int) else []
-    return [", ".join(words)] if words else []
+    calls = metrics.get("requests")
+    count = sum(int(call["count"]) for call in calls.values()) if isinstance(calls, Mapping) else 0
+    down, up = (sized(metrics.get(f"{way}loaded_bytes", 0)) for way in ("down", "up"))
+    return [f"{count:,}; {down} of contents down, {up} up"]
 
 
 def _waiting_row(mount: Mapping[str, Any]) -> Row:

@@ -30,13 +30,17 @@ def survey_mounts(point: Path | None) -> list[dict[str, Any]]:
 
     Of one that says nothing only these are known.
     """
-    entries = {entry.mountpoint: entry for entry in read_mountinfo() if _is_ours(entry)}
-    chosen = [entry for entry in entries.values() if point is None or entry.mountpoint == point]
-    found = [_told_by(entry) for entry in chosen]
+    entries = own_mounts()
+    found = [_told_by(entry) for entry in entries if point is None or entry.mountpoint == point]
     if point is None:
-        known = {control_path(Path("/"), mountpoint).name for mountpoint in entries}
+        known = {control_path(Path("/"), entry.mountpoint).name for entry in entries}
         found += _unseen(known)
     return sorted(found, key=lambda mount: str(mount["mountpoint"]))
+
+
+def own_mounts() -> list[MountEntry]:
+    """The mounts of this user that this process sees; all of them for root."""
+    return list({entry.mountpoint: entry for entry in read_mountinfo() if _is_ours(entry)}.values())
 
 
 def _is_ours(entry: MountEntry) -> bool:

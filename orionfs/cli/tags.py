@@ -96,8 +96,8 @@ def _meaning(subject: Subject, number: int) -> str | None:
     if kind == Kind.SHARD.value:
         return "it is a shard, and Orion keeps no tags of shards: tag its collection"
     if kind == Kind.FOLDER.value:
-        return "it is a folder, and folders can't be tagged on this stack"
-    return "it can't be tagged"
+        return "it is a folder that can't be tagged"
+    return "it has no tags"
 
 
 def _is_long(text: str) -> bool:
@@ -117,7 +117,7 @@ def tags_of(subject: Subject) -> list[str]:
     """The tags of an item. Raises Refused for what can have none."""
     told = subject.read("tags")
     if told is None:
-        raise Refused("it is part of the mount, and has no tags")
+        raise Refused(_meaning(subject, errno.ENOTSUP) or "it has no tags")
     return list(parse_tags(told.encode("utf-8", "replace")))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from orionfs.cli.terminal import echo_path, printable
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.mountinfo import MountEntry
 
+_REQUEST_BYTES = 40_000  # a daemon reads no longer ones than 64 KiB
 _REFERENCE = re.compile(r"(file|dataset|collection)://(\d{1,18})")
 
 
@@ -78,10 +79,25 @@ def _look(targets: Sequence[Target], mounts: Sequence[MountEntry], *, is_all: bo
         if not left:
             break
         try:
-            _ask(left, entry)
+            for batch in _batches(left):
+                _ask(batch, entry)
         except StartupError as error:
             problems.append(str(error))
     return problems
+
+
+def _batches(targets: Sequence[Target]) -> Iterator[list[Target]]:
+    """The targets in pieces that fit into a request each."""
+    batch: list[Target] = []
+    size = 0
+    for target in targets:
+        added = len(json.dumps(target.words)) + 20
+        if batch and size + added > _REQUEST_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(target)
+        size += added
+    yield batch
 
 
 def _ask(targets: Sequence[Target], entry: MountEntry) -> None:

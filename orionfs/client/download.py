@@ -23,7 +23,7 @@ from urllib.parse import urljoin, urlsplit
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from . import errors
+from . import errors, local
 from .transport import Transport, documented_errors, raise_for_status
 from .wire import Route
 
@@ -224,7 +224,7 @@ def pwrite_all(fd: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of `data` at `offset`. Raises OSError."""
     view = memoryview(data)
     while view:
-        written = os.pwrite(fd, view, offset)
+        written = local.pwrite(fd, view, offset)
         view, offset = view[written:], offset + written
 
 
@@ -312,7 +312,7 @@ def to_file(source: Source, path: str | os.PathLike[str], size: int | None = Non
                 _write_all(sink.fileno(), chunk)
         return
     beside = target.with_name(f".orionfs-{secrets.token_hex(8)}.part")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | local.BINARY, 0o666)
     try:
         try:
             _fetch_whole(source, fd, size)
@@ -351,6 +351,6 @@ def _fetch_whole(source: Source, fd: int, size: int | None) -> None:
 
 
 def _check_room(fd: int, size: int) -> None:
-    disk = os.fstatvfs(fd)
-    if size > disk.f_bavail * disk.f_frsize:
+    free = local.free_bytes(fd)
+    if free is not None and size > free:
         raise errors.NotEnoughDiskError(f"{size} bytes to download, the disk has room for less")

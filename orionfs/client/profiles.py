@@ -148,9 +148,10 @@ def _read_private(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            if status.st_uid != os.getuid():
+            is_told = hasattr(os, "getuid")  # elsewhere modes say nothing of who may read it
+            if is_told and status.st_uid != os.getuid():
                 raise OrionError(f"{path} belongs to another user (uid {status.st_uid}): it is not read")
-            if status.st_mode & 0o077:
+            if is_told and status.st_mode & 0o077:
                 raise OrionError(f"{path} can be read by others; mend it with: chmod 600 {path}")
             return file.read().decode()
     except FileNotFoundError:

@@ -84,6 +84,12 @@ class SharingCalls:
         route = offered(routes_of(self.transport, resource).unshare, resource, "unshare")
         self.transport.order(route, fill={"id": id_of(resource)}, json=self._partner(share_with))
 
+    def list_shares(self, resource: Resource) -> list[dict[str, Any]]:
+        """With whom a resource is shared (extension): each a dict as the server sent it."""
+        route = offered(routes_of(self.transport, resource).shares, resource, "list the shares of")
+        response = self.transport.request(route, fill={"id": id_of(resource)})
+        return list(records.rows_of_any(records.decode(response), self.transport.wire, response))
+
     def _partner(self, share_with: object) -> dict[str, int]:
         keys = self.transport.wire.keys
         if isinstance(share_with, OrionUser | UserProfile):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from . import errors, records
+from . import errors, local, records
 from .http import retry_after_s
 from .transport import Transport, check_done, raise_for_status
 from .wire import Route
@@ -153,7 +153,7 @@ def row_of(response: requests.Response) -> dict[str, Any]:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would be waited for
+    return os.open(path, flags | local.WITHOUT_WAITING | local.BINARY)  # a pipe would be waited for
 
 
 class _SourceFailed(Exception):
@@ -178,7 +178,7 @@ class _Slice:
             if self._stopped.is_set():
                 raise _SourceFailed(errors.OrionError("another part could not be sent"))
             try:
-                chunk = os.pread(self._fd, min(CHUNK_BYTES, end - at), at)
+                chunk = local.pread(self._fd, min(CHUNK_BYTES, end - at), at)
             except OSError as exc:
                 raise _SourceFailed(exc) from exc
             if not chunk:

@@ -90,6 +90,7 @@ class ResourceRoutes:
     delete: Route | None = None
     share: Route | None = None
     unshare: Route | None = None
+    shares: Route | None = None
     is_taggable: bool = False
 
 
@@ -187,6 +188,7 @@ def _shared(plural: str, base: str) -> ResourceRoutes:
         delete=Route("DELETE", f"{base}/{{id}}"),
         share=Route("POST", f"{base}/{{id}}/shares"),
         unshare=Route("DELETE", f"{base}/{{id}}/shares"),
+        shares=Route("GET", f"{base}/{{id}}/shares"),
         is_taggable=True,
     )
 

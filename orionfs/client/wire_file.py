@@ -35,7 +35,7 @@ __all__ = ["dump_wire", "load_wire"]
 
 _ROUTE = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/\S*)")
 _OPTIONAL = "server_info"
-_OF_ONE = frozenset({"get", "update", "delete", "share", "unshare"})
+_OF_ONE = frozenset({"get", "update", "delete", "share", "unshare", "shares"})
 _PLACES = {"shard": frozenset({"collection"})}
 _NOT_ROUTES = frozenset({"plural", "literal", "is_taggable"})
 

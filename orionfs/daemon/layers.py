@@ -20,6 +20,7 @@ from orionfs.collecting import Collecting
 from orionfs.config import MountConfig
 from orionfs.content import ContentCache, usual_limit_bytes
 from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.early import Pressure
 from orionfs.facts import StackFacts
 from orionfs.fetch import Fetcher
 from orionfs.files import Files
@@ -85,6 +86,7 @@ def build(
         reports,
         is_write_back=config.write_back,
         names=config.local_names,
+        pressure=Pressure(wait_max_s=config.change_deadline_s),
     )
     kernel = fuse.Invalidations()
     namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
@@ -102,7 +104,7 @@ def build(
         namespace,
         files,
         moves,
-        _attributes(config, remote, namespace, sync, collecting, Progress(files, sync), reports),
+        _attributes(config, remote, namespace, sync, files, collecting, reports, refresher),
         _presentation(config),
         lambda: os.statvfs(claimed.staging),
         protection,
@@ -139,13 +141,16 @@ def _attributes(
     remote: Remote,
     namespace: Namespace,
     sync: Sync,
+    files: Files,
     collecting: Collecting,
-    progress: Progress,
     reports: Reports,
+    refresher: Refresher,
 ) -> ExtendedAttributes:
     resources = Resources(remote, config.metadata_ttl_s)
     items = ItemAttributes(namespace, resources, config.profile.workspaces)
-    sources = Sources(namespace, items, Sharing(remote, sync.shares), collecting, progress, reports)
+    sharing = Sharing(remote, sync.shares, files.until_uploaded, config.metadata_ttl_s)
+    refresher.on_demand += [resources.forget_all, sharing.forget_all]
+    sources = Sources(namespace, items, sharing, collecting, Progress(files, sync), reports)
     return ExtendedAttributes(sources, lists_all=config.xattrs == "all")
 
 

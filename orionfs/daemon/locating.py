@@ -8,7 +8,7 @@ from typing import Any
 from orionfs import control
 from orionfs.attribute_text import format_uri
 from orionfs.daemon.layers import Layers
-from orionfs.errors import NoSuchName, NotADirectory, OrionFsError, TimedOut
+from orionfs.errors import NoSuchName, NotADirectory, NotSupported, OrionFsError, TimedOut
 from orionfs.inodes import Inode
 from orionfs.models import Key, Kind
 from orionfs.namespace import Namespace
@@ -63,7 +63,13 @@ async def _located(whereabouts: Whereabouts, request: Mapping[str, Any]) -> dict
 
 
 def _failed(error: OrionFsError) -> dict[str, Any]:
-    return {"done": True, "error": str(error), "is_away": isinstance(error, TimedOut)}
+    cannot_tell = isinstance(error, NotSupported)
+    return {
+        "done": True,
+        "error": str(error),
+        "is_away": isinstance(error, TimedOut),
+        "cannot_tell": cannot_tell,
+    }
 
 
 async def _previous(namespace: Namespace, path: str) -> str | None:

@@ -20,19 +20,17 @@ from orionfs import facts
 from orionfs.bridge import SessionCalls
 from orionfs.config import state_folder
 from orionfs.errors import OrionFsError
-from orionfs.fs.asking import Asking
+from orionfs.fs.asking import CHANGE_DEADLINE_S, Asking
 from orionfs.fs.changes import Changes, Promises
 from orionfs.fs.contents import Contents, cache_of
 from orionfs.fs.tree import Tree
 from orionfs.models import Account, Key
 from orionfs.profiles import OWN_CLIENT, Profile, load_profile
-from orionfs.promises import Removal
+from orionfs.promises import Removal, Rename
 from orionfs.refusals import in_words
 from orionfs.sessions import calls_of, connect, stack_name
 
 log = logging.getLogger(__name__)
-
-_CHANGE_DEADLINE_S = 75.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +47,18 @@ class Access:
 class _NoPromises:
     """Where nothing can be written down: what a killed process has replaced stays beside what replaced it."""
 
-    def add_removal(self, removal: Removal) -> None:
-        log.debug("%s: nothing is written down", removal.path)
+    @property
+    def renames(self) -> _NoPromises:
+        return self
+
+    def put(self, rename: Rename) -> None:
+        log.debug("%s: nothing is written down", rename.path)
+
+    def drop(self, rename: Rename) -> None:
+        log.debug("%s: nothing was written down", rename.path)
+
+    def happened(self, rename: Rename, removal: Removal | None) -> None:
+        log.debug("%s: nothing is written down of %s", rename.path, removal)
 
     def drop_removal(self, key: Key) -> None:
         log.debug("%s: nothing was written down", key)
@@ -78,7 +86,7 @@ def access_of(profile_name: str | None, session: Any = None) -> Access:
         profile.client_python,
         profile.wire,
     )
-    return _shared(key, lambda: (profile, connect(profile, _CHANGE_DEADLINE_S)))
+    return _shared(key, lambda: (profile, connect(profile, CHANGE_DEADLINE_S)))
 
 
 def _shared(key: Hashable, make: Any) -> Access:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _READ_DEADLINE_S = 30.0
-_CHANGE_DEADLINE_S = 75.0
+CHANGE_DEADLINE_S = 75.0
 _REFUSED_DEADLINE_S = 3.0  # nobody listens there: who waits in a notebook hears of it soon
 _AT_ONCE = 8
 _CONTENTS_LIMIT_S = 3_600.0
@@ -55,8 +55,8 @@ class Asking:
     `facts` are what is known of the stack; who finds out more replaces them.
     """
 
-    def __init__(self, calls: SessionCalls) -> None:
-        self._calls = calls
+    def __init__(self, calls: SessionCalls, change_deadline_s: float = CHANGE_DEADLINE_S) -> None:
+        self._calls, self._change_deadline_s = calls, change_deadline_s
         self.facts: StackFacts = UNKNOWN
         self._told: dict[Key, Item] = {}  # what rows lack and contents never change: sizes, times
         at_once = min(_AT_ONCE, calls.metadata_at_once or _AT_ONCE)
@@ -190,7 +190,7 @@ class Asking:
     def download(self, key: Key, path: Path) -> None:
         """Fetch a whole item to a local file that does not exist yet."""
         args = (key.kind.value, key.reference, str(path), _CONTENTS_LIMIT_S)
-        self._repeated(_CHANGE_DEADLINE_S, "download", args, is_conflict_busy=True)
+        self._repeated(self._change_deadline_s, "download", args, is_conflict_busy=True)
 
     def upload(self, mark: str, path: Path, size: int) -> Item:
         """Upload a file's bytes as a new item named `mark`; one attempt, whose outcome may be unclear."""
@@ -261,7 +261,7 @@ class Asking:
         return self._repeated(_READ_DEADLINE_S, verb, args)
 
     def _change(self, verb: str, *args: Any, is_conflict_busy: bool = False) -> Any:
-        return self._repeated(_CHANGE_DEADLINE_S, verb, args, is_conflict_busy=is_conflict_busy)
+        return self._repeated(self._change_deadline_s, verb, args, is_conflict_busy=is_conflict_busy)
 
     def _repeated(
         self, deadline_s: float, verb: str, args: Sequence[Any], *, is_conflict_busy: bool = False

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SEEK = threading.Lock()
-
 
 class Held(Protocol):
     """The local bytes of one version."""
@@ -132,9 +130,9 @@ class Source:
         """Bytes that are here."""
         if hasattr(os, "pread"):
             return os.pread(self.held.fd, end - start, start)
-        with _SEEK:
-            os.lseek(self.held.fd, start, os.SEEK_SET)
-            return os.read(self.held.fd, end - start)
+        with self.held.path.open("rb") as file:  # a position belongs to all who have the descriptor
+            file.seek(start)
+            return file.read(end - start)
 
 
 class Contents:

@@ -53,9 +53,20 @@ def share(
         "INSERT OR REPLACE INTO share VALUES (?, ?, ?, ?)",
         (record["id"], holder.kind, holder.id, permissions.value),
     )
+    return _shares_of(connection, record["id"])
+
+
+def list_shares(connection: Connection, caller: Caller, reference: Mapping[str, Any]) -> Json:
+    """With whom a resource is shared, for whoever may read it. Refusal 404, 403."""
+    record = find_resource(connection, caller, dict(reference))
+    need(connection, caller, record, Permission.READ)
+    return _shares_of(connection, record["id"])
+
+
+def _shares_of(connection: Connection, resource_id: int) -> Json:
     found = connection.execute(
         "SELECT holder_kind, holder, permissions FROM share WHERE resource = ? ORDER BY holder_kind, holder",
-        (record["id"],),
+        (resource_id,),
     )
     rows = [{kind: number, "permissions": _words_of(Permission(bits))} for kind, number, bits in found]
     return {"results": rows}

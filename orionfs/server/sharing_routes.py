@@ -45,6 +45,17 @@ async def remove_tags(site: Site, caller: Caller, request: Request) -> Response:
     return JSONResponse(answer)
 
 
+async def list_shares(site: Site, caller: Caller, request: Request) -> Response:
+    """GET storage/<type>/<id>/shares."""
+    subject = _sharable(request)
+    found = await read(site, lambda c: shares.list_shares(c, caller, subject))
+    for row in found["results"]:
+        user = site.accounts.users.get(row.get("user"))
+        project = site.accounts.projects.get(row.get("project"))
+        row["name"] = next((holder.name for holder in (user, project) if holder is not None), None)
+    return JSONResponse(dialect.listing_answer(found, site.rules.switches))
+
+
 async def share(site: Site, caller: Caller, request: Request) -> Response:
     """POST storage/<type>/<id>/shares."""
     subject = _sharable(request)
@@ -84,7 +95,7 @@ def _tagged(site: Site, request: Request) -> tuple[str, int]:
 ROUTES: list[BaseRoute] = [
     api("/api/v1/storage/{type}/{id}/tags", {"GET": list_tags, "POST": add_tags, "DELETE": remove_tags}),
     *(
-        api(f"{base}/{{type}}/{{id}}/shares", {"POST": share, "DELETE": unshare})
+        api(f"{base}/{{type}}/{{id}}/shares", {"GET": list_shares, "POST": share, "DELETE": unshare})
         for base in ("/api/v1/storage", "/api/v3/storage", "/api/v1")
     ),
 ]

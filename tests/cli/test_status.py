@@ -49,7 +49,11 @@ TOLD = {
     ],
     "kept": [{"file": "/k/a b", "bytes": 5, "modified": 0.0, "has_gaps": True}],
     "setbacks": [{"at": 900.0, "message": "x was changed elsewhere"}],
-    "metrics": {"requests": 1234, "bytes_received": 2048},
+    "metrics": {
+        "requests": {"ls_path": {"count": 1200}, "get": {"count": 34}},
+        "downloaded_bytes": 2048,
+        "uploaded_bytes": 0,
+    },
 }
 
 
@@ -75,7 +79,7 @@ def test_block_of_a_mount_tells_what_is_wrong_since_when_and_what_waits() -> Non
         "stack: a stack",
         "daemon: pid 7, version 1, mounted for 1 h",
         "cache: 768.0 MiB of 1.0 GiB in /c",
-        "requests: 1,234, 2.0 KiB down",
+        "requests: 1,234; 2.0 KiB of contents down, 0 B up",
         "to upload: 12 changes, 3.0 MiB",
     ]
     assert lines[7] == ": /f/0\\x1b  25 % of 1.0 MiB, uploading for 10 s"

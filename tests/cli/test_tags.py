@@ -113,7 +113,7 @@ def test_what_can_not_be_tagged_is_told_by_its_kind(mount, kind) -> None:
     mount.refusals["setxattr", "b"] = (errno.ENOTSUP, "")
     said = run("tag", "b", "+lead").stderr
     assert said.startswith("orionfs: b: it ")
-    assert kind == "file" or f"a {kind}, " in said
+    assert kind == "file" or f"a {kind}" in said
 
 
 def test_error_of_an_earlier_call_is_not_told_as_this_ones(mount) -> None:
@@ -152,8 +152,15 @@ def test_scripts_get_a_row_for_what_failed_as_well(mount) -> None:
     assert (result.exit_code, result.stderr) == (ExitStatus.FAILED, "")
 
 
-def test_top_of_the_mount_has_no_tags(mount) -> None:
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("folder", "it is a folder that can't be tagged"),
+        ("shard", "it is a shard, and Orion keeps no tags of shards: tag its collection"),
+    ],
+)
+def test_what_has_no_tags_is_told_instead_of_none(mount, kind, said) -> None:
     del mount.items["b"]["tags"]
+    mount.items["b"]["type"] = kind
     result = run("tags", "b")
-    assert result.exit_code == ExitStatus.FAILED
-    assert result.stderr == "orionfs: b: it is part of the mount, and has no tags\n"
+    assert (result.exit_code, result.stderr) == (ExitStatus.FAILED, f"orionfs: b: {said}\n")

@@ -25,6 +25,7 @@ class Mounts:
         self.trees: dict[str, Seen] = {}
         self.views: dict[str, Seen] = {}
         self.asked_points: list[str] = []
+        self.request_bytes_max = 0
 
     def add(self, point: str, tree: Seen, views: Seen | None = None) -> None:
         self.trees[point], self.views[point] = tree, views or {}
@@ -38,6 +39,7 @@ class Mounts:
     def asked(self, entry: MountEntry, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         point = str(entry.mountpoint)
         self.asked_points.append(point)
+        self.request_bytes_max = max(self.request_bytes_max, len(json.dumps(request)))
         if point == "/dead":
             raise StartupError("the daemon of /dead does not answer", ExitStatus.FAILED)
         items = [f"{kind}://{id}" for kind, id in request["items"]]
@@ -100,6 +102,14 @@ def test_scripts_get_a_row_for_each(mounts) -> None:
         {"what": "file://2", "paths": []},
     ]
     assert (result.exit_code, result.stderr) == (ExitStatus.FAILED, "")
+
+
+def test_more_than_one_request_holds_are_asked_for_one_after_the_other(mounts) -> None:
+    paths = [f"/project/1/team/{'x' * 3000}{number}" for number in range(40)]
+    mounts.add("/a", {path: f"/{number}" for number, path in enumerate(paths)})
+    assert run(*paths).stdout.splitlines() == [f"/a/{number}" for number in range(40)]
+    assert 2 < len(mounts.asked_points) < 10
+    assert mounts.request_bytes_max < 64 * 1024
 
 
 def test_nothing_mounted_has_its_status(mounts) -> None:

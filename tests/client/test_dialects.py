@@ -129,7 +129,9 @@ def _marks(session: OrionSession, tmp_path: Path) -> None:
     assert len(list(session.list_tags(made))) == 1
     assert [each.id for each in session.list_resources(File, {"tags": ["b c"]})] == [made.id]
     session.share_resource(made, project, permissions=["read", "write"])
+    assert len(session.list_shares(made)) == 1
     session.unshare_resource(made, project)
+    assert session.list_shares(made) == []
     spec = session.create_resource(WorkFloeSpec, {"title": "T", "specification": {"id": 5}})
     session.refresh_resource(spec)
     assert spec.specification == {"id": 5}

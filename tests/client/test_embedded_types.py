@@ -216,6 +216,11 @@ def test_share_opens_an_item_and_unshare_closes_it(
         eve.get_resource(File, made.id)
     ada.share_resource(made, bob.get_current_project())
     assert bob.get_resource(File, made.id).name == "ours"
+    project = bob.get_current_project()
+    told = [{"project": project.id, "name": project.name, "permissions": ["read"]}]
+    assert ada.list_shares(made) == bob.list_shares(made) == told
+    with pytest.raises(errors.AuthorizationRequired):
+        eve.list_shares(made)
 
 
 def test_links_lead_back_to_what_they_were_made_of(ada: OrionSession, tmp_path: Path) -> None:

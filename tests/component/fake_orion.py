@@ -136,6 +136,7 @@ class FakeCalls:
         self.clock = clock
         self.ranged = True
         self.paged_shards = True
+        self.lists_shares = False
         self.open_ended = True
         self.part_bytes = 2**23  # of uploads with an open end
         self.shards_tell_sizes = True
@@ -620,6 +621,14 @@ class FakeCalls:
     def untag(self, kind: str, id: int, tags: list[str]) -> None:
         with self._called("untag", kind, id, tags):
             self._readable(kind, id).tags -= set(tags)
+
+    def list_shares(self, kind: str, id: int) -> list[dict[str, Any]]:
+        with self._called("list_shares", kind, id):
+            shares = sorted(self._readable(kind, id).shares.items())
+            return [
+                {who: number, "permissions": list(words), "name": f"{who} {number}"}
+                for (who, number), words in shares
+            ]
 
     def link(self, kind: str, id: Any) -> dict[str, Any]:
         with self._called("link", kind, id):

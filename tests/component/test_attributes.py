@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import trio
@@ -68,6 +69,76 @@ async def test_item_is_shared_reshared_and_unshared(tmp_path, fake) -> None:
         assert fake.row(id).shares == {("project", 3): ("read", "delete")}
         assert await value(world, "my-data/file", "share.user.alice") is None
         assert await value(world, "my-data/file", "share.project.3") == "read,delete"
+
+
+async def test_shares_are_all_that_orion_tells_where_it_does(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    fake.lists_shares = True
+    fake.row(id).shares = {("user", 7): ("read", "delete")}
+    async with mount(tmp_path, fake) as world:
+        with fake.counting() as verbs:
+            assert await value(world, "my-data/file", "share.user.7") == "read,delete"
+            told = json.loads(await value(world, "my-data/file", "shares") or "")
+        assert [(each["with"], each["id"], each["told_by"]) for each in told] == [("user", 7, "orion")]
+        assert verbs.count("list_shares") == 1
+        await give(world, "my-data/file", "share.project.3", "write")
+        assert await value(world, "my-data/file", "share.project.3") == "read,write"
+        await take(world, "my-data/file", "share.user.7")
+        with pytest.raises(errors.NoSuchAttribute):
+            await take(world, "my-data/file", "share.user.7")
+        assert fake.count("unshare_resource") == 1
+
+
+async def test_share_of_a_file_that_is_not_on_orion_yet_waits_for_its_upload(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        stall = fake.stall("upload")
+        await world.save("my-data/new", b"content")
+        assert fake.ids_at(f"{HOME}/new") == []
+        world.nursery.start_soon(give, world, "my-data/new", "share.user.alice")
+        await stall.arrived.wait()
+        stall.release()
+        await trio.sleep(1)
+        (id,) = fake.ids_at(f"{HOME}/new")
+        assert fake.row(id).shares == {("user", 7): ("read",)}
+        assert await value(world, "my-data/new", "share.user.alice") == "read"
+
+
+async def test_share_of_a_file_that_is_being_written_is_busy(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/new", os.O_WRONLY | os.O_CREAT)
+        with pytest.raises(errors.Busy, match="is being written, and on Orion only once it is closed"):
+            await give(world, "my-data/new", "share.user.alice")
+        await world.close(handle)
+        await give(world, "my-data/new", "share.user.alice")
+
+
+async def test_file_that_stays_on_this_machine_is_not_shared(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.save("my-data/doc~", b"content")
+        with pytest.raises(errors.InvalidCall, match="doc~ stays on this machine while it has this name"):
+            await give(world, "my-data/doc~", "share.user.alice")
+        assert fake.count("share_resource") == 0
+
+
+@pytest.mark.parametrize("verb", ["share", "unshare"])
+async def test_share_set_while_another_version_gets_its_place_is_that_versions(tmp_path, fake, verb) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await give(world, "my-data/file", "share.project.3")
+        stall = fake.stall(f"{verb}_resource", is_after=True, when=lambda _, who, __: who["id"] == 7)
+        if verb == "unshare":
+            await give(world, "my-data/file", "share.user.alice")
+            world.nursery.start_soon(take, world, "my-data/file", "share.user.alice")
+        else:
+            world.nursery.start_soon(give, world, "my-data/file", "share.user.alice")
+        await stall.arrived.wait()
+        await world.save("my-data/file", b"another content")
+        await world.drain()
+        stall.release()
+        await settle()
+        (id,) = fake.ids_at(f"{HOME}/file")
+        assert fake.contents(f"{HOME}/file") == b"another content"
+        expected = {("project", 3): ("read",)} | ({("user", 7): ("read",)} if verb == "share" else {})
+        assert fake.row(id).shares == expected
 
 
 async def test_name_of_a_user_is_looked_up_once(tmp_path, fake) -> None:
@@ -141,27 +212,28 @@ async def test_tags_are_those_of_what_comes_in_its_place(tmp_path, fake, by, tel
 @pytest.mark.parametrize("path", ["my-data/file", "my-data/poses"])
 async def test_tag_is_seen_at_once_by_every_name_of_the_item(tmp_path, fake, path) -> None:
     kind, (id,) = ("file" if path.endswith("file") else "collection"), fake.ids_at(HOME + path[7:])
-    elsewhere = f".orion/by-id/{kind}/{id}"
+    view = f".orion/by-id/{kind}/{id}"
     async with mount(tmp_path, fake) as world:
         await world.ls("my-data")
-        for place, other, tag in ((path, elsewhere, "one"), (elsewhere, path, "two")):
-            await world.inode(other)
-            await give(world, place, f"tag.{tag}")
-            for seen in (place, other, f".orion/by-tag/{tag}/{(await world.ls(f'.orion/by-tag/{tag}'))[0]}"):
-                assert await value(world, seen, f"tag.{tag}") == "", seen
-        await take(world, elsewhere, "tag.one")
-        assert await value(world, path, "tag.one") is None
-        assert fake.row(id).tags - {"lead"} == {"two"}
+        seen = [await world.inode(view), await world.inode(path)]  # which the kernel knows from now on
+        await give(world, path, "tag.one")
+        for inode in (*seen, await world.inode(view), await world.inode(f".orion/by-tag/one/{path[8:]}")):
+            assert await world.attributes.get(inode, b"user.orion.tag.one") == b"", inode
+        await take(world, path, "tag.one")
+        for inode in (*seen, await world.inode(view)):
+            with pytest.raises(errors.NoSuchAttribute):
+                await world.attributes.get(inode, b"user.orion.tag.one")
+        assert await world.stat(f".orion/by-tag/one/{path[8:]}") is None
 
 
-async def test_tag_given_through_a_view_is_seen_in_a_listing_that_is_older(tmp_path, fake) -> None:
+async def test_tag_given_elsewhere_is_seen_through_a_view_once_it_is_asked_again(tmp_path, fake) -> None:
     (id,) = fake.ids_at(f"{HOME}/file")
     async with mount(tmp_path, fake) as world:
-        await world.ls("my-data")
-        await give(world, f".orion/by-id/file/{id}", "tag.new")
-        with fake.counting() as verbs:
-            assert await value(world, "my-data/file", "tags") == "lead\nnew"
-        assert verbs == []
+        inode = await world.inode(f".orion/by-id/file/{id}")
+        fake.tag("file", id, ["theirs"])
+        assert await world.attributes.get(inode, b"user.orion.tags") == b"lead"
+        await world.refresher.start("/").done.wait()
+        assert await world.attributes.get(inode, b"user.orion.tags") == b"lead\ntheirs"
 
 
 async def test_tag_that_is_believed_to_be_there_is_set_all_the_same(tmp_path, fake) -> None:
@@ -173,6 +245,16 @@ async def test_tag_that_is_believed_to_be_there_is_set_all_the_same(tmp_path, fa
         assert fake.row(id).tags == {"lead"}
         fake.untag("file", id, ["lead"])
         await give(world, "my-data/file", "tags", "lead")
+        assert fake.row(id).tags == {"lead"}
+
+
+async def test_tag_that_is_not_believed_to_be_there_is_taken_away_all_the_same(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        fake.row(id).tags.add("theirs")
+        with pytest.raises(errors.NoSuchAttribute):
+            await take(world, "my-data/file", "tag.theirs")
         assert fake.row(id).tags == {"lead"}
 
 
@@ -206,6 +288,40 @@ async def test_tag_given_while_another_version_gets_its_place_is_on_that_version
         assert inode.item.id == id
         assert fake.row(id).tags == {"lead", "late"}
         assert await value(world, "my-data/file", "tags") == "late\nlead"
+
+
+async def test_what_is_told_of_an_item_is_asked_for_again_after_a_refresh(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/poses")
+    fake.lists_shares = True
+    async with mount(tmp_path, fake) as world:
+        assert await value(world, "my-data/poses", "metadata") == "{}"
+        assert await value(world, "my-data/poses", "shares") == "[]"
+        fake.row(id).metadata = {"stage": 2}
+        fake.row(id).shares = {("project", 3): ("read",)}
+        assert await value(world, "my-data/poses", "metadata") == "{}"
+        await world.refresher.start("/my-data").done.wait()
+        assert await value(world, "my-data/poses", "metadata") == '{"stage": 2}'
+        assert await value(world, "my-data/poses", "share.project.3") == "read"
+
+
+@pytest.mark.parametrize("write_back", [False, True])
+@pytest.mark.expect_log("file is not on Orion yet")
+async def test_error_of_an_upload_names_the_path_that_people_know(tmp_path, fake, write_back, caplog) -> None:
+    async with mount(tmp_path, fake, write_back=write_back) as world:
+        fake.fail("upload", "ValidationError", 422, times=9, detail="no such letters here")
+        inode = await world.inode("my-data/file")
+        try:
+            await world.save("my-data/file", b"another content")
+        except errors.InvalidCall as refused:
+            assert str(refused) == f"upload {HOME}/file: no such letters here"
+        await trio.sleep(1)
+        told = await value(world, "my-data/file", "error")
+        said = "\n".join(record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        for text in (told or "", said, await value(world, "my-data/file", "sync") or ""):
+            assert f"upload {HOME}/file: no such letters here" in text
+            assert ".orionfs-" not in text
+            assert str(tmp_path) not in text
+        assert inode.item.id is not None
 
 
 async def test_everything_is_listed_where_that_is_wanted(tmp_path, fake) -> None:

@@ -325,8 +325,13 @@ def _build(
     bytes_ahead = min(BYTES_MAX, cache_bytes // 8)
     contents_ahead = ContentsAhead(namespace, fetcher, remote, files.on_open, bytes_ahead)
     moves = Moves(namespace, files, sync, remote)
-    items = ItemAttributes(namespace, Resources(remote, freshness.metadata_ttl_s), WORKSPACES)
-    collecting, sharing = Collecting(namespace, remote), Sharing(remote, sync.shares)
+    refresher, resources = Refresher(namespace, refresh_folders), Resources(remote, freshness.metadata_ttl_s)
+    items = ItemAttributes(namespace, resources, WORKSPACES)
+    collecting, sharing = (
+        Collecting(namespace, remote),
+        Sharing(remote, sync.shares, files.until_uploaded, freshness.metadata_ttl_s),
+    )
+    refresher.on_demand += [resources.forget_all, sharing.forget_all]
     attributes = ExtendedAttributes(
         Sources(namespace, items, sharing, collecting, Progress(files, sync), reports),
         lists_all=lists_all,
@@ -357,7 +362,7 @@ def _build(
         content,
         claimed,
         nursery,
-        Refresher(namespace, refresh_folders),
+        refresher,
     )
 
 

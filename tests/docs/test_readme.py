@@ -381,9 +381,12 @@ def sample_server(tmp_path_factory) -> Iterator[Server]:
     server.close()
 
 
+LIBRARIES = ("Use it as a library", "Notebooks, macOS, Windows: orion:// through fsspec")
+
+
 def library_examples() -> list[tuple[str, str]]:
-    """Programs of the library's chapter, and what the block behind each says it prints."""
-    found = [block for block in readme.all_blocks() if block.chapter == "Use it as a library"]
+    """Programs of the libraries' chapters, and what the block behind each says it prints."""
+    found = [block for block in readme.all_blocks() if block.chapter in LIBRARIES]
     assert [block.language for block in found] == ["python", "text"] * (len(found) // 2)
     return [(found[at].text, found[at + 1].text) for at in range(0, len(found), 2)]
 

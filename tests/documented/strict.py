@@ -6,7 +6,18 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-EXTENSIONS = frozenset({"direct_resources", "instance", "read_into", "shard_page", "Folder"})
+EXTENSIONS = frozenset(
+    {
+        "direct_resources",
+        "instance",
+        "read_into",
+        "shard_page",
+        "list_shares",
+        "begin",
+        "Folder",
+        "GrowingFile",
+    }
+)
 """Ours; code may look whether a session has them, and must live without."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+from orionfs.early import Pressure
 from tests.component.fake_orion import Failure, FakeCalls, failure
 from tests.component.virtual import threads_in_turn
 
@@ -39,6 +40,12 @@ class Habits:
     read_lag_s: float
     metadata_ttl_s: float
     seed: int
+    part_bytes: int = 2**23
+
+    @property
+    def pressure(self) -> Pressure:
+        """Files leave as soon as they are two parts long, and writers wait for them."""
+        return Pressure(2 * self.part_bytes, 3 * self.part_bytes, parts_at_once=2)
 
     def fake(self) -> FakeCalls:
         """An Orion of these habits."""
@@ -46,6 +53,7 @@ class Habits:
         fake.duplicate_names, fake.ranged = self.duplicate_names, self.ranged
         fake.tells_sizes, fake.tells_tags = self.tells_sizes, self.tells_tags
         fake.page_max, fake.read_lag_s = self.page_max, self.read_lag_s
+        fake.part_bytes = self.part_bytes
         return fake
 
 
@@ -61,6 +69,7 @@ def habits(lags: list[float]) -> st.SearchStrategy[Habits]:
         st.sampled_from(lags),
         st.sampled_from([30.0, 1.0]),
         st.integers(0, 1000),
+        st.sampled_from([2, 2**23]),
     )
 
 

@@ -410,7 +410,15 @@ async def run(folder: Path, steps: list[Any], habits: Habits, *, share: float = 
     fake = habits.fake()
     draw = random.Random(habits.seed)
     freshness = Freshness(habits.metadata_ttl_s, min(5.0, habits.metadata_ttl_s))
-    build = partial(mount, folder, fake, threads=threads(draw), freshness=freshness, limits=Limits())
+    build = partial(
+        mount,
+        folder,
+        fake,
+        threads=threads(draw),
+        freshness=freshness,
+        limits=Limits(),
+        pressure=habits.pressure,
+    )
     async with build() as world:
         await trio.sleep(100)
         pair = Pair(world, is_troubled=share > 0)

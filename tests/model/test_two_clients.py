@@ -360,7 +360,15 @@ async def run(
     fake.keeps_history = True
     draw = random.Random(habits.seed)
     freshness = Freshness(habits.metadata_ttl_s, min(5.0, habits.metadata_ttl_s))
-    one = partial(mount, folder, fake, threads=threads(draw), freshness=freshness, limits=Limits())
+    one = partial(
+        mount,
+        folder,
+        fake,
+        threads=threads(draw),
+        freshness=freshness,
+        limits=Limits(),
+        pressure=habits.pressure,
+    )
     kernel = Kernel()
     async with one(kernel=kernel, refresh_folders=draw.choice([0, 16])) as world:
         await trio.sleep(100)

@@ -128,7 +128,8 @@ def test_info_of_what_a_listing_has_told_costs_no_request(mounted, cold) -> None
             json.loads(line) for line in told(mounted, "info", "--json", *(cold / name for name in "abc"))
         ]
         assert told(mounted, "info", "--uri", cold / "a", cold / "b") == [f"file://{id}" for id in ids[:2]]
-    assert counted.cost == []
+    # Shares are in no listing; who can be asked for them is asked.
+    assert counted.cost == (["shares"] * 3 if mounted.client is Client.OWN else [])
     assert [row["id"] for row in rows] == ids
     assert all(row["owner"] and row["project"] and row["created"] and row["audience"] for row in rows)
 
@@ -173,6 +174,26 @@ def test_items_are_found_by_tag_and_job_where_they_are(mounted, files, cold) -> 
     )
     assert counts.stdout.split()[-2:] == ["11", "total"]
     assert told(mounted, "find", mounted.team, "--job", str(job)) == []
+
+
+def test_where_the_stack_can_not_look_for_tags_each_folder_is_looked_through(make_stand) -> None:
+    stand = make_stand(filters="ignored", list_tags="no")
+    collection = stand.mine / "poses"
+    source = stand.folder / "parts"
+    source.mkdir()
+    (source / "one").write_text("1")
+    told(stand, "put", "--as", "collection", source, stand.mine, "--name", "poses")
+    for name in ("sub/b", "a", "other"):
+        (stand.mine / name).parent.mkdir(exist_ok=True)
+        (stand.mine / name).write_text(name)
+    told(stand, "refresh", stand.mine)
+    told(stand, "tag", stand.mine / "sub" / "b", stand.mine / "a", collection, "+lead")
+    done = stand.run("find", stand.mine, "--tag", "lead", cwd=stand.folder)
+    assert done.stdout.splitlines() == [str(stand.mine / name) for name in ("a", "poses", "sub/b")]
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert "each folder is looked through instead" in done.stderr
+    done = stand.run("find", stand.mine / "sub", "--tag", "lead", "--type", "collection")
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_place_of_a_path_and_of_a_reference_is_told(mounted, files, cold) -> None:
@@ -228,9 +249,15 @@ def test_items_are_shared_and_shown_and_taken_back(crowd, alice, make_stand, cli
 
     assert told(stand, "share", folder / "a", folder / "b", "user:alice:read,write", "project:2") == []
     assert alice.api.get(address).status_code == 200
-    known = [line for line in told(stand, "info", folder / "a") if line.endswith(" (as this mount knows)")]
-    assert known[0].split() == ["shared", "with", "project", "2:", "read", "(as", "this", "mount", "knows)"]
-    assert known[1].strip() == "user alice: read, write (as this mount knows)"
+    # Our own session is told by Orion with whom an item is shared.
+    project, how = ("Kinases", "") if client is Client.OWN else ("2", " (as this mount knows)")
+    known = [
+        line.strip() for line in told(stand, "info", folder / "a") if "project" in line or "user al" in line
+    ]
+    assert [" ".join(line.split()) for line in known[-2:]] == [
+        f"shared with project {project}: read{how}",
+        f"user alice: read, write{how}",
+    ]
     (row,) = map(json.loads, told(stand, "info", "--json", folder / "a"))
     assert {(share["with"], share["name"], *share["permissions"]) for share in row["shares"]} >= {
         ("user", "alice", "read", "write")

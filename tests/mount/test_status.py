@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import statistics
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orionfs.state import safe_name
 from tests.cli.processes import wait_for
 from tests.docs import readme
 from tests.mount.server import Direct
@@ -21,7 +23,7 @@ from tests.mount.stand import Client, Stand
 STALLED = 99
 ASKED = 21
 WITHIN_S = 0.1
-LARGE_BYTES = 24 * 2**20
+LARGE_BYTES = 9 * 2**20  # in parts
 
 
 def told(stand: Stand, *arguments: str) -> dict:
@@ -97,6 +99,36 @@ def test_what_a_killed_daemon_was_writing_is_told_with_the_command_that_fetches_
     assert f"cp {kept['file']} ." in shown
     with open(kept["file"], "rb") as file:
         assert file.read() == b"never closed"
+
+
+@pytest.mark.expect_log("what was being written when an earlier mount ended is kept")
+def test_what_another_host_has_left_goes_up_once_it_is_adopted(make_stand: Callable[..., Stand]) -> None:
+    stand = make_stand(options=["write_back"])
+    stand.server.misbehave({"method": "PUT", "path": "/", "action": "status", "status": 503})
+    (stand.mine / "closed").write_bytes(b"promised")
+    fd = os.open(stand.mine / "open", os.O_WRONLY | os.O_CREAT)
+    os.write(fd, b"never closed")
+    stand.kill()
+    with contextlib.suppress(OSError):
+        os.close(fd)
+    stand.server.misbehave()
+    # As if all of that had been on another node of a cluster with one home.
+    states = stand.home / "state" / "orionfs"
+    (states / safe_name(platform.node())).rename(states / safe_name("login2"))
+    stand.mount()
+    assert "closed" not in os.listdir(stand.mine)
+    (left,) = told(stand)["left"]
+    assert (left["host"], left["is_this_host"], left["pending"], len(left["kept"])) == ("login2", False, 1, 1)
+    adopted = stand.run("adopt", "login2")
+    assert (adopted.returncode, adopted.stderr) == (0, "")
+    assert "taken over from login2: 1 change and 1 file that nobody had closed of demo" in adopted.stdout
+    stand.remount()
+    stand.drain()
+    assert stand.direct.content(f"{Direct.home}/closed") == b"promised"
+    found = told(stand)
+    assert found["left"] == []
+    (kept,) = next(m for m in found["mounts"] if m["mountpoint"] == str(stand.point))["kept"]
+    assert kept["bytes"] == len(b"never closed")
 
 
 @pytest.mark.expect_log("no byte|no answer|offline")

@@ -93,13 +93,15 @@ ON_SOMETHING = {
     f"GET {V1}/datasets/{{dataset}}/tags": {},
     f"POST {V1}/datasets/{{dataset}}/tags": TAGS,
     f"DELETE {V1}/datasets/{{dataset}}/tags": TAGS,
+    f"GET {V1}/collections/{{collection}}/shares": {},
+    "GET /api/v3/storage/files/{file}/shares": {},
     f"POST {V1}/collections/{{collection}}/shares": SHARE,
     f"DELETE {V1}/collections/{{collection}}/shares": SHARE,
     "POST /api/v3/storage/files/{file}/shares": SHARE,
     "DELETE /api/v3/storage/files/{file}/shares": SHARE,
 }
 # One handler under several routes: tried under those above.
-SAME_AS_ANOTHER = {"POST /api/v1/{type}/{id}/shares", "DELETE /api/v1/{type}/{id}/shares"}
+SAME_AS_ANOTHER = {f"{method} /api/v1/{{type}}/{{id}}/shares" for method in ("GET", "POST", "DELETE")}
 
 
 def all_routes():
