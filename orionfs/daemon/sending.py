@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orionfs.daemon.layers import Layers
+from orionfs.journal import UploadStep
 from orionfs.progress import word_of
 from orionfs.upload import Upload, UploadState
 
@@ -60,13 +61,14 @@ def look(layers: Layers) -> Sending:
         positions = read_positions(layers.staging, [os.getpid(), *layers.remote.worker_pids()])
         for upload in leaving:
             at = max((at for name, at in positions if name.startswith(upload.row.staged)), default=0)
+            at = max(at, layers.sync.early.sent_bytes(upload.row.mark))
             # A part that was sent twice counts twice, and the last bytes may still be refused.
             sent[upload.row.mark] = min(at, upload.row.size_bytes)
     return Sending(uploads, sent)
 
 
 def _is_there(upload: Upload) -> bool:
-    return upload.row.new_id is not None
+    return upload.row.step is UploadStep.UPLOADED
 
 
 def _is_leaving(upload: Upload) -> bool:
