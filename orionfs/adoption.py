@@ -15,7 +15,7 @@ from orionfs.deferral import Deferral
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.files import Files
 from orionfs.inodes import Inode
-from orionfs.journal import Journal, UploadRow, UploadStep
+from orionfs.journal import Journal, Rename, UploadRow, UploadStep
 from orionfs.models import Item, LocalAttributes
 from orionfs.names import encode_name, true_name
 from orionfs.namespace import Namespace
@@ -29,10 +29,12 @@ log = logging.getLogger(__name__)
 
 
 async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync, deferral: Deferral) -> None:
-    """Take over every relocation, upload and removal of a journal."""
+    """Take over every relocation, rename, upload and removal of a journal."""
     await sync.relocator.resume()
     for parked in journal.parked.all():
         await _park(namespace, files, parked)
+    for rename in journal.renames.all():
+        await _find_out(sync, rename)
     for row in journal.uploads():
         await sync.hide_half_made(row)
         if row.step is UploadStep.CANCELLED:
@@ -53,6 +55,15 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
         sync.removals.resume(removal)
     for path in journal.folder_removals():
         deferral.resume(path, await _folder_if_there(namespace, path))
+
+
+async def _find_out(sync: Sync, rename: Rename) -> None:
+    """Whether a rename that an earlier mount asked for has happened decides what is under way, and where."""
+    try:
+        await sync.renames.find_out(rename)
+    except OrionFsError as error:
+        log.info("%s: whether it was renamed is asked again: %s", rename.path, error)
+        sync.renames.resume(rename)
 
 
 async def _folder_if_there(namespace: Namespace, path: str) -> Inode | None:

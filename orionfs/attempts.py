@@ -244,6 +244,8 @@ class Attempts:
             log.exception("%s: unexpected", upload.row.path)
             error = _Unexpected(str(unexpected))
         work.has_place = False
+        if upload.is_over:  # nobody wants it any more: how its last attempt ended says nothing
+            error = None
         if error is not None:
             pause_s = self._failed(upload, work, error, pause_s)
         for outcome in work.outcomes:

@@ -191,7 +191,8 @@ class ExtendedAttributes:
 
 def _may_have_tags(inode: Inode) -> bool:
     """True for what is no part of the mount itself, and of a kind that Orion tags."""
-    return inode.parent is not None and inode.anchor is None and inode.item.kind is not Kind.SHARD
+    is_of_mount = inode.parent is None or inode.anchor is not None or inode.is_view or inode.given is not None
+    return not is_of_mount and inode.item.kind is not Kind.SHARD
 
 
 def _taggable(inode: Inode) -> Inode:

@@ -6,14 +6,13 @@ Used by `sync` and `removals`, which know what the work is. Must not know upload
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
 
 import trio
 
 from orionfs.errors import OrionFsError
-from orionfs.models import Key
 from orionfs.remote import Health, Remote
 from orionfs.tasks import Background
 
@@ -44,16 +43,6 @@ class Behind:
         """Do some work in the end; `what` says in the log what it was about, should Orion refuse it."""
         self._count += 1
         self._background.start(what, partial(self._do, work))
-
-    def tag(self, key: Key, add: Sequence[str], remove: Sequence[str]) -> None:
-        """Change the tags of an item in the end."""
-        self.start(f"tags of {key.kind.value} {key.id}", partial(self._tag, key, add, remove))
-
-    async def _tag(self, key: Key, add: Sequence[str], remove: Sequence[str]) -> None:
-        if remove:
-            await self._remote.untag(key, remove)
-        if add:
-            await self._remote.tag(key, add)
 
     def wake(self) -> None:
         """What waits for its next attempt makes it now."""

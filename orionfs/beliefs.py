@@ -91,6 +91,7 @@ class Beliefs:
         self._forgets_changes_at_s = -inf
         self._absences_checked_at_s: dict[InodeNumber, float] = {}  # folder -> last of the last second
         self._clock = clock
+        self.questions = 0  # that no cache could answer
         self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
         self.freshness = freshness
         self.changes = Changes(freshness.read_lag_s, unseen, inodes)
@@ -398,6 +399,7 @@ class Beliefs:
             if flight.error is not None:
                 raise flight.error
             return
+        self.questions += 1
         self._forget_changes()
         flight = self._flights[folder.number, name] = _Flight()
         self._inodes.hold(folder.number)

@@ -24,6 +24,7 @@ from orionfs.failures import busy, failure_of, pause_before_retry_s, subject_of
 from orionfs.health import CHECK_EVERY_S, Condition, Health, HealthWatch
 from orionfs.limiter import AdaptiveLimiter, Priority, Slot, current_urgency
 from orionfs.listings import PAGES, as_page
+from orionfs.metrics import Traffic
 from orionfs.models import Key
 from orionfs.parts import Growth, Line, Part
 
@@ -68,6 +69,7 @@ class Caller:
         if calls.contents_at_once is not None:
             self._small_contents = self._uploads = self._contents
         self.line = Line(limits.inactivity_s)
+        self.traffic = Traffic()
         self._checks = AdaptiveLimiter(_CHECKS_AT_ONCE)
         self._abandoned: set[Slot] = set()
         self._watch = HealthWatch(self._ask_who, limits.read_deadline_s, self._leave_connections)
@@ -86,12 +88,26 @@ class Caller:
         """While away, ask every 2 s whether Orion answers again. Ends when cancelled."""
         await self._watch.run(task_status)
 
+    @property
+    def queues(self) -> dict[str, AdaptiveLimiter]:
+        """The places for calls, by what they are for."""
+        return {
+            "metadata": self._metadata,
+            "contents": self._contents,
+            "small_contents": self._small_contents,
+            "uploads": self._uploads,
+        }
+
     async def wait_until_back(self) -> None:
         """Wait for the end of the next time away."""
         await self._watch.wait_until_back()
 
     async def _ask_who(self, limit_s: float) -> None:
-        await self._call(self._checks.slot(), limit_s, "whoami")
+        slot = self._checks.slot()
+        try:
+            await self._call(slot, limit_s, "whoami")
+        finally:
+            slot.give_back()  # a thread that hangs must not keep the next question waiting
 
     async def _leave_connections(self) -> None:
         """What is open may lead nowhere, and calls that nobody waits for any more take no places."""
@@ -117,7 +133,9 @@ class Caller:
             await self._attempt(limiter, _NO_LIMIT_S, "read_into", *subject, *rest, on_taken=attempt.begin)
             part.arrived = part.end
 
+        before = part.arrived
         await _watched(bring, partial(part.watch, attempt, patience))
+        self.traffic.downloaded_bytes += part.arrived - before
         if part.arrived < part.end and trio.current_time() >= part.expires_at_s:
             raise self._no_answer("read_into", subject, self._limits.inactivity_s)
 
@@ -128,6 +146,7 @@ class Caller:
         async def download() -> None:
             args = (*subject, str(path), _NO_LIMIT_S)  # its worker ends with the attempt
             await self._attempt(limiter, _NO_LIMIT_S, "download", *args, on_taken=growth.begin)
+            self.traffic.downloaded_bytes += size
 
         if not await _watched(download, growth.watch):
             raise self._no_answer("download", subject, self._limits.inactivity_s)
@@ -207,6 +226,17 @@ class Caller:
         return await self._call(limiter.slot(on_taken), deadline_s, verb, *args)
 
     async def _call(self, slot: Slot, deadline_s: float, verb: str, *args: Any) -> Any:
+        """One attempt, counted and timed from when it has its place."""
+        timing = self.traffic.calls[verb]
+        try:
+            return await self._make(slot, deadline_s, verb, *args)
+        except OrionFsError as error:
+            timing.errors[type(error).__name__] += 1
+            raise
+        finally:
+            timing.add(int(max(0.0, trio.current_time() - slot.started_at_s) * 1e9))
+
+    async def _make(self, slot: Slot, deadline_s: float, verb: str, *args: Any) -> Any:
         sent = [OwnDescriptor(arg.fd) if isinstance(arg, Borrowed) else arg for arg in args]
         handle = CallHandle()
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))

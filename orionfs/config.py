@@ -26,6 +26,7 @@ from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.notify import Notifier
 from orionfs.profiles import Profile, load_profile
 
+LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 NAMESPACE_VARIABLE = "ORIONFS_NAMESPACE"  # tells what runs in a namespace of ours which one it is
 # What a mount of the whole machine, run by root, has in place of a user's folders; its unit says the same.
@@ -70,6 +71,8 @@ class MountConfig:
     noexec: bool = False  # no program is run from the mount
     xattrs: str = "tags"  # which extended attributes are listed
     log_level: str = "INFO"
+    log_format: str = "text"
+    metrics: str | None = None  # where figures are served: HOST:PORT of loopback, or unix:PATH
     life_fd: int | None = None  # the mount ends when this pipe does, and leaves signals to who holds it
     manager: Notifier = field(default_factory=Notifier)  # the service manager that wants to hear of it
 
@@ -96,7 +99,7 @@ SHARED_SPACES, ORGANIZATION = "shared-spaces", "organization"
 TOP_NAMES = ("my-data", "team-data", SHARED_SPACES, ORGANIZATION)
 UNPROTECTED = ("", "none")
 # Options of `-o` that are one word of several, the usual one first.
-CHOICE_OPTIONS: dict[str, tuple[str, ...]] = {"xattrs": ("tags", "all")}
+CHOICE_OPTIONS: dict[str, tuple[str, ...]] = {"xattrs": ("tags", "all"), "log_format": LOG_FORMATS}
 FLAG_OPTIONS = {
     "allow_other": "allow_other",
     "noexec": "noexec",
@@ -104,7 +107,7 @@ FLAG_OPTIONS = {
     "write_back": "write_back",
 }
 """Options of `-o` that take no value, with the field that each sets."""
-KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", *CHOICE_OPTIONS, *PATTERN_OPTIONS, *NUMBER_OPTIONS)
+KNOWN_OPTIONS = (*FLAG_OPTIONS, "umask", "metrics", *CHOICE_OPTIONS, *PATTERN_OPTIONS, *NUMBER_OPTIONS)
 
 
 def load_mount_config(
@@ -164,6 +167,8 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
             fields[FLAG_OPTIONS[name]] = True
         elif name == "umask":
             fields[name] = _umask(value)
+        elif name == "metrics":
+            fields[name] = check_metrics_address(value)
         elif name in CHOICE_OPTIONS:
             fields[name] = _choice(name, value)
         elif name in PATTERN_OPTIONS:
@@ -177,6 +182,19 @@ def _umask(value: str) -> int:
     if not re.fullmatch(r"0?[0-7]{1,3}", value):
         raise _wrong(f"mount option 'umask' is {value!r}: three octal digits are needed, such as umask=077")
     return int(value, 8)
+
+
+def check_metrics_address(value: str) -> str:
+    """HOST:PORT of this machine alone, or unix:PATH; StartupError for anything else: figures have no lock."""
+    if value.startswith("unix:/"):
+        return value
+    found = re.fullmatch(r"(127(?:\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5})", value)
+    if found is None or int(found[2]) >= 2**16:
+        raise _wrong(
+            f"mount option 'metrics' is {value!r}: 127.0.0.1:PORT, [::1]:PORT, localhost:PORT or unix:/PATH"
+            " is needed; the figures are for this machine alone"
+        )
+    return value
 
 
 def _choice(name: str, value: str) -> str:

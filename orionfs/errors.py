@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno as _errno
 import logging
 import re
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import ClassVar
 
@@ -232,6 +233,12 @@ class LocalDiskError(OrionFsError):
     log_level = logging.ERROR
 
 
+class Unexpected(OrionFsError):
+    """A mistake of ours."""
+
+    log_level = logging.ERROR
+
+
 class RemoteFailure(OrionFsError):
     """Orion failed, or answered with something that is not an answer."""
 
@@ -268,6 +275,18 @@ class Conflict(OrionFsError):
 
     errno = _errno.EEXIST
     log_level = logging.INFO
+
+
+def origin_of(error: OrionFsError) -> OrionFsError:
+    """The error that an answer of Orion became, among those that led to this one; else the error."""
+    return next((each for each in _chain_of(error) if each.verb is not None), error)
+
+
+def _chain_of(error: BaseException | None) -> Iterator[OrionFsError]:
+    while error is not None:
+        if isinstance(error, OrionFsError):
+            yield error
+        error = error.__cause__
 
 
 def disk_error(error: OSError, what: str) -> OrionFsError:

@@ -24,6 +24,7 @@ from orionfs.asides import Asides
 from orionfs.content import CacheEntry, ContentCache
 from orionfs.errors import NoSpace, NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
 from orionfs.limiter import Priority, current_urgency, working_with
+from orionfs.metrics import Hits
 from orionfs.models import Key
 from orionfs.parts import Part
 from orionfs.remote import Remote
@@ -71,6 +72,7 @@ class Fetcher:
         self._ahead_max_bytes = min(AHEAD_MAX_BYTES, content.limit_bytes // _AHEAD_SHARE)
         self._looked_at_s = -inf
         self._disk = trio.CapacityLimiter(1)
+        self.reads = Hits()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Home of the fetches. Ends when cancelled."""
@@ -108,6 +110,7 @@ class Fetcher:
         """Bytes of a version; short only at its end. Raises Stale if the id is gone."""
         entry = source.entry
         if entry.is_complete:
+            self.reads.hits += 1
             return entry.read(offset, size)
         end = min(offset + size, entry.size)
         ahead_to = min(window.advance(offset, size, self._ahead_max_bytes), entry.size)
@@ -120,6 +123,8 @@ class Fetcher:
     async def _read(self, source: Source, offset: int, end: int, ahead_to: int) -> bytes:
         entry = source.entry
         is_here = entry.present.covers(offset, end)
+        self.reads.hits += is_here
+        self.reads.misses += not is_here
         is_ranged = self._remote.can_read_ranges(source.key)
         if is_here or self._content.has_room or not is_ranged:
             try:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 
 import trio
@@ -45,11 +45,6 @@ class Condition:
     word: str
     since_s: float
     cause: str | None = None
-
-    @property
-    def since(self) -> str:
-        """The moment in ISO form, UTC."""
-        return datetime.fromtimestamp(self.since_s, UTC).isoformat(timespec="seconds")
 
     def in_words(self) -> str:
         """For people, in local time: what is wrong, since when and why."""

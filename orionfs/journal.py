@@ -1,10 +1,11 @@
 """Durable changes: what was promised to users and is not on Orion yet, and what only this machine knows.
 
-Five tables: `uploads` (a version on its way, by the mark its upload carries), `removals` (items to go),
+Six tables: `uploads` (a version on its way, by the mark its upload carries), `removals` (items to go),
 `folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed here and are
-not all at their new place) and `local` (time of the last write here, chmod). A version is sealed by one
-full-sync commit after its bytes were synced; later steps need no sync, since a lost one is found out by
-the mark. Blocking: callers run it in a thread, one call at a time. Knows no session and no inode.
+not all at their new place), `renames` (of items, not known to have happened) and `local` (time of the last
+write here, chmod). A version is sealed by one full-sync commit after its bytes were synced; later steps
+need no sync, since a lost one is found out by the mark. Blocking: callers run it in a thread, one call at
+a time. Knows no session and no inode.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
-from orionfs.models import Key, Kind, LocalAttributes
+from orionfs.key_columns import columns_of, key_of, key_or_none
+from orionfs.models import Key, LocalAttributes
 from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.parked_rows import ParkedRows
-from orionfs.promises import RelocationRow, Removal, UploadRow, UploadStep, rewritten
+from orionfs.promises import RelocationRow, Removal, Rename, UploadRow, UploadStep, rewritten
+from orionfs.rename_rows import SCHEMA as RENAMES_SCHEMA
+from orionfs.rename_rows import RenameRows
 from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
 from orionfs.share_rows import ShareRows
 
@@ -30,6 +34,7 @@ __all__ = [
     "Journal",
     "RelocationRow",
     "Removal",
+    "Rename",
     "UploadRow",
     "UploadStep",
     "rewritten",
@@ -55,7 +60,6 @@ CREATE TABLE IF NOT EXISTS uploads (
 CREATE TABLE IF NOT EXISTS removals (
     kind TEXT NOT NULL, id INTEGER NOT NULL,
     path TEXT NOT NULL,
-    instead_kind TEXT, instead_id INTEGER,  -- only once this item has the path
     PRIMARY KEY (kind, id)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS folder_removals (
@@ -70,8 +74,9 @@ CREATE TABLE IF NOT EXISTS local (
     kind TEXT NOT NULL, id INTEGER NOT NULL, mtime_ns INTEGER, permissions INTEGER, PRIMARY KEY (kind, id)
 ) STRICT;
 """
-_VERSION = 2  # 1 knew no removals of folders; the tables that an older one lacks are made
-_READABLE_VERSIONS = (0, 1, 2)
+_VERSION = 3  # 1 knew no removals of folders, 2 no renames; the tables that an older one lacks are made
+_READABLE_VERSIONS = (0, 1, 2, 3)
+_REMOVALS_KNOW_RENAMES = (1, 2)
 _UPLOAD_COLUMNS = (
     "mark, step, folder, name, staged, size_bytes, mtime_ns, permissions, tags, replaces_kind, replaces_id,"
     " new_id, sealed_ns"
@@ -81,7 +86,7 @@ _UPLOAD_COLUMNS = (
 def read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
     """Times and modes that only this machine knows, by item."""
     rows = db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
-    return {_key(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
+    return {key_of(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
 
 class Journal:
@@ -93,15 +98,19 @@ class Journal:
         os.chmod(path, 0o600)
         self._db.execute(f"PRAGMA journal_mode = {'DELETE' if on_network_disk else 'WAL'}")
         self._is_lazy_allowed = not on_network_disk
-        self._check_version(path)
-        with self._transaction(durable=True):
-            for statement in (_SCHEMA + PARKED_SCHEMA + SHARES_SCHEMA).split(";"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        version = self._check_version(path)
         self.parked = ParkedRows(self._db, self._transaction)
         self.shares = ShareRows(self._db, self._transaction)
+        self.renames = RenameRows(self._db, self._transaction)
+        with self._transaction(durable=True):
+            for statement in (_SCHEMA + PARKED_SCHEMA + SHARES_SCHEMA + RENAMES_SCHEMA).split(";"):
+                self._db.execute(statement)
+            if version in _REMOVALS_KNOW_RENAMES:
+                self.renames.take_over_within()
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
-    def _check_version(self, path: Path) -> None:
+    def _check_version(self, path: Path) -> int:
+        version: int
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version not in _READABLE_VERSIONS:
             self._db.close()
@@ -110,6 +119,7 @@ class Journal:
                 " finishes its uploads",
                 ExitStatus.CONFIG,
             )
+        return version
 
     def close(self) -> None:
         self._db.close()
@@ -163,7 +173,7 @@ class Journal:
                 self._set_step(ended, UploadStep.CANCELLED)
             self._db.execute(
                 "UPDATE uploads SET folder = ?, name = ?, replaces_kind = ?, replaces_id = ? WHERE mark = ?",
-                (folder, name, *_columns(replaces), mark),
+                (folder, name, *columns_of(replaces), mark),
             )
 
     def rewrite(self, row: UploadRow) -> None:
@@ -174,7 +184,7 @@ class Journal:
             row.mtime_ns,
             row.permissions,
             _tags_column(row),
-            *_columns(row.replaces),
+            *columns_of(row.replaces),
         )
         with self._transaction(durable=True):
             self._db.execute(
@@ -202,6 +212,7 @@ class Journal:
                     (new, len(old) + 1, below),
                 )
             self.parked.move_within(old, new, below)
+            self.renames.move_within(old, new, below)
 
     def cancel(self, mark: str, *, is_durable: bool = True) -> None:
         """The version is not wanted any more, whatever becomes of this daemon, or of this machine."""
@@ -236,13 +247,13 @@ class Journal:
     def drop_removal(self, key: Key, *, is_gone: bool = False) -> None:
         """Nothing is left to do; `is_gone`: and what only this machine knew of the item is worth nothing."""
         with self._transaction():
-            self._db.execute("DELETE FROM removals WHERE kind = ? AND id = ?", _columns(key))
+            self._db.execute("DELETE FROM removals WHERE kind = ? AND id = ?", columns_of(key))
             if is_gone:
                 self._drop_local(key)
 
     def removals(self) -> list[Removal]:
-        rows = self._db.execute("SELECT kind, id, path, instead_kind, instead_id FROM removals")
-        return [Removal(_key(kind, id_), path, _key_or_none(*instead)) for kind, id_, path, *instead in rows]
+        rows = self._db.execute("SELECT kind, id, path FROM removals")
+        return [Removal(key_of(kind, id_), path) for kind, id_, path in rows]
 
     def add_folder_removal(self, path: str) -> None:
         """A folder that is to go once it is empty, whatever happens to this daemon."""
@@ -299,6 +310,8 @@ class Journal:
                 self._put_folder_removal(path)
             for relocation in other.relocations():
                 self._put_relocation(relocation)
+            for rename in other.renames.all():
+                self.renames.put_within(rename)
             for key, attributes in other.local_attributes().items():
                 self._put_local(key, attributes)
             for parked in other.parked.all():
@@ -312,13 +325,13 @@ class Journal:
     def _put_upload(self, row: UploadRow) -> None:
         tags = _tags_column(row)
         values = (row.mark, row.step.value, row.folder, row.name, row.staged, row.size_bytes, row.mtime_ns)
-        more = (row.permissions, tags, *_columns(row.replaces), row.new_id, row.sealed_ns)
+        more = (row.permissions, tags, *columns_of(row.replaces), row.new_id, row.sealed_ns)
         self._db.execute(f"INSERT OR REPLACE INTO uploads VALUES ({','.join('?' * 13)})", values + more)
 
     def _put_removal(self, removal: Removal) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO removals VALUES (?, ?, ?, ?, ?)",
-            (*_columns(removal.key), removal.path, *_columns(removal.instead)),
+            "INSERT OR REPLACE INTO removals (kind, id, path) VALUES (?, ?, ?)",
+            (*columns_of(removal.key), removal.path),
         )
 
     def _put_folder_removal(self, path: str) -> None:
@@ -331,12 +344,12 @@ class Journal:
     def _put_local(self, key: Key, attributes: LocalAttributes) -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?)",
-            (*_columns(key), attributes.mtime_ns, attributes.permissions),
+            (*columns_of(key), attributes.mtime_ns, attributes.permissions),
         )
 
     def _drop_local(self, key: Key) -> None:
         for table in ("local", "parked", "shares"):
-            self._db.execute(f"DELETE FROM {table} WHERE kind = ? AND id = ?", _columns(key))
+            self._db.execute(f"DELETE FROM {table} WHERE kind = ? AND id = ?", columns_of(key))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -402,7 +415,7 @@ def _upload_row(row: tuple[Any, ...]) -> UploadRow:
         mtime_ns=mtime_ns,
         permissions=permissions,
         tags=tuple(json.loads(tags)) if tags is not None else None,
-        replaces=_key_or_none(kind, id_),
+        replaces=key_or_none(kind, id_),
         new_id=new_id,
         step=UploadStep(step),
         sealed_ns=sealed_ns,
@@ -413,22 +426,6 @@ def _journal_error(error: sqlite3.Error) -> OrionFsError:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return NoSpace("journal: no room left on the local disk")
     return LocalDiskError(f"journal: {error}")
-
-
-def _key(kind: str, id_: int) -> Key:
-    """A key from its columns; the kind of a shard names its collection as well: "shard 5"."""
-    word, _, collection = kind.partition(" ")
-    return Key(Kind(word), id_, int(collection) if collection else None)
-
-
-def _key_or_none(kind: str | None, id_: int | None) -> Key | None:
-    return None if kind is None or id_ is None else _key(kind, id_)
-
-
-def _columns(key: Key | None) -> tuple[str | None, int | None]:
-    if key is None:
-        return None, None
-    return (key.kind.value if key.part is None else f"{key.kind.value} {key.part}"), key.id
 
 
 def _glob_quoted(text: str) -> str:

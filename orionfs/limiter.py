@@ -96,6 +96,12 @@ class AdaptiveLimiter:
         """How many of the places only the foreground may take."""
         return min(2, max(1, self.places // _RESERVED_SHARE)) if self.places > 1 else 0
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        waiters = {waiter for queue in self._queues.values() for _, waiter in queue}
+        return sum(not waiter.is_gone for waiter in waiters)
+
     async def acquire(self) -> None:
         """Wait for a place: first come, first served within a priority."""
         waiter = _Waiter(self, current_urgency(), next(self._arrivals))
@@ -193,12 +199,12 @@ class Slot:
     def __init__(self, limiter: AdaptiveLimiter, on_taken: Callable[[], None]) -> None:
         self._limiter = limiter
         self._on_taken = on_taken
-        self._started_at_s = inf
+        self.started_at_s = inf
         self.is_held = False
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:  # noqa: ARG002
         await self._limiter.acquire()
-        self._started_at_s = trio.current_time()
+        self.started_at_s = trio.current_time()
         self.is_held = True
         self._on_taken()
 
@@ -213,8 +219,8 @@ class Slot:
 
     def note_success(self) -> None:
         """The call was answered."""
-        self._limiter.note_success(self._started_at_s)
+        self._limiter.note_success(self.started_at_s)
 
     def note_throttled(self) -> None:
         """The call was told to slow down."""
-        self._limiter.note_throttled(self._started_at_s)
+        self._limiter.note_throttled(self.started_at_s)

@@ -7,7 +7,7 @@ lost by either: open files stay readable, versions under way follow their name. 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -28,14 +28,14 @@ from orionfs.errors import (
 )
 from orionfs.files import Files
 from orionfs.inodes import Inode, number_of
-from orionfs.journal import RelocationRow, Removal
+from orionfs.journal import RelocationRow, Removal, Rename
 from orionfs.litter import Litter
 from orionfs.models import Item, Key, Kind
 from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.places import check_may_change, check_places
 from orionfs.remote import Assignment, Remote
-from orionfs.removals import OnEnd
+from orionfs.removals import nobody
 from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
 from orionfs.upload import Upload
@@ -75,14 +75,14 @@ class Moves:
 
     async def _unlink(self, parent: Inode, name: str) -> None:
         inode = await self._namespace.child(parent, name)
-        await self._sync.relocator.until_free(inode.orion_path())
+        await self._sync.until_known(inode.orion_path())
         await self._is_readable_on(inode)  # it may take long, and nothing has to wait for it
         async with self._files.not_sealing(inode), self._files.under_way.still(inode):
             is_read_on = not await self._is_readable_on(inode)  # its version may have got its place just now
             is_later = self._sync.is_write_back or is_read_on
             check_may_change(parent)
-            may_be_refused = inode.item.key is not None and not is_later
-            if not may_be_refused:
+            is_item = inode.item.key is not None
+            if not is_item:
                 await self._drop_version(inode, None)
             await self.litter.removing(inode)
             key = inode.item.key
@@ -90,7 +90,7 @@ class Moves:
                 await self.deferral.unlink(inode, parent, name, is_read_on=is_read_on)
             else:
                 await self._namespace.remove_item(inode, self._remove)
-            if may_be_refused:
+            if is_item:  # or who is killed here would find the version before it
                 await self._drop_version(inode, None)
             await self.litter.removed(key)
 
@@ -151,7 +151,7 @@ class Moves:
         if source.item.key is not None or source.children is not None:  # else it waits for its name
             await self._sync.removals.until_free(new_path)
         for path in (source.orion_path(), new_path):
-            await self._sync.relocator.until_free(path, is_deep=source.item.kind is Kind.FOLDER)
+            await self._sync.until_known(path, is_deep=source.item.kind is Kind.FOLDER)
 
     # Folders
 
@@ -257,11 +257,31 @@ class Moves:
         check_crossing(source, parent, is_on_its_way=False)  # it may have come to Orion while this waited
         if source.item.key is not None:
             over = await self._there_now(replaced, place, parent) if replaced is not None else None
+            rename = self._asked_for(source, replaced, over, place)
             with self._namespace.doubts.unless_moved(source, parent, name):
                 is_over = partial(self._unclear_is_over, parent, name)
-                await self._move_on_orion(source, over, place, is_over)
+                left_over = await self._move_on_orion(source, over, place, rename, is_over)
+            await self._sync.renames.happened(rename, left_over)
+            if left_over is not None:
+                self._remove_left_over(over, left_over)
         with trio.CancelScope(shield=True):  # it has happened
             await self._commit_move(source, replaced, over, parent, name)
+
+    def _asked_for(
+        self, source: Inode, replaced: _Replaced | None, over: _Replaced | None, place: Assignment
+    ) -> Rename:
+        """All that follows from a rename on Orion; `over` is what it replaces there of `replaced`."""
+        assert source.item.key is not None
+        ended = self._under_way_of(replaced.seen) if replaced is not None else None
+        follows = self._under_way_of(source)
+        return Rename(
+            source.item.key,
+            "/".join(self.litter.place_on_orion(source)),
+            f"{place.folder.rstrip('/')}/{place.name}",
+            over.inode.item.key if over is not None else None,
+            ended.row.mark if ended is not None else None,
+            follows.row.mark if follows is not None else None,
+        )
 
     async def _commit_move(
         self, source: Inode, replaced: _Replaced | None, over: _Replaced | None, parent: Inode, name: str
@@ -275,17 +295,17 @@ class Moves:
         if upload is not None:
             await self._remove_replaced_before(source, key)
             upload.is_renamed = True
-            replaces = upload.row.replaces if is_on_orion else key
+        if upload is not None and not is_on_orion:  # else it went along with its item
             called = true_name(source.item.kind, name)
             ended = self._under_way_of(replaced.seen) if replaced is not None else None
-            await self._sync.retarget(upload, parent.orion_path(), called, replaces, ended)
+            await self._sync.retarget(upload, parent.orion_path(), called, key, ended)
         if replaced is not None and replaced.seen is not None:
             await self._drop_version(replaced.seen, replaced.inode.item.key)
         old_path = source.orion_path()
         self._namespace.commit_rename(source, parent, name, key, is_settled=is_on_orion)
         _note_move(old_path, source.orion_path())
 
-    def _unclear_is_over(self, parent: Inode, name: str, _refused: OrionFsError | None) -> None:
+    def _unclear_is_over(self, parent: Inode, name: str) -> None:
         """A rename whose end was not known has been found out: what was shown until then may be otherwise."""
         self._namespace.doubts.ask_again(parent, name)
 
@@ -323,27 +343,34 @@ class Moves:
         self._sync.removals.resume(removal)
 
     async def _move_on_orion(
-        self, source: Inode, replaced: _Replaced | None, place: Assignment, on_end: OnEnd
-    ) -> None:
-        """New in place first, then the old one removed; if that may not be, everything stays as it was."""
-        if replaced is None or replaced.inode.item.key is None or source.item.key is None:
-            await self._place(replaced, place)
-            return
+        self,
+        source: Inode,
+        over: _Replaced | None,
+        place: Assignment,
+        rename: Rename,
+        on_end: Callable[[], None],
+    ) -> Removal | None:
+        """New in place first, then the old one removed; if that may not be, everything stays as it was.
+
+        What is still to be removed.
+        """
         back = Assignment(source.item, *self.litter.place_on_orion(source))
-        removal = Removal(replaced.inode.item.key, f"{place.folder}/{place.name}", source.item.key)
-        await self._sync.removals.promise(removal)
+        if rename.has_consequences:
+            await self._sync.renames.promise(rename)
+        is_clear = True
         try:
-            await self._place(replaced, place)
-            await self._carry_tags(source, replaced.inode, place.path)
-            old_place = Assignment(replaced.inode.item, place.folder, place.name)
-            await self._remove_replaced(replaced, removal, (old_place, back))
-        except (TimedOut, RemoteFailure):
-            # An unclear end: whether it happened is looked up.
-            is_only_base = not self._sync.is_replacing(removal.key)
-            self._sync.removals.resume(removal, on_end, is_only_base=is_only_base)
-            raise
-        except OrionFsError:
-            await self._sync.removals.withdraw(removal.key)
+            await self._place(over, place)
+            is_clear = False
+            if over is None or rename.replaced is None:
+                return None
+            await self._carry_tags(source, over.inode, place.path)
+            old_place = Assignment(over.inode.item, place.folder, place.name)
+            return await self._remove_replaced(over, Removal(rename.replaced, rename.path), (old_place, back))
+        except OrionFsError as error:
+            if is_clear and not isinstance(error, (TimedOut, RemoteFailure)):
+                await self._sync.renames.withdraw(rename)
+            elif rename.has_consequences:  # how it ended is looked up
+                self._sync.renames.resume(rename, on_end)
             raise
 
     async def _place(self, replaced: _Replaced | None, place: Assignment) -> None:
@@ -367,11 +394,11 @@ class Moves:
             await self._namespace.change_tags(source, tags, ())
 
     async def _remove_replaced(
-        self, replaced: _Replaced, removal: Removal, as_before: Sequence[Assignment]
-    ) -> None:
-        if replaced.is_read_on:
-            self._files.remove_at_last_close(replaced.inode, removal, lambda _refused: None)
-            return
+        self, over: _Replaced, removal: Removal, as_before: Sequence[Assignment]
+    ) -> Removal | None:
+        """Remove what a rename has replaced; what can't be done now is to be done later."""
+        if over.is_read_on:
+            return removal
         try:
             await self._remove(removal.key)
         except AccessDenied as denied:
@@ -379,9 +406,14 @@ class Moves:
             raise AccessDenied(f"{removal.path}: what is there may not be replaced: {denied}") from denied
         except OrionFsError as error:
             log.info("%s: the replaced item is removed later: %s", removal.path, error)
-            self._sync.removals.resume(removal)
+            return removal
+        return None
+
+    def _remove_left_over(self, over: _Replaced | None, removal: Removal) -> None:
+        if over is not None and over.is_read_on:
+            self._files.remove_at_last_close(over.inode, removal, nobody)
         else:
-            await self._sync.removals.withdraw(removal.key)
+            self._sync.removals.resume(removal)
 
 
 def _unseen(shown: Inode, item: Item) -> Inode:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from orionfs.errors import OrionFsError
 from orionfs.journal import Removal
@@ -18,14 +18,11 @@ def nobody(_refused: OrionFsError | None) -> None:
 
 @dataclass(eq=False, slots=True)
 class Pending:
-    """An item that is to go, or may be: `others` are further reasons, any of which is enough."""
+    """An item that is to go; `on_ends` are those of all who asked for that."""
 
     removal: Removal
-    on_end: OnEnd
+    on_ends: list[OnEnd]
     is_taken: bool = False
-    is_only_base: bool = False  # all that is to replace it began after the rename that is unclear
-    others: list[Pending] = field(default_factory=list)
-    is_over: bool = False
 
     @property
     def place(self) -> tuple[str, str]:

@@ -42,15 +42,43 @@ class UploadRow:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """An item to be removed from Orion; `path` is where users knew it.
-
-    With `instead` it goes only if that item has the path: a rename was promised, and may not have
-    happened.
-    """
+    """An item to be removed from Orion; `path` is where users knew it."""
 
     key: Key
     path: str
-    instead: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A rename of an item on Orion, from `old` to `path` (absolute Orion paths), that may happen.
+
+    If it does, the item `replaced` goes; the version with the mark `ended`, which was under way to `path`
+    when it was asked for, is not wanted any more, and the one with the mark `follows`, a newer one of the
+    item, goes to `path` as well. Versions that were begun later replace the item where they would have
+    replaced `replaced`.
+    """
+
+    key: Key
+    old: str
+    path: str
+    replaced: Key | None = None
+    ended: str | None = None
+    follows: str | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Folder and name that the item is to have."""
+        folder, _, name = self.path.rpartition("/")
+        return folder, name
+
+    @property
+    def has_consequences(self) -> bool:
+        """False where nothing else depends on whether it happens."""
+        return any(each is not None for each in (self.replaced, self.ended, self.follows))
+
+    def is_at(self, path: str) -> bool:
+        """True if what a path means depends on it."""
+        return path in (self.old, self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,6 +309,7 @@ class Remote(Caller):
                 raise
             self.knowledge.learn(empty_files="refused")
             raise empty_refused(mark) from refused
+        self.traffic.uploaded_bytes += size
         item = self.knowledge.resource(answer, Kind.FILE)
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")

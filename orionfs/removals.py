@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,6 @@ from orionfs.limiter import Priority, working_at
 from orionfs.listings import ASKED_PAGE_ROWS
 from orionfs.models import Key, Kind
 from orionfs.pending_removals import OnEnd, Pending, PendingFolder, nobody
-from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
 from orionfs.reports import Reports
@@ -56,7 +55,6 @@ class Removals:
         self,
         remote: Remote,
         journal: JournalThread,
-        relocator: Relocator,
         background: Background,
         behind: Behind,
         reports: Reports,
@@ -64,21 +62,17 @@ class Removals:
         is_moving: Callable[[str], bool],
         has_uploads: Callable[[str], bool],
         on_gone: Callable[[Key], None],
-        on_replaced: Callable[[Removal], Awaitable[None]],
         on_progress: Callable[[], Awaitable[None]],
     ) -> None:
         """`unseen` gets the items that nobody is to be shown any more, whatever a listing says.
 
         `is_moving` is true for a folder that is being renamed, `has_uploads` for one in or below which an
-        upload is not over; `on_gone` hears of items that are gone from Orion, `on_replaced` of those that a
-        rename whose end was not known has replaced, if all that is to replace them began after it.
+        upload is not over; `on_gone` hears of items that are gone from Orion.
         """
         self._remote = remote
         self._journal = journal
         self._behind = behind
         self._on_gone = on_gone
-        self._on_replaced = on_replaced
-        self._relocator = relocator
         self._background = background
         self._reports = reports
         self._unseen = unseen
@@ -114,32 +108,17 @@ class Removals:
         """Write down that a folder is to go once it is empty; `resume_folder` does it."""
         await self._journal.run(lambda journal: journal.add_folder_removal(path))
 
-    def resume(self, removal: Removal, on_end: OnEnd = nobody, *, is_only_base: bool = False) -> None:
-        """Carry out, in the background, the removal of an item that the journal knows.
-
-        `is_only_base`: every version that is to replace it by then began after the rename that is unclear.
-        """
-        pending = Pending(removal, on_end, is_only_base=is_only_base)
+    def resume(self, removal: Removal, on_end: OnEnd = nobody) -> None:
+        """Carry out, in the background, the removal of an item that the journal knows."""
         before = self._items.get(removal.key)
-        if before is not None and not before.is_over:
-            self._add(before, pending)
+        if before is not None:
+            before.on_ends.append(on_end)
             return
-        self._items[removal.key] = pending
+        pending = self._items[removal.key] = Pending(removal, [on_end])
         self._enter(pending)
-        if removal.instead is not None:  # shown until it is known that something else has its name
-            pending.is_taken = True
-            self._start(pending)
-        else:
-            self._unseen.add(removal.key)
-            self._asked_at_s = trio.current_time()
-            self._sweep_soon(pending.place[0])
-
-    def _add(self, before: Pending, pending: Pending) -> None:
-        """An item that may be about to go is to go for one more reason: the first that holds is enough."""
-        before.others.append(pending)
-        if pending.removal.instead is None:
-            self._unseen.add(pending.removal.key)
-        self.wake()
+        self._unseen.add(removal.key)
+        self._asked_at_s = trio.current_time()
+        self._sweep_soon(pending.place[0])
 
     def resume_folder(self, path: str, on_end: OnEnd = nobody) -> None:
         """Carry out, in the background, the removal of a folder that the journal knows."""
@@ -314,40 +293,16 @@ class Removals:
 
     async def _remove_in_the_end(self, pending: Pending) -> None:
         try:
-            await self._behind.until_done(partial(self._remove, pending))
+            await self._behind.until_done(partial(self._remote.delete, pending.removal.key))
         except OrionFsError as error:
             await self._end(pending, error)
         else:
             await self._end(pending, None)
 
-    async def _remove(self, pending: Pending) -> None:
-        reasons = [pending]
-        for reason in reasons:
-            if reason.removal.instead is None or await self._has_happened(reason):
-                await self._remote.delete(pending.removal.key)
-                return
-            reasons += [each for each in pending.others if each not in reasons]
-        pending.is_over = True
-
-    async def _has_happened(self, pending: Pending) -> bool:
-        """Whether the rename that was to replace an item, and whose end was not known, has done so."""
-        removal = pending.removal
-        await self._relocator.until_free(removal.path)
-        folder, _, name = pending.removal.path.rpartition("/")
-        there = (await self._remote.list_folder(folder)).items
-        if not any(item.key == removal.instead and item.name == name for item in there):
-            log.info("%s: the rename did not happen, so nothing is removed", removal.path)
-            return False
-        self._unseen.add(removal.key)
-        if pending.is_only_base:
-            await self._on_replaced(removal)
-        return True
-
     async def _end(self, pending: Pending, refused: OrionFsError | None) -> None:
         """A removal is over: done, or never to be."""
         removal = pending.removal
-        pending.is_over = True
-        is_gone = refused is None and removal.key in self._unseen
+        is_gone = refused is None
         if refused is not None:
             self._note_refused(removal.path, refused)
             self._reports.note(removal.key, "removal", refused)
@@ -356,11 +311,8 @@ class Removals:
             self._on_gone(removal.key)
         await self._drop(lambda journal: journal.drop_removal(removal.key, is_gone=is_gone))
         self._leave(pending)
-        if self._items.get(removal.key) is pending:
-            del self._items[removal.key]
-        for each in pending.others:
-            each.on_end(refused)
-        await self._told(pending.removal.path, pending.on_end, refused)
+        del self._items[removal.key]
+        await self._told(pending.removal.path, pending.on_ends, refused)
 
     # Folders
 
@@ -386,7 +338,7 @@ class Removals:
         await self._drop(lambda journal: journal.drop_folder_removal(path))
         self._folders.pop(folder.path, None)
         self._count(folder.path, -1)
-        await self._told(folder.path, folder.on_end, refused)
+        await self._told(folder.path, [folder.on_end], refused)
 
     async def _remove_empty(self, folder: PendingFolder) -> None:
         with self._calling(folder.path):
@@ -394,8 +346,9 @@ class Removals:
 
     # Both
 
-    async def _told(self, path: str, on_end: OnEnd, refused: OrionFsError | None) -> None:
-        on_end(refused)
+    async def _told(self, path: str, on_ends: Iterable[OnEnd], refused: OrionFsError | None) -> None:
+        for on_end in on_ends:
+            on_end(refused)
         for above in _upwards(path):
             self._start_folder(above)
         self._news.set()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from orionfs.errors import ChangedElsewhere, OrionFsError
+from orionfs.errors import ChangedElsewhere, OrionFsError, origin_of
 from orionfs.models import InodeNumber, Key
 
 ITEMS_MAX = 10_000
@@ -69,7 +69,7 @@ class Reports:
 
     def note(self, about: InodeNumber | Key, call: str, error: OrionFsError) -> None:
         """`call` failed for an item: it is its last error from now on."""
-        origin = _origin_of(error)
+        origin = origin_of(error)
         self._reports[about] = Report(
             call,
             errno.errorcode.get(error.errno, str(error.errno)),
@@ -105,15 +105,3 @@ class Reports:
         for each in about:
             if each is not None and each in self._reports:
                 del self._reports[each]
-
-
-def _origin_of(error: OrionFsError) -> OrionFsError:
-    """The error that an answer of Orion became, among those that led to this one; else the error."""
-    return next((each for each in _chain_of(error) if each.verb is not None), error)
-
-
-def _chain_of(error: BaseException | None) -> Iterator[OrionFsError]:
-    while error is not None:
-        if isinstance(error, OrionFsError):
-            yield error
-        error = error.__cause__

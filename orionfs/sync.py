@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,18 +28,21 @@ from orionfs.holding import Holding
 from orionfs.journal import Journal, UploadRow, rewritten
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes
+from orionfs.late_tags import LateTags
 from orionfs.localnames import LocalNames
 from orionfs.models import Item, Key, Kind, LocalAttributes
+from orionfs.moving import MovingFolders
 from orionfs.order import Order
 from orionfs.relocating import Relocator
 from orionfs.relocation import is_below
 from orionfs.remote import Health, Remote
 from orionfs.removals import Removals
+from orionfs.renames import Renames
 from orionfs.reports import Reports
 from orionfs.shares import Shares
 from orionfs.staged_files import StagedFiles
 from orionfs.tasks import Background, Steps
-from orionfs.upload import Upload, UploadState, replace_instead
+from orionfs.upload import Upload, UploadState
 
 log = logging.getLogger(__name__)
 _PROGRESS_EVERY_S = 0.5
@@ -90,14 +93,13 @@ class Sync:
         means = Means(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
         self.early = EarlyUploads(means, is_wanted=not is_write_back)
         self._carrier = self._new_carrier(content, home)
-        self._moving: dict[str, trio.Event] = {}  # folder that is being renamed on Orion -> it was
+        self._moving = MovingFolders(self._uploads)
         self.staged = StagedFiles(staging)
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
         self.relocator.on_end = self.steps.note
         self.removals = Removals(
             remote,
             self._journal,
-            self.relocator,
             self._background,
             self._behind,
             self._reports,
@@ -105,8 +107,21 @@ class Sync:
             self._is_at_moving,
             self._has_uploads,
             self._forget,
-            partial(replace_instead, self._uploads, self.retarget),
             self.steps.note,
+        )
+        self.renames = self._new_renames()
+        self.late_tags = LateTags(remote, self._behind)
+
+    def _new_renames(self) -> Renames:
+        return Renames(
+            self._remote,
+            self._journal,
+            self.relocator,
+            self._behind,
+            self._uploads,
+            self._set_cancelled,
+            self._change_row,
+            self.removals.resume,
         )
 
     def _new_carrier(self, content: ContentCache, home: str) -> Carrier:
@@ -240,17 +255,11 @@ class Sync:
     @asynccontextmanager
     async def moving_folder(self, old: str) -> AsyncIterator[None]:
         """While a folder moves on Orion, nothing gets its place in it or below; `folder_moved` ends that."""
-        moved = self._moving[old] = trio.Event()
         try:
-            async with AsyncExitStack() as stack:
-                for upload in list(self._uploads.values()):
-                    if is_below(upload.row.folder, old):
-                        await stack.enter_async_context(upload.placing)
+            async with self._moving.moving(old):
                 await self.removals.until_no_call(old)
                 yield
         finally:
-            del self._moving[old]
-            moved.set()
             self.removals.go_on()
 
     async def folder_moved(self, old: str, new: str) -> None:
@@ -259,6 +268,7 @@ class Sync:
             if is_below(upload.row.folder, old):
                 self._change_row(upload, replace(upload.row, folder=new + upload.row.folder[len(old) :]))
         self.removals.moved(old, new)
+        self.renames.moved(old, new)
         await self._journal.run(lambda journal: journal.move_folder(old, new))
 
     def _change_row(self, upload: Upload, row: UploadRow) -> None:
@@ -272,9 +282,7 @@ class Sync:
         """Wait for an upload's turn, and while its folder is moving. Raises Busy where that takes long."""
         while not upload.is_over and (self._is_moving(upload) or not self._has_turn(upload)):
             await self._lanes.until_turn(upload.row.mark, upload.row.folder)
-            for path, moved in list(self._moving.items()):
-                if is_below(upload.row.folder, path):
-                    await moved.wait()
+            await self._moving.until_moved(upload)
             await self.until_free(upload.row.path)
 
     def _has_turn(self, upload: Upload) -> bool:
@@ -285,11 +293,10 @@ class Sync:
         return any(is_below(upload.row.folder, folder) for upload in uploads)
 
     def _is_at_moving(self, path: str) -> bool:
-        is_held = any(is_below(path, moving) for moving in self._moving)
-        return is_held or self.relocator.moves.blocking(path, is_deep=False) is not None
+        return self._moving.holds(path) or self.relocator.moves.blocking(path, is_deep=False) is not None
 
     def _is_moving(self, upload: Upload) -> bool:
-        return self._is_at_moving(upload.row.path)
+        return self._is_at_moving(upload.row.path) or self.renames.is_at(upload.row.path)
 
     async def cancel(self, upload: Upload) -> None:
         """The version is not wanted any more; what it leaves on Orion is removed behind this."""
@@ -306,6 +313,11 @@ class Sync:
         `is_deep`: of what is below it as well. Raises Busy after a while, Unreachable while offline.
         """
         await self.removals.until_free(path, is_deep=is_deep)
+        await self.until_known(path, is_deep=is_deep)
+
+    async def until_known(self, path: str, *, is_deep: bool = False) -> None:
+        """The same for renames only, of items and of folders."""
+        await self.renames.until_free(path, is_deep=is_deep)
         await self.relocator.until_free(path, is_deep=is_deep)
 
     def has_changes_below(self, folder: str) -> bool:
@@ -324,10 +336,6 @@ class Sync:
     def _forget(self, key: Key) -> None:
         self._content.forget(key)
         self.shares.gone(key)
-
-    def tag_soon(self, key: Key, add: Sequence[str], remove: Sequence[str] = ()) -> None:
-        """Change the tags of an item behind the caller."""
-        self._behind.tag(key, add, remove)
 
     async def retag(self, upload: Upload, tags: Sequence[str]) -> None:
         """A version under way gets these tags with its name."""
@@ -392,17 +400,10 @@ class Sync:
             self.holding.watch(upload)
             await self.steps.note()
         if upload.state is UploadState.DONE:
-            self._tell_conflict(upload)
+            upload.tell_conflict(self._reports)
             await self._over(upload)
             if self._content.is_over_limit():
                 self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
-
-    def _tell_conflict(self, upload: Upload) -> None:
-        """Whoever asks either version what went wrong hears of the other."""
-        theirs = upload.theirs.key if upload.theirs is not None else None
-        for about in (theirs, upload.about):
-            if upload.conflict is not None and about is not None:
-                self._reports.note(about, "close", upload.conflict)
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED

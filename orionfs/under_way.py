@@ -187,7 +187,7 @@ class UnderWay:
             there = item.tags or ()
             if set(wanted) != set(there):
                 add = [tag for tag in wanted if tag not in there]
-                self._sync.tag_soon(item.key, add, [tag for tag in there if tag not in wanted])
+                self._sync.late_tags.soon(item.key, add, [tag for tag in there if tag not in wanted])
             if inode.local != LocalAttributes(upload.row.mtime_ns, upload.row.permissions):
                 self._sync.write_down_soon(item.key, inode.local)
         self._detach(inode, upload)
@@ -197,9 +197,15 @@ class UnderWay:
             inode.pins += 1
         self._uploads[inode.number] = upload
         upload.heard = partial(self._namespace.rivals.heard, inode)
+        upload.on_lost = partial(self._lose, inode, upload)
         upload.about = inode.number
         upload.before_placing = partial(self._before_placing, upload)
         upload.is_in_use = lambda: inode.opens > 0
+
+    def _lose(self, inode: Inode, upload: Upload) -> None:
+        """A rename was later than this version, as was found out: the name means what Orion has."""
+        self._detach(inode, upload)
+        self._namespace.rivals.lose(inode)
 
     async def _before_placing(self, upload: Upload) -> None:
         await self.before_placing(upload)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from math import inf
 
@@ -12,8 +12,9 @@ import trio
 from orionfs.conflicts import Heard
 from orionfs.content import Staged
 from orionfs.errors import ChangedElsewhere, OrionFsError
-from orionfs.journal import Removal, UploadRow, UploadStep
-from orionfs.models import InodeNumber, Item, Key
+from orionfs.journal import UploadRow, UploadStep
+from orionfs.models import InodeNumber, Item
+from orionfs.reports import Reports
 
 _numbers = itertools.count(1)
 
@@ -60,6 +61,9 @@ class Upload:
         self.heard: Callable[[], Heard | None] = lambda: None  # the last that was heard of its name
         self.conflict: ChangedElsewhere | None = None  # why it went beside its name
         self.theirs: Item | None = None  # what somebody else has put there, if that was told
+        self.on_lost: Callable[[], None] = lambda: (
+            None
+        )  # it is not wanted, as was found out: a rename was later
         self.is_renamed = False  # it got its name by a rename, which replaces whatever is there
 
     def __repr__(self) -> str:
@@ -101,15 +105,9 @@ class Upload:
         """True while it is not to be shown on Orion."""
         return trio.current_time() < self.held_until_s
 
-
-async def replace_instead(
-    uploads: Mapping[str, Upload],
-    retarget: Callable[[Upload, str, str, Key | None], Awaitable[None]],
-    removal: Removal,
-) -> None:
-    """What versions on their way to a name were to replace has been replaced by a rename before."""
-    for upload in list(uploads.values()):
-        async with upload.placing:
-            row = upload.row
-            if not upload.is_over and (row.replaces, row.path) == (removal.key, removal.path):
-                await retarget(upload, row.folder, row.name, removal.instead)
+    def tell_conflict(self, reports: Reports) -> None:
+        """Whoever asks either version what went wrong hears of the other."""
+        theirs = self.theirs.key if self.theirs is not None else None
+        for about in (theirs, self.about):
+            if self.conflict is not None and about is not None:
+                reports.note(about, "close", self.conflict)

@@ -200,9 +200,8 @@ class Calls:
 
     def find(self, kind: str, filters: dict[str, Any], count_max: int = _FOUND_MAX) -> list[dict[str, Any]]:
         """Attributes of the resources that a listing with these filters gives, `count_max` at most."""
-        found: Iterator[Any] = islice(
-            self._session.list_resources(self._class(kind), filters=filters), count_max
-        )
+        listed = self._session.list_resources(self._class(kind), filters=filters)
+        found: Iterator[Any] = islice(listed, count_max)
         if kind in ("user", "project"):  # who may be shared with soon need not be asked for again then
             found = (self._hold(kind, getattr(each, "id", None), each) for each in found)
         return [_attributes(each) for each in found]

@@ -74,13 +74,16 @@ def info(paths: tuple[str, ...], as_json: bool, is_uri: bool) -> int:
 
 
 def _uri(subject: Subject) -> str:
-    uri = subject.read("uri")
-    if uri is not None:
-        return uri
-    kind = subject.read("type")
-    if kind == Kind.FILE.value:
-        raise Refused("it is not on Orion yet, so it has no reference")
-    raise Refused(f"it is a {kind}, and has no reference")
+    """The reference of what was written last; never that of the version before."""
+    uri, kind = subject.read("uri"), subject.read("type")
+    if uri is None and kind != Kind.FILE.value:
+        raise Refused(f"it is a {kind}, and has no reference")
+    state = subject.read("sync")
+    if state == "local-only":
+        raise Refused("it stays on this machine because of its name, so it has no reference")
+    if uri is None or (kind == Kind.FILE.value and state != "clean"):
+        raise Refused(f"what was written last is not on Orion yet ({state}): orionfs sync waits for it")
+    return uri
 
 
 # -- asking --------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from orionfs import __version__
 from orionfs.cli.adopt import adopt
 from orionfs.cli.completing import teach
 from orionfs.cli.config import config
@@ -31,6 +30,7 @@ from orionfs.cli.sync import sync
 from orionfs.cli.tags import tag, tags
 from orionfs.cli.terminal import printable
 from orionfs.cli.umount import umount
+from orionfs.cli.version import show_version
 from orionfs.cli.where import where
 from orionfs.errors import StartupError
 
@@ -70,7 +70,14 @@ class Boundary(click.Group):
 
 
 @click.group(cls=Boundary, epilog=EXIT_STATUSES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="orionfs", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_version,
+    help="Show the version, and those of pyfuse3, libfuse, Python and the kernel.",
+)
 def cli() -> None:
     """Work on the data that you keep on OpenEye Orion as on a local directory.
 

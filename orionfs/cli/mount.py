@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import faulthandler
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from orionfs import logs
 from orionfs.cli import background
 from orionfs.cli.ensuring import ensured
 from orionfs.cli.mounts import (
@@ -30,6 +31,9 @@ from orionfs.errors import ExitStatus, StartupError
 from orionfs.mountinfo import ORIONFS_TYPE, mount_at, read_mountinfo
 
 ANSWER_TIMEOUT_S = 20.0
+
+# They are options of -o as well.
+_AS_OPTIONS = ("log_format", "metrics")
 
 OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPTIONS))}."
 
@@ -70,6 +74,16 @@ OPTIONS_HELP = f"Mount options, a comma list; known: {', '.join(sorted(KNOWN_OPT
     default="INFO",
     show_default=True,
     help="What is worth a line in the log.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(logs.FORMATS),
+    help="Lines for people (text, the default), or one JSON object a line.",
+)
+@click.option(
+    "--metrics",
+    metavar="ADDRESS",
+    help="Serve figures for Prometheus here: 127.0.0.1:PORT, [::1]:PORT, localhost:PORT or unix:PATH.",
 )
 @click.option("--ready-fd", type=int, hidden=True)
 @click.option("--keep-fd", type=int, hidden=True)
@@ -142,7 +156,7 @@ def load(point: Path, how: dict[str, Any]) -> MountConfig:
         root=how["root"],
         read_only=how["read_only"],
         protect=how["protect"],
-        options=how["options"],
+        options=(*how["options"], *(f"{name}={how[name]}" for name in _AS_OPTIONS if how[name] is not None)),
         log_level=how["log_level"].upper(),
         write_back=how["write_back"],
     )
@@ -151,9 +165,9 @@ def load(point: Path, how: dict[str, Any]) -> MountConfig:
 def arguments_of(how: dict[str, Any]) -> list[str]:
     """The options again, for the daemon's command line."""
     arguments = ["--log-level", how["log_level"]]
-    for name in ("profile", "root"):
+    for name in ("profile", "root", *_AS_OPTIONS):
         if how[name] is not None:
-            arguments += [f"--{name}", how[name]]
+            arguments += ["--" + name.replace("_", "-"), how[name]]
     for flag in ("read_only", "write_back"):
         if how[flag]:
             arguments.append("--" + flag.replace("_", "-"))
@@ -252,7 +266,8 @@ def _run_here(
                 background.hold(descriptor)
         config = replace(load(point, how), life_fd=descriptors[1], manager=report.manager)
         prepare_mount_point(point)
-        _log_to_stderr(config.log_level)
+        logs.write_to_stderr(config.log_level, config.log_format)
+        faulthandler.enable()  # a crash, or SIGABRT of a watchdog, tells where everything was
         # A daemon must not keep the directory it was started in from being unmounted.
         os.chdir("/")
         return _serve(config, lambda what: report.ready(_where(what, point), what=what))
@@ -269,17 +284,3 @@ def _serve(config: MountConfig, ready: Callable[[str], None]) -> int:
         return daemon.run(config, ready)
     except StartupError as error:
         raise explained(error, config.profile) from error
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_make_harmless)
-    # The level is about our own words: what libraries say at DEBUG holds signed addresses.
-    logging.getLogger("orionfs").setLevel(level)
-
-
-def _make_harmless(record: logging.LogRecord) -> bool:
-    """Names on Orion may hold anything: a newline in one must not forge a line of the log."""
-    record.msg, record.args = printable(record.getMessage()), None
-    return True

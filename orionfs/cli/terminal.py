@@ -10,18 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-def printable(text: str) -> str:
-    """The text with all that could steer a terminal escaped: names on Orion may hold anything."""
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    # A byte that is not UTF-8 comes as a lone surrogate.
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+from orionfs.printable import printable as printable
 
 
 def echo_path(path: str, *, is_null: bool = False) -> None:

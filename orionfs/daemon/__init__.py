@@ -11,15 +11,17 @@ import logging
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from orionfs import control, facts, fuse, state
+from orionfs import control, exporter, facts, fuse, logs, state
 from orionfs.adoption import adopt
 from orionfs.bridge import only_reading
 from orionfs.config import MountConfig, control_path
 from orionfs.daemon.endings import ENDING, end_with_starter, heed_signals
+from orionfs.daemon.figures import figures_of
 from orionfs.daemon.layers import Layers, build, limits
 from orionfs.daemon.leaving import Patience, end_within
 from orionfs.daemon.orders import orders
@@ -35,6 +37,8 @@ from orionfs.sessions import connect, stack_name
 from orionfs.toplevel import Top, find_tops
 
 log = logging.getLogger(__name__)
+
+_LOG_LOOK_EVERY_S = 20.0
 
 
 def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
@@ -69,6 +73,10 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
             fetching = (layers.fetcher.run, layers.opening.run)
             for service in (remote.run, layers.sync.run, *fetching, *aheads):
                 await nursery.start(service)
+            if (
+                config.metrics is not None
+            ):  # before the mount, which an address that is taken must not leave behind
+                await nursery.start(exporter.serve, config.metrics, partial(figures_of, config, layers))
             await adopt(claimed.journal, layers.namespace, layers.files, layers.sync, layers.moves.deferral)
             nursery.start_soon(unit.run)
             patience = Patience()
@@ -122,7 +130,7 @@ async def _serve(
         await nursery.start(heed_signals, layers, unit, config.life_fd is not None)
         await nursery.start(end_with_starter, layers, config.life_fd)
         forgetting = Forgetting(layers.namespace, layers.kernel, config.cache_items_max)
-        for service in (layers.kernel.run, layers.refresher.run, forgetting.run):
+        for service in (layers.kernel.run, layers.refresher.run, forgetting.run, _tell_held_back):
             await nursery.start(service)
         await nursery.start(_answer_kernel, layers.operations, config.mountpoint)
         ready()
@@ -131,6 +139,14 @@ async def _serve(
         await layers.operations.ended.wait()
         nursery.cancel_scope.cancel()
     log.info("unmounted from %s", config.mountpoint)
+
+
+async def _tell_held_back(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """What the log holds back is told a minute later, if nothing of its kind comes."""
+    task_status.started()
+    while True:
+        await trio.sleep(_LOG_LOOK_EVERY_S)
+        logs.tell_held_back()
 
 
 async def _answer_kernel(

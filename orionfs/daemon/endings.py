@@ -1,4 +1,4 @@
-"""What ends a mount from outside: signals, and the end of the process that started it."""
+"""What comes from outside: signals, and the end of the process that started the mount."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import trio
 from orionfs import fuse
 from orionfs.daemon.layers import Layers
 from orionfs.daemon.service import Service
+from orionfs.daemon.stacks import tell_stacks
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +29,20 @@ async def heed_signals(
     is_led: bool,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """End at a signal. `is_led`: who started this mount does that, once nobody works on it any more."""
+    """End at a signal, refresh at SIGHUP, tell at SIGUSR1 where everything is.
+
+    `is_led`: who started this mount ends it, once nobody works on it any more.
+    """
     for each in ENDING:  # what comes after the first is sent again when the receiver closes: not to kill us
         signal.signal(each, signal.SIG_IGN)
-    with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(*ENDING, signal.SIGHUP, signal.SIGUSR1) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
                 log.info("signal SIGHUP: everything known is asked for again")
                 unit.reloading(layers.refresher.start("/"))
+            elif number == signal.SIGUSR1:
+                tell_stacks()
             elif is_led:
                 log.info("signal %s is left to the process that started this", signal.Signals(number).name)
             else:

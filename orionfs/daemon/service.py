@@ -13,7 +13,7 @@ from orionfs.daemon.layers import Layers
 from orionfs.notify import Notifier
 from orionfs.refresh import Refreshed
 
-_LOOK_EVERY_S = 5.0  # at how it is; uploads are told of as they end
+_LOOK_EVERY_S = 2.0  # at how it is; uploads are told of as they end
 _TELL_AT_MOST_EVERY_S = 1.0
 _SIGNS_IN_A_LIMIT = 4  # one that comes late under load is not yet a dead one
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from orionfs import __version__
 from orionfs.config import MountConfig
+from orionfs.daemon.figures import figures_of
 from orionfs.daemon.layers import Layers
 from orionfs.daemon.sending import look
 from orionfs.leftovers import kept_files
@@ -44,6 +45,7 @@ def status_of(config: MountConfig, layers: Layers, beginning: Beginning) -> Mapp
         "cache": {"folder": str(config.cache_dir), "limit_bytes": layers.content.limit_bytes},
         "inodes": len(layers.namespace.inodes),
         "entries_invalidated": layers.kernel.entries_sent,
+        "metrics": figures_of(config, layers).as_json(),
         "daemon_calls": dict(layers.operations.presentation.calls),
     }
 

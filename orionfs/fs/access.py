@@ -26,7 +26,7 @@ from orionfs.fs.contents import Contents, cache_of
 from orionfs.fs.tree import Tree
 from orionfs.models import Account, Key
 from orionfs.profiles import OWN_CLIENT, Profile, load_profile
-from orionfs.promises import Removal
+from orionfs.promises import Removal, Rename
 from orionfs.refusals import in_words
 from orionfs.sessions import calls_of, connect, stack_name
 
@@ -47,8 +47,18 @@ class Access:
 class _NoPromises:
     """Where nothing can be written down: what a killed process has replaced stays beside what replaced it."""
 
-    def add_removal(self, removal: Removal) -> None:
-        log.debug("%s: nothing is written down", removal.path)
+    @property
+    def renames(self) -> _NoPromises:
+        return self
+
+    def put(self, rename: Rename) -> None:
+        log.debug("%s: nothing is written down", rename.path)
+
+    def drop(self, rename: Rename) -> None:
+        log.debug("%s: nothing was written down", rename.path)
+
+    def happened(self, rename: Rename, removal: Removal | None) -> None:
+        log.debug("%s: nothing is written down of %s", rename.path, removal)
 
     def drop_removal(self, key: Key) -> None:
         log.debug("%s: nothing was written down", key)

@@ -30,7 +30,7 @@ from orionfs.errors import (
 from orionfs.fs.asking import Asking, Assignment
 from orionfs.marks import new_mark, new_old_mark
 from orionfs.models import MARK_PREFIX, Account, Item, Key, Kind
-from orionfs.promises import Removal
+from orionfs.promises import Removal, Rename
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,19 @@ _SEEN_PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)  # a replica may lag behind a change
 _ASSIGNED_AT_ONCE = 100
 
 
-class Promises(Protocol):
-    """Where removals are written down that a mount keeps if this process can't."""
+class Replacing(Protocol):
+    """Where it is written down that an item is about to get the place of another one, which goes then."""
 
-    def add_removal(self, removal: Removal) -> None: ...
+    def put(self, rename: Rename) -> None: ...
+    def drop(self, rename: Rename) -> None: ...
+    def happened(self, rename: Rename, removal: Removal | None) -> None: ...
+
+
+class Promises(Protocol):
+    """What a mount carries out if this process can't."""
+
+    @property
+    def renames(self) -> Replacing: ...
     def drop_removal(self, key: Key) -> None: ...
 
 
@@ -148,18 +157,19 @@ class Changes:
         if over is None:
             self._give(place, None, is_swap=False)
             return
-        old = Removal(_key_of(over), place.path, _key_of(place.item))
+        old = Removal(_key_of(over), place.path)
+        rename = Rename(_key_of(place.item), origin.path, place.path, old.key)
         self._take_tags(over, place.item)
         with self._promising() as promises:
-            promises.add_removal(old)
+            promises.renames.put(rename)
             try:
                 is_aside = self._give(place, over, is_swap=self._asking.facts.duplicate_names == "refused")
             except OrionFsError as error:
                 if not error.is_unclear:
-                    promises.drop_removal(old.key)
+                    promises.renames.drop(rename)
                 raise
             # From now on it is to go whatever has the name by then.
-            promises.add_removal(replace(old, instead=None))
+            promises.renames.happened(rename, old)
             try:
                 self._asking.delete(old.key)
             except AccessDenied:

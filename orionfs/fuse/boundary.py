@@ -1,8 +1,8 @@
 """The one boundary around every handler of the kernel's requests.
 
 Our errors become their errno, anything else is logged and becomes EIO; nothing escapes, since whatever
-else a handler raises would end the mount for everybody. Every handler has a deadline, and is counted: what
-the kernel answers by itself costs nothing, what reaches us does.
+else a handler raises would end the mount for everybody. Every handler has a deadline, and is counted and
+timed: what the kernel answers by itself costs nothing, what reaches us does. Each error is logged once.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ from __future__ import annotations
 import errno
 import functools
 import inspect
-import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from time import perf_counter_ns
 from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
 
-from orionfs.errors import LocalDiskError, OrionFsError, TimedOut, disk_error
+from orionfs.errors import OrionFsError, TimedOut, Unexpected, disk_error
 from orionfs.fuse.reporting import arguments_of
-
-log = logging.getLogger(__name__)
+from orionfs.metrics import Timings
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -31,7 +30,7 @@ _NO_DEADLINE_S = float("inf")  # uploads: bounded by the session's own timeouts,
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """Who owns what the mount shows, how long a handler may take (seconds), and how often each was called."""
+    """Who owns what is shown, how long a handler may take (s), how often each was called, and how it went."""
 
     uid: int
     gid: int
@@ -39,6 +38,7 @@ class Presentation:
     change_deadline_s: float
     contents_deadline_s: float
     calls: Counter[str] = field(default_factory=Counter)  # handler -> calls of the kernel
+    timings: Timings = field(default_factory=Timings)  # those that have ended
     answered: Counter[str] = field(default_factory=Counter)  # handler -> calls that have ended
 
 
@@ -58,6 +58,7 @@ def _handler(
             presentation: Presentation = operations.presentation
             presentation.calls[name] += 1
             limit_s = deadline(presentation)
+            started_ns = perf_counter_ns()
             try:
                 if not folders and limit_s == _NO_DEADLINE_S:  # writes come by the thousand
                     return await handler(*args, **kwargs)
@@ -65,26 +66,13 @@ def _handler(
                     return await handler(*args, **kwargs)
             except pyfuse3.FUSEError:
                 raise
-            except trio.TooSlowError:
-                late = TimedOut("no answer within its deadline")
-                log.warning("%s %s: %s", name, _described(args[1:]), late)
-                operations.reporter.note(name, subjects, args, late)
-                raise pyfuse3.FUSEError(errno.ETIMEDOUT) from None
-            except OrionFsError as error:
-                log.log(error.log_level, "%s %s: %s", name, _described(args[1:]), error)
-                operations.reporter.note(name, subjects, args, error)
-                raise pyfuse3.FUSEError(error.errno) from error
-            except OSError as error:
-                failed = disk_error(error, name)
-                log.error("%s %s: %s", name, _described(args[1:]), failed, exc_info=True)
-                operations.reporter.note(name, subjects, args, failed)
-                raise pyfuse3.FUSEError(failed.errno) from error
             except Exception as error:
-                log.exception("%s %s: unexpected", name, _described(args[1:]))
-                operations.reporter.note(name, subjects, args, LocalDiskError(f"unexpected: {error!r}"))
-                raise pyfuse3.FUSEError(errno.EIO) from error
+                failed = _as_ours(name, error)
+                presentation.timings[name].errors[_name_of(failed)] += 1
+                operations.reporter.failed(name, subjects, args, failed, error)
+                raise pyfuse3.FUSEError(failed.errno) from error
             finally:
-                presentation.answered[name] += 1
+                presentation.timings[name].add(perf_counter_ns() - started_ns)
 
         return bounded
 
@@ -107,9 +95,16 @@ def _folder_positions(handler: Callable[..., Any]) -> list[int]:
     ]
 
 
-def _described(args: Sequence[Any]) -> str:
-    """What a handler was about: numbers and a name; never what is written or set."""
-    named = [
-        arg for at, arg in enumerate(args) if isinstance(arg, int) or (isinstance(arg, bytes) and at != 2)
-    ]
-    return " ".join(ascii(arg) if isinstance(arg, bytes) else str(arg) for arg in named)[:300]
+def _as_ours(name: str, error: Exception) -> OrionFsError:
+    """What an exception of a handler means."""
+    if isinstance(error, OrionFsError):
+        return error
+    if isinstance(error, trio.TooSlowError):
+        return TimedOut("no answer within its deadline")
+    if isinstance(error, OSError):
+        return disk_error(error, name)
+    return Unexpected(f"unexpected: {error!r}")
+
+
+def _name_of(error: OrionFsError) -> str:
+    return errno.errorcode.get(error.errno, str(error.errno))

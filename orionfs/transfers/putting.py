@@ -29,7 +29,7 @@ from orionfs.errors import (
     RemoteFailure,
     StartupError,
 )
-from orionfs.journal import Removal
+from orionfs.journal import Removal, Rename
 from orionfs.marks import new_mark
 from orionfs.models import MARK_PREFIX, Item, Key, Kind
 from orionfs.remote import Assignment
@@ -219,12 +219,13 @@ class _Putter:
         if over is None or over.key is None:
             await self._desk.assigner.place(place)
             return ""
-        old, journal = Removal(over.key, task.target, key), self._desk.journal
+        old, journal = Removal(over.key, task.target), self._desk.journal
+        rename = Rename(key, f"{self._desk.account.home}/{made.name}", task.target, old.key)
         await self._take_tags(old.key, key)
-        await journal.run(lambda to: to.add_removal(old))
+        await journal.run(lambda to: to.renames.put(rename))
         await self._desk.assigner.place(place, over, is_aside=True)
         # From now on it is to go whatever has the name by then.
-        await journal.run(lambda to: to.add_removal(replace(old, instead=None)))
+        await journal.run(lambda to: to.renames.happened(rename, old))
         words = await self._remove_replaced(old, place, over)
         if not words:
             await journal.run(lambda to: to.drop_removal(old.key))

@@ -14,7 +14,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.cli.processes import wait_for
@@ -128,7 +129,7 @@ class Machine:
             start_new_session=True,
         )
         try:
-            wait_for(self._is_up, BOOT_TIMEOUT_S)
+            wait_until(self._is_up, BOOT_TIMEOUT_S)
         except BaseException:
             print((folder / "boot.log").read_text())
             self.close()
@@ -204,6 +205,14 @@ class Machine:
         self._process.wait(30)
         self._log.close()
         _remove_cgroup(self._cgroup)
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 20) -> None:
+    """Wait for what takes a program to find out: not as often as what is only looked at."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.15)
 
 
 def program() -> Path:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from orionfs.mountinfo import ORIONFS_TYPE
-from tests.booted.machine import UID, USER, Machine, program, why_not
-from tests.cli.processes import wait_for
+from tests.booted.machine import UID, USER, Machine, program, wait_until, why_not
 from tests.docs import readme
 from tests.mount.server import Direct, Server
 
@@ -76,7 +75,7 @@ class Unit:
         """Let the daemon die, or hang, and wait until another one serves."""
         before = self.says("MainPID")
         self.machine("kill", f"-{number.value}", before)
-        wait_for(lambda: self.says("MainPID") not in (before, "0") and self.state[0] == "active", 30)
+        wait_until(lambda: self.says("MainPID") not in (before, "0") and self.state[0] == "active", 30)
 
 
 def make_profile(machine: Machine, server: Server) -> None:
@@ -94,17 +93,18 @@ def reload_shows(unit: Unit, server: Server) -> None:
     unit.machine("ls", f"{unit.point}/my-data", user=unit.user)
     server.direct.put(orion_path("elsewhere.txt"), b"new\n")
     unit.systemctl("reload")
-    wait_for(lambda: "elsewhere.txt" in unit.machine("ls", f"{unit.point}/my-data", user=unit.user), 10)
-    wait_for(lambda: unit.state == ("active", "success"))
+    wait_until(lambda: "elsewhere.txt" in unit.machine("ls", f"{unit.point}/my-data", user=unit.user), 10)
+    wait_until(lambda: unit.state == ("active", "success"))
 
 
-def stop_uploads(unit: Unit, server: Server) -> None:
-    """What waits at the stop is on Orion after it."""
-    server.misbehave({"path": "/api/v3/storage/files/upload", "action": "delay", "seconds": 3})
+def stop_uploads(unit: Unit, server: Server, delay_s: float, *, is_told: bool) -> None:
+    """What waits at the stop is on Orion after it; until then the unit tells how much that is."""
+    server.misbehave({"path": "/api/v3/storage/files/upload", "action": "delay", "seconds": delay_s})
     names = [f"late-{number}" for number in range(4)]
     script = 'cd "$1"; shift; for name; do printf %s "$name" > "$name"; done'
     unit.machine("sh", "-c", script, "sh", f"{unit.point}/my-data", *names, user=unit.user)
-    wait_for(lambda: unit.says("StatusText") == "online, 4 changes to upload")
+    if is_told:
+        wait_until(lambda: unit.says("StatusText") == "online, 4 changes to upload")
     unit.systemctl("disable", "--now")
     server.misbehave()
     assert not unit.is_mounted
@@ -136,7 +136,7 @@ def test_user_mounts_at_login_and_a_daemon_that_dies_or_hangs_is_replaced(machin
     assert "linger is on" in machine.orionfs("install-units", user=True)
     busy = machine.run(str(program()), "install-units", "--uninstall", user=True)
     assert (busy.returncode, f"systemctl --user disable --now {UNIT}.service" in busy.stderr) == (16, True)
-    stop_uploads(unit, server)
+    stop_uploads(unit, server, 5, is_told=True)
     assert "is removed" in machine.orionfs("install-units", "--uninstall", user=True)
 
 
@@ -158,7 +158,7 @@ def test_machine_mounts_for_everybody_hardened_and_stops_in_order(machine, serve
     assert unit.cat("note.txt") == "a note\n"
     reload_shows(unit, server)
     assert machine("ls", "/run/orionfs", "/var/lib/orionfs", "/var/cache/orionfs").count("orionfs") == 3
-    stop_uploads(unit, server)
+    stop_uploads(unit, server, 1.5, is_told=False)
 
 
 def test_unit_that_can_not_start_says_why_and_is_tried_again_only_if_that_may_help(machine, server) -> None:
@@ -175,9 +175,9 @@ def test_unit_that_can_not_start_says_why_and_is_tried_again_only_if_that_may_he
     machine.write("/etc/orionfs/config.toml", profile(server), mode="600")
     server.stop()
     machine("systemctl", "start", "--no-block", UNIT)
-    wait_for(lambda: int(unit.says("NRestarts")) > 0)
+    wait_until(lambda: int(unit.says("NRestarts")) > 0)
     server.start()
-    wait_for(lambda: unit.state[0] == "active", 30)
+    wait_until(lambda: unit.state[0] == "active", 30)
     assert unit.is_mounted
     stop_offline(unit, server)
 
@@ -187,14 +187,14 @@ def stop_offline(unit: Unit, server: Server) -> None:
     unit.machine("ls", f"{unit.point}/my-data")
     server.stop()
     unit.write("kept.txt", "kept\n")
-    wait_for(lambda: unit.says("StatusText").startswith("offline since"))
+    wait_until(lambda: unit.says("StatusText").startswith("offline since"))
     unit.systemctl("stop")
     assert not unit.is_mounted
     assert unit.state == ("failed", "exit-code")
     assert "could not be uploaded; nothing is lost" in unit.machine.journal()
     server.start()
     unit.systemctl("start")
-    wait_for(lambda: server.direct.find(orion_path("kept.txt")) is not None)
+    wait_until(lambda: server.direct.find(orion_path("kept.txt")) is not None)
     assert server.direct.content(orion_path("kept.txt")) == b"kept\n"
 
 
@@ -242,4 +242,4 @@ def stop_mount_unit(machine: Machine, server: Server) -> None:
     assert machine.property("srv-auto.mount", "Result") == "success"
     assert server.direct.content(orion_path("late.txt")) == b"late\n"
     assert ORIONFS_TYPE not in machine.mounts().values()
-    wait_for(lambda: machine("pgrep", "--full", "orionfs mount", check=False) == "")
+    wait_until(lambda: machine("pgrep", "--full", "orionfs mount", check=False) == "")

@@ -114,20 +114,25 @@ def test_reading_makes_no_link(mount) -> None:
 
 
 def test_reference_alone_is_for_parameters_of_jobs(mount) -> None:
-    mount.add("b", uri="file://7")
+    mount.add("b", uri="file://7", sync="clean")
     assert run("--uri", "a", "b").stdout == "file://135\nfile://7\n"
     assert not [call for call in mount.calls if "tags" in call]
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("attributes", "said"),
     [
-        ("folder", "it is a folder, and has no reference"),
-        ("file", "it is not on Orion yet, so it has no reference"),
+        ({"type": "folder"}, "it is a folder, and has no reference"),
+        ({"sync": "dirty"}, "what was written last is not on Orion yet (dirty): orionfs sync waits for it"),
+        (
+            {"uri": "file://1", "sync": "failed: quota"},
+            "what was written last is not on Orion yet (failed: quota): orionfs sync waits for it",
+        ),
+        ({"sync": "local-only"}, "it stays on this machine because of its name, so it has no reference"),
     ],
 )
-def test_what_has_no_reference_is_told(mount, kind, said) -> None:
-    mount.add("b", type=kind)
+def test_reference_that_there_is_not_or_not_yet_is_told(mount, attributes, said) -> None:
+    mount.add("b", **attributes)
     result = run("--uri", "b", "a")
     assert (result.exit_code, result.stdout) == (ExitStatus.FAILED, "file://135\n")
     assert result.stderr == f"orionfs: b: {said}\n"

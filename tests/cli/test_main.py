@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,21 @@ COMMANDS = sorted(cli.commands)
 
 def test_version_is_the_packages() -> None:
     result = CliRunner().invoke(cli, ["--version"])
-    assert (result.exit_code, result.output) == (0, f"orionfs {orionfs.__version__}\n")
+    assert result.exit_code == 0
+    versions = dict(line.split(" ", 1) for line in result.output.splitlines())
+    assert list(versions) == ["orionfs", "pyfuse3", "libfuse", "Python", "Linux"]
+    assert versions["orionfs"] == orionfs.__version__
+    assert versions["pyfuse3"] == importlib.metadata.version("pyfuse3")
+    assert versions["libfuse"].startswith("3.")
+    assert versions["Linux"] == platform.release()
+
+
+def test_version_is_told_without_pyfuse3_too(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyfuse3", None)
+    monkeypatch.delitem(sys.modules, "orionfs.fuse.library", raising=False)
+    result = CliRunner().invoke(cli, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.splitlines()[:2] == [f"orionfs {orionfs.__version__}", "pyfuse3 not installed"]
 
 
 def test_module_and_console_script_are_the_same_program() -> None:

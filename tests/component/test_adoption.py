@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from orionfs import state
-from orionfs.journal import Removal, UploadRow, UploadStep
+from orionfs.journal import Removal, Rename, UploadRow, UploadStep
 from orionfs.models import Key, Kind
 from orionfs.state import StateFolder
 from tests.component.fake_orion import HOME, FakeCalls
@@ -34,7 +34,10 @@ def fake() -> FakeCalls:
 
 
 def promised(
-    tmp_path: Path, *rows: tuple[UploadRow, bytes], removals: tuple[Removal, ...] = ()
+    tmp_path: Path,
+    *rows: tuple[UploadRow, bytes],
+    removals: tuple[Removal, ...] = (),
+    renames: tuple[Rename, ...] = (),
 ) -> StateFolder:
     """What a daemon that was killed left."""
     left = state.claim(tmp_path / "state", ACCOUNT)
@@ -50,6 +53,8 @@ def promised(
             left.journal.cancel(row.mark)
     for removal in removals:
         left.journal.add_removal(removal)
+    for rename in renames:
+        left.journal.renames.put(rename)
     left.close()
     return left
 
@@ -246,7 +251,7 @@ async def test_promised_removal_that_is_refused_is_said_and_given_up(tmp_path, f
 async def test_removal_for_a_rename_is_carried_out_only_if_it_happened(tmp_path, fake, has_happened) -> None:
     old = old_key(fake)
     new = fake.add_file(f"{HOME}/{'doc' if has_happened else 'new'}", b"new")
-    promised(tmp_path, removals=(Removal(old, f"{HOME}/doc", instead=Key(Kind.FILE, new)),))
+    promised(tmp_path, renames=(Rename(Key(Kind.FILE, new), f"{HOME}/new", f"{HOME}/doc", old),))
     async with mount(tmp_path, fake) as world:
         expected = {"doc": b"new"} if has_happened else {"doc": b"old", "new": b"new"}
         await check_end(world, **expected)

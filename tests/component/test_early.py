@@ -187,6 +187,39 @@ async def test_renamed_file_gets_its_new_name(tmp_path, fake) -> None:
         await check_end(world, other=CONTENTS)
 
 
+async def test_file_under_a_temporary_name_leaves_early_and_gets_its_name_by_the_rename(
+    tmp_path, fake
+) -> None:
+    fake.add_file(f"{HOME}/doc", b"old", tags=("lead",))
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await begin(world, "my-data/.doc.Ab3dEf")
+        await write(world, handle, CONTENTS)
+        await settle()
+        assert sent(fake)
+        await world.close(handle)
+        assert fake.contents(f"{HOME}/doc") == b"old"
+        await world.rename("my-data/.doc.Ab3dEf", "my-data/doc")
+        assert fake.count("upload") == 0
+        (new,) = fake.ids_at(f"{HOME}/doc")
+        assert fake.row(new).tags == {"lead"}
+        await check_end(world, doc=CONTENTS)
+
+
+async def test_file_that_two_handles_write_leaves_as_one(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        first = await begin(world)
+        await write(world, first, CONTENTS[: 5 * PART])
+        second = await world.open("my-data/new", os.O_WRONLY)
+        await write(world, second, CONTENTS[5 * PART :], at=5 * PART)
+        await settle()
+        await world.close(second)
+        assert fake.contents(f"{HOME}/new") == CONTENTS
+        await world.close(first)
+        assert sorted(sent(fake)) == list(range(1, 17))
+        assert fake.count("upload", "finish_upload") == 1
+        await check_end(world, new=CONTENTS)
+
+
 # -- what does not leave ------------------------------------------------------------------------------
 
 

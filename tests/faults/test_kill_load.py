@@ -33,7 +33,7 @@ FAULTS = [
 ]
 LOADERS = 3
 LOAD_S = 0.5
-MODES = pytest.mark.parametrize("options", [[]], ids=["through"])
+MODES = pytest.mark.parametrize("options", [[], ["write_back"]], ids=["through", "back"])
 
 Version = int | None  # None: no such file
 

@@ -13,6 +13,7 @@ import pytest
 
 from orionfs.config import state_folder
 from orionfs.fs import OrionFileSystem
+from orionfs.models import Key, Kind
 from orionfs.state import claim
 from tests.cli.processes import wait_for
 from tests.fs.conftest import place_of
@@ -240,8 +241,12 @@ def test_process_killed_while_it_replaces_has_promised_the_rest_to_the_next_moun
         orion.misbehave()
     claimed = claim(state_folder(), fs.access.account)
     try:
-        assert [removal.key.id for removal in claimed.journal.removals()] == [old]
-        for removal in claimed.journal.removals():
+        # Killed before or after it was written down that the new one has its place.
+        renames, removals = claimed.journal.renames.all(), claimed.journal.removals()
+        assert [each.replaced for each in renames] + [each.key for each in removals] == [Key(Kind.FILE, old)]
+        for rename in renames:
+            claimed.journal.renames.drop(rename)
+        for removal in removals:
             claimed.journal.drop_removal(removal.key)
     finally:
         claimed.close()

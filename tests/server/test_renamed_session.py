@@ -88,3 +88,14 @@ def test_records_and_shards_by_a_table_of_other_names(session, tmp_path):
     shard.close()
     assert b"".join(shard.download()) == b"s" * 1500
     assert [found.name for found in collection.list_shards()] == ["one"]
+
+
+def test_growing_file_by_a_table_of_other_names(session, tmp_path):
+    (tmp_path / "grows").write_bytes(b"g" * 2500)
+    growing = File.begin(session, "grows", folder_path=HOME)
+    for number, length in ((3, 500), (2, 1000), (1, 1000)):
+        growing.send(number, tmp_path / "grows", length)
+    made = growing.finish(2500)
+    assert session.stat_path(f"{HOME}/grows")["id"] == made.id
+    made.download_to_file(str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == b"g" * 2500

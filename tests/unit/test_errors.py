@@ -37,6 +37,7 @@ TABLE = {
     "FileTooLarge": (errno.EFBIG, logging.WARNING, False),
     "Interrupted": (errno.EINTR, logging.INFO, False),
     "LocalDiskError": (errno.EIO, logging.ERROR, False),
+    "Unexpected": (errno.EIO, logging.ERROR, False),
     "RemoteFailure": (errno.EIO, logging.WARNING, True),
     "TimedOut": (errno.ETIMEDOUT, logging.WARNING, True),
     "Throttled": (errno.ETIMEDOUT, logging.WARNING, True),

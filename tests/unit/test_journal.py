@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orionfs.errors import LocalDiskError, OrionFsError
-from orionfs.journal import Journal, Removal, UploadRow, UploadStep
+from orionfs.journal import Journal, Removal, Rename, UploadRow, UploadStep
 from orionfs.models import Key, Kind, LocalAttributes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OLD = Key(Kind.FILE, 7)
+NEW = Key(Kind.FILE, 8)
 
 
 def row(mark: str = "m1", folder: str = "/f", name: str = "a", sealed_ns: int = 1) -> UploadRow:
@@ -184,11 +185,13 @@ def test_uploads_below_a_moved_folder_go_along_and_no_others(journal: Journal, f
 
 
 def test_removals_below_a_moved_folder_look_at_its_new_place(journal: Journal) -> None:
-    kept = Removal(Key(Kind.FILE, 9), "/f/other/a", instead=Key(Kind.FILE, 10))
-    journal.add_removal(Removal(OLD, "/f/old/sub/a", instead=Key(Kind.FILE, 8)))
+    kept = Removal(Key(Kind.FILE, 9), "/f/other/a")
+    journal.add_removal(Removal(OLD, "/f/old/sub/a"))
     journal.add_removal(kept)
+    journal.renames.put(Rename(OLD, "/f/old/a", "/f/old/sub/b"))
     journal.move_folder("/f/old", "/g/new")
-    assert journal.removals() == [Removal(OLD, "/g/new/sub/a", instead=Key(Kind.FILE, 8)), kept]
+    assert journal.removals() == [Removal(OLD, "/g/new/sub/a"), kept]
+    assert journal.renames.all() == [Rename(OLD, "/g/new/a", "/g/new/sub/b")]
 
 
 names = st.text(st.sampled_from("ab*?[]%_é😀'\\ A"), min_size=1, max_size=4)
@@ -217,15 +220,61 @@ def test_removals_are_kept_by_item(journal: Journal) -> None:
     for removal in (
         Removal(OLD, "/f/a"),
         Removal(Key(Kind.DATASET, 7), "/f/b"),
-        Removal(OLD, "/f/c", instead=Key(Kind.FILE, 8)),
+        Removal(OLD, "/f/c"),
     ):
         journal.add_removal(removal)
     assert sorted(journal.removals(), key=str) == [
         Removal(Key(Kind.DATASET, 7), "/f/b"),
-        Removal(OLD, "/f/c", instead=Key(Kind.FILE, 8)),
+        Removal(OLD, "/f/c"),
     ]
     journal.drop_removal(OLD)
     assert journal.removals() == [Removal(Key(Kind.DATASET, 7), "/f/b")]
+
+
+# -- renames -------------------------------------------------------------------------------------
+
+
+def test_rename_that_happened_takes_along_all_that_follows_from_it(journal: Journal, fd: int) -> None:
+    rename = Rename(NEW, "/f/b", "/g/a", replaced=OLD, ended="ended", follows="newer")
+    rows = [row("ended", "/g", "a", 1), row("newer", "/f", "b", 2), row("later", "/g", "a", 3)]
+    rows += [row("elsewhere", "/g", "aa", 4)]
+    for each in rows:
+        journal.seal(replace(each, replaces=NEW if each.mark == "newer" else OLD), fd)
+    journal.renames.put(rename)
+    journal.renames.happened(rename, Removal(OLD, "/g/a"))
+    assert [(found.mark, found.path, found.replaces, found.step) for found in journal.uploads()] == [
+        ("ended", "/g/a", OLD, UploadStep.CANCELLED),
+        ("newer", "/g/a", NEW, UploadStep.SEALED),
+        ("later", "/g/a", NEW, UploadStep.SEALED),
+        ("elsewhere", "/g/aa", OLD, UploadStep.SEALED),
+    ]
+    assert (journal.removals(), journal.renames.all()) == ([Removal(OLD, "/g/a")], [])
+
+
+def test_rename_that_did_not_happen_changes_nothing(journal: Journal, fd: int) -> None:
+    rename = Rename(NEW, "/f/b", "/g/a", replaced=OLD, ended="m1")
+    journal.seal(row("m1", "/g", "a"), fd)
+    before = journal.uploads()
+    journal.renames.put(rename)
+    journal.renames.drop(rename)
+    assert (journal.uploads(), journal.removals(), journal.renames.all()) == (before, [], [])
+
+
+def test_removal_that_an_older_version_made_depend_on_a_rename_is_one_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    db = sqlite3.connect(path)
+    db.execute(
+        "CREATE TABLE removals (kind TEXT NOT NULL, id INTEGER NOT NULL, path TEXT NOT NULL,"
+        " instead_kind TEXT, instead_id INTEGER, PRIMARY KEY (kind, id)) STRICT"
+    )
+    db.execute("INSERT INTO removals VALUES ('file', 7, '/f/a', 'file', 8), ('file', 9, '/f/b', NULL, NULL)")
+    db.execute("PRAGMA user_version = 2")
+    db.commit()
+    db.close()
+    journal = Journal(path)
+    assert journal.removals() == [Removal(Key(Kind.FILE, 9), "/f/b")]
+    assert journal.renames.all() == [Rename(NEW, "/f/a", "/f/a", OLD)]
+    journal.close()
 
 
 def test_local_attributes_are_kept_and_forgotten(journal: Journal) -> None:
@@ -247,7 +296,8 @@ def test_absorbing_takes_over_everything(journal: Journal, tmp_path: Path, fd: i
     other.uploaded("m2", 77)
     other.seal(row("m3", sealed_ns=3), fd)
     other.cancel("m3")
-    other.add_removal(Removal(OLD, "/f/a", instead=Key(Kind.FILE, 1)))
+    other.add_removal(Removal(OLD, "/f/a"))
+    other.renames.put(Rename(NEW, "/f/b", "/f/a", OLD, "m2", "m3"))
     other.set_local(OLD, LocalAttributes(5, None))
     journal.seal(row(), fd)
     journal.absorb(other)
@@ -257,7 +307,8 @@ def test_absorbing_takes_over_everything(journal: Journal, tmp_path: Path, fd: i
         ("m2", UploadStep.UPLOADED, 77),
         ("m3", UploadStep.CANCELLED, None),
     ]
-    assert journal.removals() == [Removal(OLD, "/f/a", instead=Key(Kind.FILE, 1))]
+    assert journal.removals() == [Removal(OLD, "/f/a")]
+    assert journal.renames.all() == [Rename(NEW, "/f/b", "/f/a", OLD, "m2", "m3")]
     assert journal.local_attributes() == {OLD: LocalAttributes(5, None)}
 
 

@@ -1,0 +1,136 @@
+"""Daemons that are killed at one chosen moment: the next mount finds what was, or what was asked for."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from orionfs.errors import OrionFsError
+from tests.component.fake_orion import HOME, FakeCalls
+from tests.component.killing import cut_off
+from tests.component.world import World, mount
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.timeout(60),
+    pytest.mark.expect_log("^(?!.*unexpected)"),
+]
+duplicates = pytest.mark.parametrize("may_share", [True, False], ids=["duplicates allowed", "refused"])
+
+
+@pytest.fixture
+def fake() -> FakeCalls:
+    """An Orion with two files."""
+    made = FakeCalls()
+    made.add_file(f"{HOME}/a", b"old a")
+    made.add_file(f"{HOME}/c", b"old c")
+    return made
+
+
+async def check(world: World, **expected: bytes) -> None:
+    """Once all is carried out Orion has this, and users see it."""
+    await world.drain()
+    assert world.fake.tree() == expected
+    assert await world.ls("my-data") == sorted(expected)
+    for name, data in expected.items():
+        assert await world.read(f"my-data/{name}") == data
+    world.check_nothing_left()
+
+
+async def cut_in(world: World, verb: str, call, *, is_after: bool) -> None:
+    """Have a call made, and kill the daemon when Orion is about to do the first `verb` of it, or has."""
+    if not is_after:
+        world.fake.fail(verb, "OrionConnectionError", times=10**6)
+    stall = world.fake.stall(verb, is_after=is_after)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await stall.arrived.wait()
+        cut_off(world)
+        nursery.cancel_scope.cancel()
+
+
+@duplicates
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("target", ["new", "a"])
+async def test_item_renamed_over_a_version_that_waits_is_there_once_or_not_at_all(
+    tmp_path, fake, target, is_after, may_share
+) -> None:
+    fake.duplicate_names = may_share
+    async with mount(tmp_path, fake, write_back=True) as world:
+        fake.stall("upload")
+        await world.save(f"my-data/{target}", b"waits")
+        await cut_in(
+            world, "assign_paths", lambda: world.rename("my-data/c", f"my-data/{target}"), is_after=is_after
+        )
+    fake.heal()
+    others = {"a": b"old a"} if target == "new" else {}
+    async with mount(tmp_path, fake, write_back=True) as world:
+        if is_after:
+            await check(world, **others, **{target: b"old c"})
+        else:
+            await check(world, **others, **{target: b"waits", "c": b"old c"})
+
+
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+async def test_newer_version_of_an_item_goes_along_with_its_rename(tmp_path, fake, is_after) -> None:
+    async with mount(tmp_path, fake) as world:
+        fake.fail("upload", "OrionServiceError", 500, times=10**6)
+        with pytest.raises(OrionFsError):
+            await world.save("my-data/c", b"newer c")
+        await cut_in(world, "assign_paths", lambda: world.rename("my-data/c", "my-data/d"), is_after=is_after)
+    fake.heal()
+    async with mount(tmp_path, fake) as world:
+        await check(world, a=b"old a", **{"d" if is_after else "c": b"newer c"})
+
+
+async def test_version_saved_over_an_unclear_rename_replaces_what_that_has_brought(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await cut_in(world, "assign_paths", lambda: world.rename("my-data/c", "my-data/a"), is_after=True)
+    fake.heal()
+    for verb in ("whoami", "stat_path", "ls_path", "upload", "find"):
+        fake.fail(verb, "OrionConnectionError", refused=True, nothing_sent=True, times=10**9)
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await trio.sleep(30)
+        fake.heal()
+        await trio.sleep(30)
+        await check(world, a=b"old c")
+
+
+@pytest.mark.parametrize("nth", range(4))
+async def test_item_with_a_newer_version_is_removed_with_it_or_not_at_all(
+    tmp_path, fake, monkeypatch, nth
+) -> None:
+    """Killed after so many writes to the journal."""
+    async with mount(tmp_path, fake, write_back=True) as world:
+        fake.stall("upload")
+        await world.save("my-data/c", b"newer c")
+        run, left = world.sync.journal.run, nth
+
+        async def counted(write):
+            nonlocal left
+            if left == 0:
+                cut_off(world)
+            left -= 1
+            return await run(write)
+
+        monkeypatch.setattr(world.sync.journal, "run", counted)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_tried, world, "my-data/c")
+            await trio.sleep(0.01)
+            cut_off(world)
+            nursery.cancel_scope.cancel()
+    fake.heal()
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.drain()
+        assert fake.tree() in (  # as it was, or as it was asked to be
+            {"a": b"old a"},
+            {"a": b"old a", "c": b"newer c"},
+        )
+        world.check_nothing_left()
+
+
+async def _tried(world: World, path: str) -> None:
+    try:
+        await world.unlink(path)
+    except OrionFsError:
+        return
