@@ -15,12 +15,15 @@ from pathlib import Path
 
 import click
 import pytest
+from prometheus_client import generate_latest
 
 from orionfs.cli.main import cli
 from orionfs.client import wire, wire_file
 from orionfs.config import KNOWN_OPTIONS, MountConfig
 from orionfs.errors import ExitStatus
+from orionfs.exporter import make_registry
 from orionfs.failures import _BY_STATUS
+from orionfs.metrics import Figures, Hits, Queue, Timings, Traffic
 from orionfs.profiles import PROFILE_KEYS, load_profile
 from orionfs.server.faults import parse_plan
 from orionfs.server.switches import Switches
@@ -129,6 +132,19 @@ def test_every_variable_of_the_environment_is_there() -> None:
     used = set(re.findall(r"[\"'](ORION[A-Z_]+|XDG_[A-Z_]+)[\"']", sources))
     assert used != set()
     assert used <= readme.words()
+
+
+def test_every_metric_is_in_the_readme_and_no_other() -> None:
+    operations, calls = Timings(), Timings()
+    for timings in (operations, calls):
+        timings["read"].add(1)
+        timings["read"].errors["EIO"] += 1
+    queues = {"metadata": Queue(1, 2, 3)}
+    figures = Figures("/m", "1", True, operations, Traffic(calls, 1, 2), Hits(3, 4), 5, queues, 6, 7, 8)
+    exposed = generate_latest(make_registry(lambda: figures)).decode()
+    names = set(re.findall(r"^# TYPE (orionfs_\w+) ", exposed, re.MULTILINE))
+    assert names
+    assert names == {row for row in readme.table_rows(section("Logs and metrics")) if "orionfs_" in row}
 
 
 def test_every_status_of_orion_has_an_error() -> None:
