@@ -93,6 +93,37 @@ def test_no_option_is_told_that_is_not_there() -> None:
     assert told == known
 
 
+def called() -> list[tuple[str, list[str]]]:
+    """Every call of orionfs that stands somewhere in the README as code: the command, and its options."""
+    typed = [
+        line
+        for block in readme.all_blocks()
+        for line in block.text.splitlines()
+        if block.language == "sh" or line.startswith(("$ ", "> "))
+    ]
+    prose = re.sub(r"^```.*?^```", "", readme.text(), flags=re.DOTALL | re.MULTILINE)
+    inline = [code for code in re.findall(r"`([^`\n]+)`", prose) if code.startswith(("orionfs ", "sudo "))]
+    found = []
+    for code in [*typed, *inline]:
+        for match in re.finditer(r"(?:^|[\s/(])orionfs ((?:config )?[a-z][a-z-]*)\b([^|&;>#(]*)", code):
+            words = match[2].partition(" -- ")[0].split()
+            options = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
+            found.append((match[1], options))
+    return found
+
+
+def test_every_call_in_the_readme_is_of_a_command_that_has_these_options() -> None:
+    known = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in commands(cli)
+    }
+    calls = called()
+    assert {"mount", "umount", "status", "config profile"} <= {name for name, _ in calls}
+    for name, options in calls:
+        assert name in known or name == "config", name
+        assert set(options) - {"-h", "--help"} <= known.get(name, set()), (name, options)
+
+
 def test_every_exit_status_is_in_the_readme() -> None:
     told = [int(status) for status in readme.table_rows(readme.chapter("Configuration")) if status.isdigit()]
     assert told == [int(status) for status in ExitStatus]
