@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ class Sending:
 
     def told(self, count_max: int) -> list[Mapping[str, Any]]:
         """Where each goes, how much of it, how far, since when, why not yet; those that leave now first."""
-        chosen = sorted(self.uploads, key=lambda upload: upload.state is not UploadState.RUNNING)[:count_max]
+        running = [upload for upload in self.uploads if upload.state is UploadState.RUNNING]
+        others = (upload for upload in self.uploads if upload.state is not UploadState.RUNNING)
+        chosen = [*running, *islice(others, max(0, count_max - len(running)))][:count_max]
         return [
             {
                 "path": upload.row.path,
@@ -55,8 +58,9 @@ class Sending:
 def look(layers: Layers) -> Sending:
     """What is pending now, in the order in which it was closed, and how far it is."""
     uploads = layers.sync.pending
-    sent = {upload.row.mark: upload.row.size_bytes for upload in uploads if _is_there(upload)}
-    leaving = [upload for upload in uploads if _is_leaving(upload)]
+    begun = [each for each in uploads if each.row.new_id is not None or each.state is UploadState.RUNNING]
+    sent = {upload.row.mark: upload.row.size_bytes for upload in begun if _is_there(upload)}
+    leaving = [upload for upload in begun if _is_leaving(upload)]
     if leaving:
         positions = read_positions(layers.staging, [os.getpid(), *layers.remote.worker_pids()])
         for upload in leaving:
