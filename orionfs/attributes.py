@@ -137,7 +137,7 @@ class ExtendedAttributes:
         if name == TAGS:
             await self._replace_tags(_taggable(inode), ())
         elif name is not None and name.startswith(TAG):
-            await self._untag(inode, name.removeprefix(TAG))
+            await self._untag(inode, text.tag_of(name))
         elif named is not None:
             await self._unshare(inode, named)
         elif name == _ERROR:

@@ -49,8 +49,8 @@ count                -PP     vPP     -PP        -PP     -PP     -PP  -RR   -PP  
 audience             vPP     vPP     vPP        vPP     vPP     vPP  -RR   vPP  vRR
 tags                 v++     v++     v++        -UU     v++|vUU -PP  -RR   v++  vRR
 tag.lead             v++     v++     v++        -U-     v++|vUU -P-  -RR   v++  vRR
-tag.to do: x,y       -++     -++     -++        -U-     -++|-U- -P-  -RR   -++  -RR
-tag.                 -I-     -I-     -I-        -U-     -I-     -P-  -RR   -I-  -RR
+tag.to do: x,y       -++     -++     -++        -U-     -++|-UU -P-  -RR   -++  -RR
+tag.                 -II     -II     -II        -UI     -II     -PI  -RR   -II  -RR
 shares               vPP|-PP vPP|-PP vPP|-PP    -PP     -PP     -PP  -RR   -PP  vRR|-RR
 share.user.alice     -++     -++     -++        -UU     -UU     -PP  -RR   -II  -RR
 share.project.1      -++     -++     -++        -UU     -UU     -PP  -RR   -II  -RR
