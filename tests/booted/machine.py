@@ -170,6 +170,10 @@ class Machine:
             timeout=RUN_TIMEOUT_S,
         )
 
+    def log_in(self) -> None:
+        """Begin what a session of the plain user has: its systemd, and its XDG_RUNTIME_DIR."""
+        self("systemctl", "start", f"user@{UID}.service")
+
     def orionfs(self, *arguments: str, user: bool = False, check: bool = True) -> str:
         """`orionfs ARGUMENTS` there."""
         return self(str(program()), *arguments, user=user, check=check)

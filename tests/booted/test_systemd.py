@@ -114,7 +114,7 @@ def stop_uploads(unit: Unit, server: Server, delay_s: float, *, is_told: bool) -
 
 def test_user_mounts_at_login_and_a_daemon_that_dies_or_hangs_is_replaced(machine, server) -> None:
     home = f"/home/{USER}"
-    machine("systemctl", "start", f"user@{UID}")
+    machine.log_in()
     machine.write(f"{home}/.config/orionfs/config.toml", profile(server), mode="600", user=True)
     said = machine.orionfs("install-units", user=True)
     assert "linger is off" in said
@@ -157,6 +157,7 @@ def test_machine_mounts_for_everybody_hardened_and_stops_in_order(machine, serve
     unit.lose_daemon(signal.SIGKILL)
     assert unit.cat("note.txt") == "a note\n"
     reload_shows(unit, server)
+    machine.orionfs("sync", unit.point)  # root's shell knows nothing of the unit's folders
     assert machine("ls", "/run/orionfs", "/var/lib/orionfs", "/var/cache/orionfs").count("orionfs") == 3
     stop_uploads(unit, server, 1.5, is_told=False)
 
@@ -224,6 +225,14 @@ def test_mount_and_fstab_know_the_type_and_automount_at_the_first_access(machine
     assert "/srv/work" not in machine.mounts()
     assert server.direct.content(orion_path("new.txt")) == b"new\n"
     assert machine.run("mount", "-t", "orionfs", "-o", "remount", "work", "/srv/work").returncode == 1
+    # By somebody else.
+    machine.log_in()
+    machine.write(f"/home/{USER}/.config/orionfs/config.toml", profile(server), mode="600", user=True)
+    machine("mkdir", "/home/ada/data", user=True)
+    machine("mount", "/home/ada/data", user=True)
+    assert machine("cat", "/home/ada/data/my-data/new.txt", user=True) == "new\n"
+    machine("umount", "/home/ada/data", user=True)
+    assert "/home/ada/data" not in machine.mounts()
     # By systemd.
     machine("systemctl", "start", "srv-orion.mount", "srv-auto.automount")
     assert machine("cat", "/srv/orion/my-data/new.txt", user=True) == "new\n"

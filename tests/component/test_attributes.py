@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ import trio
 from orionfs import errors
 from orionfs.inodes import Inode
 from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.world import World, mount, settle
+from tests.component.world import World, mount, outcomes, settle
 
 pytestmark = pytest.mark.virtual_time
 
@@ -25,6 +26,7 @@ def fake() -> FakeCalls:
     collection = made.add_collection(f"{HOME}/poses")
     made.add_shard(collection, "one", b"shard")
     made.add_folder(f"{HOME}/folder")
+    made.add_folder(f"{HOME}/many")
     return made
 
 
@@ -322,6 +324,38 @@ async def test_error_of_an_upload_names_the_path_that_people_know(tmp_path, fake
             assert ".orionfs-" not in text
             assert str(tmp_path) not in text
         assert inode.item.id is not None
+
+
+async def test_tags_that_no_listing_tells_cost_one_question_an_item_and_setting_one_none(
+    tmp_path, fake
+) -> None:
+    fake.tells_tags = False
+    for number in range(5):
+        fake.add_file(f"{HOME}/many/{number}", tags=(f"tag {number}",))
+    async with mount(tmp_path, fake) as world:
+        names = await world.ls("my-data/many")
+        with fake.counting() as verbs:
+            for name in names:
+                for _ in range(2):
+                    assert await value(world, f"my-data/many/{name}", "tags") == f"tag {name}"
+        assert verbs == ["list_tags"] * 5
+        await world.ls("my-data")
+        with fake.counting() as verbs:
+            await give(world, "my-data/file", "tag.new")
+        assert verbs == ["tag"]
+        assert await value(world, "my-data/file", "tags") == "lead\nnew"
+
+
+async def test_thirty_two_files_are_tagged_within_five_round_trips(tmp_path, fake) -> None:
+    for number in range(32):
+        fake.add_file(f"{HOME}/many/{number}")
+    async with mount(tmp_path, fake) as world:
+        names = await world.ls("my-data/many")
+        fake.latency_s = 0.04
+        started_at_s = trio.current_time()
+        await outcomes(*(partial(give, world, f"my-data/many/{name}", "tag.lead") for name in names))
+        assert trio.current_time() - started_at_s <= 5 * fake.latency_s
+        assert fake.count("tag") == 32
 
 
 async def test_everything_is_listed_where_that_is_wanted(tmp_path, fake) -> None:

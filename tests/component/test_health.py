@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from math import inf
+from typing import Any
 
 import pytest
 import trio
@@ -145,6 +146,25 @@ async def test_write_back_keeps_what_was_refused_for_its_credentials_and_goes_on
         assert world.sync.pending_count == 0
         assert world.sync.removals.refused == []
         assert world.fake.tree() == {"new": b"new"}
+
+
+async def test_name_of_the_host_that_is_not_found_any_more_is_offline_after_the_second_try() -> None:
+    async with session() as (fake, remote):
+        gone: dict[str, Any] = {
+            "nothing_sent": True,
+            "detail": "http://orion.example: Name or service not known",
+        }
+        fake.fail("stat_path", "OrionConnectionError", times=inf, **gone)
+        fake.fail("whoami", "OrionConnectionError", times=inf, **gone)
+        (error,) = await outcomes(partial(remote.stat, HOME))
+        assert isinstance(error, errors.Unreachable)
+        assert (fake.count("stat_path"), remote.condition.word) == (2, "offline")
+        assert (
+            remote.condition.cause == "no answer from Orion: http://orion.example: Name or service not known"
+        )
+        fake.heal()
+        await trio.sleep(BACK_WITHIN_S)
+        assert remote.health is Health.ONLINE
 
 
 # -- coming back -----------------------------------------------------------------------------------

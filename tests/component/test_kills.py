@@ -98,7 +98,7 @@ async def test_version_saved_over_an_unclear_rename_replaces_what_that_has_broug
 
 @pytest.mark.parametrize("nth", range(4))
 async def test_item_with_a_newer_version_is_removed_with_it_or_not_at_all(
-    tmp_path, fake, monkeypatch, nth
+    tmp_path, fake, nth, monkeypatch
 ) -> None:
     """Killed after so many writes to the journal."""
     async with mount(tmp_path, fake, write_back=True) as world:
