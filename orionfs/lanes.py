@@ -89,7 +89,6 @@ class Lanes:
             return
         lane = self._lanes.setdefault(place.folder, _Lane())
         lane.waiting[mark] = own = _Waiting(place, over)
-        self.tell(place.folder)
         try:
             while not own.has_name:
                 if lane.under_way is not None:
@@ -100,20 +99,21 @@ class Lanes:
             del lane.waiting[mark]
             if not lane.waiting:
                 self._lanes.pop(place.folder, None)
-            self.tell(place.folder)
 
     async def _go(self, lane: _Lane, mark: str, folder: str) -> None:
-        """One call for the first of a lane, `mark` among them."""
+        """One call for the first of a lane, `mark` among them; only that is news to others."""
         first = self._first(lane, folder)
         if mark not in first:
             self._hurdles[mark] = self._next_news(folder)
             raise NotItsTurn(mark)
         lane.under_way = trio.Event()
         try:
+            self.tell(folder)  # whoever comes meanwhile may go along with the next call
             await self._assign(first)
         finally:
             lane.under_way.set()
             lane.under_way = None
+            self.tell(folder)
 
     def _first(self, lane: _Lane, folder: str) -> dict[str, _Waiting]:
         """Those that can have their names in one call now."""

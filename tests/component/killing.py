@@ -19,6 +19,7 @@ from tests.component.fake_orion import HOME, Failure, FakeCalls, failure
 from tests.component.world import World
 
 NAMES = ["a", "b", "c", "d"]
+CALLS = 20  # of one loader on one mount
 
 Version = bytes | None  # None: no such file
 
@@ -37,19 +38,20 @@ class Loader:
         fake.add_folder(f"{HOME}/{folder}")
 
     async def run(self, world: World) -> None:
-        """Go on until cancelled, or until the call that is made when `stop` comes has ended."""
+        """Some calls, until cancelled, or until the call that is made when `stop` comes has ended."""
         self.is_stopped = False
         verbs: dict[str, Callable[[World, str, str], Awaitable[None]]]
         verbs = {"save": self._save, "sync": self._sync, "rename": self._rename, "unlink": self._unlink}
-        while not self.is_stopped:
+        for _ in range(CALLS):
+            if self.is_stopped:
+                return
             verb = self.dice.choice(["save", "save", "save", "sync", "rename", "rename", "unlink"])
             name, other = self.dice.sample(NAMES, 2)
             call = f"{verb} {name} {other if verb == 'rename' else self._versions + 1}"
             self.told.append(f"{trio.current_time():.2f} {call}")
             await verbs[verb](world, name, other)
             self.told[-1] += " done"
-            if self.dice.random() < 0.2:
-                await trio.sleep(self.dice.choice([0.01, 0.5, 3.0]))
+            await trio.sleep(self.dice.choice([0.0, 0.0, 0.01, 0.5, 3.0]))
 
     def stop(self) -> None:
         """Let it bring the call that it is at to an end, and no more."""

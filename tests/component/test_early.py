@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -395,6 +396,22 @@ async def test_one_write_waits_no_longer_than_a_change_may_take(tmp_path, fake) 
         await world.close(handle)
         assert fake.count("upload") == 0
         await check_end(world, new=b"x" * (21 * PART))
+
+
+async def test_writer_is_held_back_on_a_line_so_slow_that_it_waits_in_vain(tmp_path, fake) -> None:
+    """A part takes longer than a write may wait: then each write waits, and none runs ahead."""
+    fake.latency_s = 25.0
+    async with mount(tmp_path, fake, pressure=replace(PRESSURE, wait_max_s=10.0)) as world:
+        handle = await begin(world)
+        await write(world, handle, b"x" * (4 * PART))
+        await trio.sleep(100)
+        assert sorted(sent(fake)) == [2, 3, 4]
+        began_s = trio.current_time()
+        await write(world, handle, b"x" * (16 * PART), at=4 * PART, step=500)
+        assert trio.current_time() - began_s > 100
+        assert unsent_bytes(fake, 20 * PART) < 2 * PRESSURE.unsent_max_bytes
+        await world.close(handle)
+        await check_end(world, new=b"x" * (20 * PART))
 
 
 @pytest.mark.expect_log(OFFLINE)

@@ -329,3 +329,19 @@ async def test_states_of_a_file_on_its_way(tmp_path) -> None:
         stalled.release()
         await world.drain()
         assert await read(b"user.orion.sync") == b"clean"
+
+
+async def test_version_behind_one_that_waits_for_its_name_waits_without_turning_in_circles(tmp_path) -> None:
+    """Else it would hold the virtual clock, and this test, for ever."""
+    fake = FakeCalls()
+    fake.add_file(f"{HOME}/first", b"old")
+    async with mount(tmp_path, fake, write_back=True) as world:
+        fake.stall("delete")
+        await world.unlink("my-data/first")
+        await world.save("my-data/first", b"new")
+        await world.save("my-data/second", b"new")
+        await trio.sleep(5)
+        assert fake.tree() == {"first": b"old"} | {row.name: b"new" for row in fake.rows()[-2:]}
+        fake.release_all()
+        await world.drain()
+        assert fake.tree() == {"first": b"new", "second": b"new"}
