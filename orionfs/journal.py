@@ -300,6 +300,11 @@ class Journal:
     def local_attributes(self) -> dict[Key, LocalAttributes]:
         return read_local(self._db)
 
+    def has_swaps_only(self) -> bool:
+        """True if nothing is in it but items that are replaced, or to go."""
+        tables = ("uploads", "folder_removals", "relocations", "local", "parked", "shares")
+        return not any(self._db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables)
+
     def absorb(self, other: Journal) -> None:
         """Take over everything of a journal whose daemon is gone."""
         with self._transaction(durable=True):
