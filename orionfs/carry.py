@@ -149,7 +149,14 @@ class Carrier:
             if upload.row.tags is None:
                 upload.row = replace(upload.row, tags=tags)
         if upload.row.tags:
-            await self._remote.tag(new, upload.row.tags)
+            try:
+                await self._remote.tag(new, upload.row.tags)
+            except NoSuchName as missing:  # it is gone, or Orion has not heard of it everywhere
+                upload.is_unclear = True
+                await self._restart(upload)
+                raise RemoteFailure(
+                    f"{upload.row.path}: the uploaded item is not there: {missing}"
+                ) from missing
 
     async def _carry_shard(self, upload: Upload, path: Path) -> Removal | None:
         """A shard has its name from the start, and is shown when its contents are final."""

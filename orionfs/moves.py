@@ -7,7 +7,7 @@ lost by either: open files stay readable, versions under way follow their name. 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -33,9 +33,10 @@ from orionfs.litter import Litter
 from orionfs.models import Item, Key, Kind
 from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
-from orionfs.places import check_may_change, check_places
+from orionfs.places import check_may_change, check_places, place_of
 from orionfs.remote import Assignment, Remote
 from orionfs.removals import nobody
+from orionfs.renames import OnEnd
 from orionfs.shard_rules import check_crossing
 from orionfs.sync import Sync
 from orionfs.upload import Upload
@@ -259,7 +260,7 @@ class Moves:
             over = await self._there_now(replaced, place, parent) if replaced is not None else None
             rename = self._asked_for(source, replaced, over, place)
             with self._namespace.doubts.unless_moved(source, parent, name):
-                is_over = partial(self._unclear_is_over, parent, name)
+                is_over = partial(self._unclear_is_over, rename, source, place_of(source), parent, name)
                 left_over = await self._move_on_orion(source, over, place, rename, is_over)
             await self._sync.renames.happened(rename, left_over)
             if left_over is not None:
@@ -305,9 +306,22 @@ class Moves:
         self._namespace.commit_rename(source, parent, name, key, is_settled=is_on_orion)
         _note_move(old_path, source.orion_path())
 
-    def _unclear_is_over(self, parent: Inode, name: str) -> None:
+    def _unclear_is_over(
+        self,
+        rename: Rename,
+        source: Inode,
+        old: tuple[Inode, str],
+        parent: Inode,
+        name: str,
+        has_happened: bool,
+    ) -> None:
         """A rename whose end was not known has been found out: what was shown until then may be otherwise."""
-        self._namespace.doubts.ask_again(parent, name)
+        newer = self._under_way_of(source)
+        goes_along = newer is not None and newer.row.mark == rename.follows
+        if has_happened and goes_along and source.is_attached and (source.parent, source.name) == old:
+            self._namespace.commit_rename(source, parent, name, rename.replaced, is_settled=True)
+        for folder, each in (old, (parent, name)):
+            self._namespace.doubts.ask_again(folder, each)
 
     def _under_way_of(self, inode: Inode | None) -> Upload | None:
         upload = self._files.upload_of(inode) if inode is not None else None
@@ -348,7 +362,7 @@ class Moves:
         over: _Replaced | None,
         place: Assignment,
         rename: Rename,
-        on_end: Callable[[], None],
+        on_end: OnEnd,
     ) -> Removal | None:
         """New in place first, then the old one removed; if that may not be, everything stays as it was.
 

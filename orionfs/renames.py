@@ -31,13 +31,20 @@ log = logging.getLogger(__name__)
 
 _WAIT_MAX_S = 60.0
 
+OnEnd = Callable[[bool], None]
+"""Called once the end of a rename is known, before anything else can be: with whether it has happened."""
+
+
+def nobody(_has_happened: bool) -> None:
+    """Nobody wants to hear of it."""
+
 
 @dataclass(eq=False, slots=True)
 class _Unclear:
-    """A rename whose end is to be found out; `on_end` is called once it is."""
+    """A rename whose end is to be found out."""
 
     rename: Rename
-    on_end: Callable[[], None]
+    on_end: OnEnd
 
 
 class Renames:
@@ -110,7 +117,7 @@ class Renames:
 
     # Finding out
 
-    def resume(self, rename: Rename, on_end: Callable[[], None] = lambda: None) -> None:
+    def resume(self, rename: Rename, on_end: OnEnd = nobody) -> None:
         """Find out, in the background, whether a rename that the journal knows has happened."""
         unclear = self._unclear[rename.key] = _Unclear(rename, on_end)
         self._behind.start(f"rename to {rename.path}", partial(self._find_out_in_the_end, unclear))
@@ -119,38 +126,41 @@ class Renames:
         """The same at once. Raises OrionFsError where that can't be done."""
         if self._relocator.moves.blocking(rename.path, is_deep=False) is not None:
             raise Busy(f"{rename.path}: its folder is still being moved")
-        await self._find_out(rename)
+        await self._find_out(rename, [])
 
     async def _find_out_in_the_end(self, unclear: _Unclear) -> None:
+        lost: list[Upload] = []
+        has_happened = False
         try:
             await self._relocator.until_free(unclear.rename.path)
-            lost = await self._find_out(unclear.rename)
+            has_happened = await self._find_out(unclear.rename, lost)
         except OrionFsError as error:
             if error.is_retryable:
                 raise
-            log.warning(
-                "%s: whether it was renamed is asked by the next mount: %s", unclear.rename.path, error
-            )
-            lost = []
+            path = unclear.rename.path
+            log.warning("%s: the next mount asks whether it was renamed: %s", path, error)
         self._unclear.pop(unclear.rename.key, None)
         for upload in lost:
             upload.on_lost()
-        unclear.on_end()
+        unclear.on_end(has_happened)
         self._news.set()
         self._news = trio.Event()
 
-    async def _find_out(self, rename: Rename) -> list[Upload]:
-        """Ask Orion, and do what follows; the versions that are not wanted any more."""
+    async def _find_out(self, rename: Rename, lost: list[Upload]) -> bool:
+        """Ask Orion, and do what follows; `lost` gets the versions that are not wanted any more."""
         if not await self._has_happened(rename):
             log.info("%s: the rename did not happen", rename.path)
             await self.withdraw(rename)
-            return []
-        lost = [upload for upload in self._affected(rename) if _outcome(rename, upload.row) is None]
+            return False
+        ended = self._uploads.get(rename.ended or "")
+        is_lost = ended is not None and not ended.is_over
         removal = Removal(rename.replaced, rename.path) if rename.replaced is not None else None
         await self.happened(rename, removal)
         if removal is not None:
             self._remove(removal)
-        return [upload for upload in lost if upload.is_over]
+        if ended is not None and is_lost and ended.is_over:
+            lost.append(ended)
+        return True
 
     async def _has_happened(self, rename: Rename) -> bool:
         there = await self._remote.list_named(*rename.place)

@@ -50,6 +50,7 @@ def run(config: MountConfig, ready: Callable[[str], None]) -> ExitStatus:
     calls = connect(config.profile, config.change_deadline_s, is_stored=True)
     if config.read_only:
         calls = only_reading(calls)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until it is heeded: it must end nothing
     try:
         give_back_early()
         return trio.run(_main, config, Remote(calls, limits(config)), ready)

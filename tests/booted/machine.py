@@ -34,6 +34,7 @@ _MASKED = """
     systemd-udev-trigger.service systemd-random-seed.service systemd-remount-fs.service getty.target
     systemd-tmpfiles-clean.timer systemd-networkd.service systemd-timesyncd.service console-getty.service
     proc-sys-fs-binfmt_misc.automount systemd-firstboot.service systemd-machine-id-commit.service
+    systemd-tmpfiles-setup-dev.service kmod-static-nodes.service
 """
 
 _TRIAL = """

@@ -94,13 +94,17 @@ async def test_refused_credentials_are_asked_about_by_one_question_in_two_second
         assert await remote.stat(HOME) is not None
 
 
-async def test_one_call_that_was_refused_by_mistake_is_made_up_for_at_once() -> None:
+async def test_one_thing_that_is_refused_alone_takes_nothing_else_away() -> None:
     async with session() as (fake, remote):
-        fake.fail("stat_path", "InvalidCredentials", 401)
-        (error,) = await outcomes(partial(remote.stat, HOME))
-        assert isinstance(error, errors.CredentialsRefused)
-        await trio.sleep(0.01)
+        fake.fail("stat_path", "InvalidCredentials", 401, times=inf)
+        fake.latency_s = 0.1
+        for _ in range(3):
+            found = await outcomes(*[partial(remote.stat, HOME)] * 3, partial(remote.count, HOME))
+            assert {type(each) for each in found[:3]} == {errors.CredentialsRefused}
+            assert found[3] == 0
         assert remote.health is Health.ONLINE
+        assert fake.count("whoami") == 1
+        assert fake.forgotten == 0
 
 
 async def test_403_that_is_about_the_credentials_is_told_from_a_permission_that_is_missing() -> None:
@@ -108,7 +112,8 @@ async def test_403_that_is_about_the_credentials_is_told_from_a_permission_that_
         fake.fail("stat_path", "AuthorizationRequired", 403, times=2)
         (denied,) = await outcomes(partial(remote.stat, HOME))
         assert (type(denied), remote.health) == (errors.AccessDenied, Health.ONLINE)
-        fake.fail("stat_path", "AuthorizationRequired", 403, code="token_expired")
+        for verb in ("stat_path", "whoami"):
+            fake.fail(verb, "AuthorizationRequired", 403, code="token_expired")
         (refused,) = await outcomes(partial(remote.stat, HOME))
         assert (type(refused), remote.condition.word) == (errors.CredentialsRefused, "refused")
 

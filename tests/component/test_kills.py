@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from contextlib import suppress
+
 import pytest
 import trio
 
 from orionfs.errors import OrionFsError
+from orionfs.remote import Health, Limits
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.killing import cut_off
 from tests.component.world import World, mount
@@ -15,6 +19,7 @@ pytestmark = [
     pytest.mark.timeout(60),
     pytest.mark.expect_log("^(?!.*unexpected)"),
 ]
+AT_ONCE = Limits(change_deadline_s=0.05)
 duplicates = pytest.mark.parametrize("may_share", [True, False], ids=["duplicates allowed", "refused"])
 
 
@@ -115,7 +120,7 @@ async def test_item_with_a_newer_version_is_removed_with_it_or_not_at_all(
 
         monkeypatch.setattr(world.sync.journal, "run", counted)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_tried, world, "my-data/c")
+            nursery.start_soon(tried, world.unlink("my-data/c"))
             await trio.sleep(0.01)
             cut_off(world)
             nursery.cancel_scope.cancel()
@@ -129,8 +134,50 @@ async def test_item_with_a_newer_version_is_removed_with_it_or_not_at_all(
         world.check_nothing_left()
 
 
-async def _tried(world: World, path: str) -> None:
-    try:
-        await world.unlink(path)
-    except OrionFsError:
-        return
+@duplicates
+@pytest.mark.parametrize("is_killed", [False, True], ids=["lives", "killed"])
+@pytest.mark.parametrize("at", ["before", "after"])
+async def test_version_that_got_its_name_unclearly_is_replaced_by_the_next_without_a_copy(
+    tmp_path, fake, at, is_killed, may_share
+) -> None:
+    """`at`: whether the next one is saved before or after the kill."""
+    fake.duplicate_names = may_share
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        fake.fail("assign_paths", "OrionConnectionError", has_effect=True)
+        fake.fail("assign_paths", "OrionConnectionError", nth=2, times=10**6)
+        await tried(world.save("my-data/a", b"one"))
+        await go_away(world)
+        if at == "before":
+            await tried(world.save("my-data/a", b"two"))
+        if is_killed:
+            cut_off(world)
+        else:
+            await come_back(world)
+            if at == "after":
+                await world.save("my-data/a", b"two")
+            await check(world, a=b"two", c=b"old c")
+            return
+    fake.heal()
+    async with mount(tmp_path, fake) as world:
+        if at == "after":
+            await world.save("my-data/a", b"two")
+        await check(world, a=b"two", c=b"old c")
+
+
+async def tried(call: Awaitable[None]) -> None:
+    """A call that may fail."""
+    with suppress(OrionFsError):
+        await call
+
+
+async def go_away(world: World) -> None:
+    """Orion answers nobody."""
+    for verb in ("stat_path", "ls_path", "find", "delete", "upload", "whoami", "list_tags"):
+        world.fake.fail(verb, "OrionConnectionError", times=10**6)
+
+
+async def come_back(world: World) -> None:
+    """Orion answers again."""
+    world.fake.heal()
+    while world.remote.health is Health.OFFLINE:
+        await trio.sleep(0.5)

@@ -144,6 +144,29 @@ async def test_version_that_waited_when_it_was_renamed_over_goes_if_the_rename_h
         world.check_nothing_left()
 
 
+@happened
+@pytest.mark.parametrize("goal", ["g/g", "g/free"])
+async def test_newer_version_that_waits_goes_along_if_the_rename_of_its_item_happened(
+    tmp_path, fake, has_happened, goal
+) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        await world.save("my-data/f/new", b"new")
+        fake.fail("upload", "OrionServiceError", 500, times=10**6)
+        (error,) = await outcomes(partial(world.save, "my-data/f/new", b"newer"))
+        assert isinstance(error, errors.RemoteFailure)
+        fake.fail("assign_paths", "BadResponse", has_effect=has_happened)
+        fake.fail("assign_paths", "BadResponse", nth=2, times=10**6)
+        (error,) = await outcomes(partial(world.rename, "my-data/f/new", f"my-data/{goal}"))
+        assert isinstance(error, errors.RemoteFailure | errors.TimedOut)
+        fake.heal()
+        await world.drain()
+        expected = {"f": None, "f/f": b"f", "g": None, "g/g": b"g"}
+        expected |= {goal if has_happened else "f/new": b"newer"}
+        assert fake.tree() == expected
+        await check(world, "f", "g")
+        world.check_nothing_left()
+
+
 @pytest.mark.parametrize("is_sure_first", [False, True])
 async def test_item_that_is_to_go_for_two_reasons_goes_if_one_holds(tmp_path, fake, is_sure_first) -> None:
     async with mount(tmp_path, fake) as world:

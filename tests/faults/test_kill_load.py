@@ -1,6 +1,6 @@
-"""kill -9 of the daemon at random points while several programs save, rename and remove.
+"""kill -9 of the daemon, or of the server, at random points while several programs save, rename and remove.
 
-Whatever the moment: what a call reported as done is on Orion after the next mount,
+Whatever the moment and in both write modes: what a call reported as done is on Orion after the next mount,
 a call that was cut off has happened or has not, every item is a whole version, and none is there twice or
 under a name that nobody gave it.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.processes import wait_for
 from tests.faults import loader
 from tests.faults.outage import Outage
 from tests.faults.saving import version_of
@@ -33,6 +34,7 @@ FAULTS = [
 ]
 LOADERS = 3
 LOAD_S = 0.5
+DRAINED_S = 60.0
 MODES = pytest.mark.parametrize("options", [[], ["write_back"]], ids=["through", "back"])
 
 Version = int | None  # None: no such file
@@ -135,3 +137,36 @@ def load_and_kill(stand: Stand, kills: int, seed: int) -> None:
 @pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.long)])
 def test_daemon_killed_under_load_loses_nothing_that_was_reported(make_stand, client, options, kills):
     load_and_kill(make_stand(client, options=options, **SWITCHES), kills, random.randrange(2**32))
+
+
+def kill_servers(stand: Stand, kills: int, seed: int) -> None:
+    """The mount lives on, and says of each call whether it was done."""
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    server = stand.server
+    assert isinstance(server, Outage)
+    loads = [Load(stand, number) for number in range(LOADERS)]
+    for _ in range(kills):
+        server.misbehave(*FAULTS)
+        for load in loads:
+            load.start(dice.randrange(2**32))
+        time.sleep(dice.uniform(0.05, LOAD_S))
+        server.kill()
+        server.start()
+        for load in loads:
+            load.end()
+        server.misbehave()
+        wait_for(lambda: stand.ask("drain")["pending"] == 0, DRAINED_S)
+        for load in loads:
+            load.check()
+    assert sum(load.done for load in loads) > 0
+    assert stand.run("umount", stand.point).returncode == 0
+    assert not list(Path(stand.home / "state").rglob("staged/*"))
+
+
+@MODES
+@pytest.mark.expect_log("WARNING")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.long)])
+def test_server_killed_under_load_costs_nothing_that_was_reported(make_stand, client, options, kills):
+    kill_servers(make_stand(client, options=options, **SWITCHES), kills, random.randrange(2**32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Iterator
@@ -77,6 +78,8 @@ class Worker:
         except FileNotFoundError:
             raise
         except OSError as error:
+            if error.errno == errno.ESTALE and what == "read":
+                return False  # it was replaced, and replaced once more, while it was opened
             self.failures.append(Failure(what, error.errno, time.monotonic() - started))
             return False
         return True
@@ -91,16 +94,18 @@ def at_work(stand: Stand, workers: int) -> Iterator[list[Worker]]:
         worker.folder.mkdir()
     errors: list[BaseException] = []
 
-    def repeat(step) -> None:
+    def repeat(step, worker: Worker) -> None:
         try:
             while not is_over.is_set():
+                failed = len(worker.failures)
                 step()
-                is_over.wait(0.02)
+                # As people do: what fails is not tried again a hundred times a second.
+                is_over.wait(0.02 if len(worker.failures) == failed else 0.3)
         except BaseException as error:
             errors.append(error)
 
     threads = [
-        threading.Thread(target=repeat, args=(step,)) for each in made for step in (each.work, each.look)
+        threading.Thread(target=repeat, args=(step, each)) for each in made for step in (each.work, each.look)
     ]
     for thread in threads:
         thread.start()

@@ -49,8 +49,8 @@ count                -PP     vPP     -PP        -PP     -PP     -PP  -RR   -PP  
 audience             vPP     vPP     vPP        vPP     vPP     vPP  -RR   vPP  vRR
 tags                 v++     v++     v++        -UU     v++|vUU -PP  -RR   v++  vRR
 tag.lead             v++     v++     v++        -U-     v++|vUU -P-  -RR   v++  vRR
-tag.to do: x,y       -++     -++     -++        -U-     -++|-U- -P-  -RR   -++  -RR
-tag.                 -I-     -I-     -I-        -U-     -I-     -P-  -RR   -I-  -RR
+tag.to do: x,y       -++     -++     -++        -U-     -++|-UU -P-  -RR   -++  -RR
+tag.                 -II     -II     -II        -UI     -II     -PI  -RR   -II  -RR
 shares               vPP|-PP vPP|-PP vPP|-PP    -PP     -PP     -PP  -RR   -PP  vRR|-RR
 share.user.alice     -++     -++     -++        -UU     -UU     -PP  -RR   -II  -RR
 share.project.1      -++     -++     -++        -UU     -UU     -PP  -RR   -II  -RR
@@ -334,3 +334,27 @@ def test_whatever_orion_denies_is_eacces_and_changes_nothing(things) -> None:
         if kind != "folder":
             shares = direct.api.get(f"{API}/{kind}s/{row['id']}/shares").json()["results"]
             assert [share["permissions"] for share in shares] == [["read"], ["read"]], (kind, name, verb)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("alic", "it may be alice"), ("nobody", "there is no user nobody")]
+)
+def test_user_that_nobody_is_is_named_with_the_candidates(things, name, reason) -> None:
+    path, before = things.paths["dataset"], len(things.stand.log)
+    assert outcome(partial(os.setxattr, path, f"user.orion.share.user.{name}", b"read")) == "I"
+    assert reason in read(path, "error").decode()
+    assert "error: EINVAL" in read(path, "error").decode()
+    assert reason in things.stand.log[before:]
+    remove(path, "error")
+
+
+def test_all_attributes_are_listed_where_that_is_wanted(things, client, make_stand) -> None:
+    stand = make_stand(client, server=things.stand.server, options=["xattrs=all"])
+    for kind, path in things.paths.items():
+        if kind != "kept":
+            there = stand.point / path.relative_to(things.stand.point)
+            listed = {
+                name.removeprefix("user.orion."): os.getxattr(there, name) for name in os.listxattr(there)
+            }
+            lines = [line for line in cells() if line[0] == kind and promised(line[2], client)[0] == "v"]
+            assert set(listed) == {name for _, name, _ in lines} - {"link", "error"}, kind

@@ -199,6 +199,27 @@ def test_tags_survive_another_content(mounted, file) -> None:
     assert value(file, "tags") == "lead\nseen"
 
 
+def test_what_was_shared_here_is_shared_after_each_way_to_save(mounted, file) -> None:
+    def shares() -> list[tuple[str, list[str]]]:
+        id = mounted.direct.row(mounted.orion_path(file))["id"]
+        told = mounted.direct.api.get(f"/api/v3/storage/files/{id}/shares").json()["results"]
+        return [(share["name"], share["permissions"]) for share in told]
+
+    os.setxattr(file, "user.orion.share.project.1", b"write")
+    os.setxattr(file, "user.orion.tags", b"lead")
+    ids = {value(file, "id")}
+    for command in ("echo more > x", "sed -i s/more/most/ x", "echo new > y && mv y x", "mv x z && mv z x"):
+        subprocess.run(command, shell=True, cwd=file.parent, check=True)
+        ids.add(value(file, "id"))
+        assert shares() == [("Demo", ["read", "write"])], command
+        assert value(file, "share.project.1") == "read,write"
+        assert value(file, "tags") == "lead"
+    assert len(ids) == 4
+    os.removexattr(file, "user.orion.share.project.1")
+    file.write_text("another content")
+    assert shares() == []
+
+
 def test_tags_travel_with_copies_that_keep_attributes(mounted, folder, file, tmp_path) -> None:
     os.setxattr(file, "user.orion.tags", b"lead\nseen")
     subprocess.run(["cp", "--preserve=all", file, folder / "copy"], check=True)

@@ -297,7 +297,7 @@ def test_tagging_a_listed_item_costs_one_and_on_documented_calls_the_object_firs
         os.removexattr(path, "user.orion.tag.lead")
     assert counted.cost == ["tags"] * 3
     with mounted.counting() as counted:
-        os.setxattr(path, "user.orion.tags", b"seen\nnew")  # one call adds, another takes away
+        os.setxattr(path, "user.orion.tags", b"seen\nlater")  # one call adds, another takes away
     assert counted.cost == ["tags"] * 2
 
 
