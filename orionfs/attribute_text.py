@@ -61,6 +61,11 @@ def text_of(value: bytes) -> str:
         raise NotUnicode("names and values of attributes are UTF-8") from None
 
 
+def fits(value: str) -> bool:
+    """True for what the kernel takes as a value."""
+    return len(value.encode()) <= VALUE_MAX_BYTES
+
+
 def bytes_of(name: str, value: str, path: str) -> bytes:
     """A value for the kernel. Raises TooLong."""
     encoded = value.encode()

@@ -93,11 +93,12 @@ class ExtendedAttributes:
     async def list(self, inode: Inode) -> list[bytes]:
         """The names that may travel with a copy: the tags of an item that has some; or all, if so asked."""
         tags = await self._tags_of(inode)
+        found = [TAGS] if tags and text.fits(text.format_tags(tags)) else []
         if not self._lists_all:
-            return text.listed([TAGS] if tags else [])
-        found = [TAGS] if tags else []
+            return text.listed(found)
         for name, reader in self._readers.items():
-            if name not in (TAGS, _LINK) and await reader(inode) is not None:
+            value = await reader(inode) if name not in (TAGS, _LINK) else None
+            if value is not None and text.fits(value):
                 found.append(name)
         known = await self._sharing.of(inode)
         for share in known.shares if known is not None else ():
@@ -136,7 +137,7 @@ class ExtendedAttributes:
         if name == TAGS:
             await self._replace_tags(_taggable(inode), ())
         elif name is not None and name.startswith(TAG):
-            await self._untag(inode, name.removeprefix(TAG))
+            await self._untag(inode, text.tag_of(name))
         elif named is not None:
             await self._unshare(inode, named)
         elif name == _ERROR:

@@ -38,6 +38,7 @@ _THROTTLING = frozenset({429, 503})
 _CONTENTS = frozenset({"read_into", "download"})
 _NO_LIMIT_S = 1e9  # somebody else ends the call
 _CHECKS_AT_ONCE = 3
+_WHO = "whoami"  # every account may ask that
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Caller:
     async def _ask_who(self, limit_s: float) -> None:
         slot = self._checks.slot()
         try:
-            await self._call(slot, limit_s, "whoami")
+            await self._call(slot, limit_s, _WHO)
         finally:
             slot.give_back()  # a thread that hangs must not keep the next question waiting
 
@@ -255,6 +256,8 @@ class Caller:
                     slot.note_throttled()
                 is_refused = bool(failed.info.get("refused"))
                 self._watch.note_failure(error, is_connection_refused=is_refused)
+                if isinstance(error, CredentialsRefused) and verb != _WHO:
+                    await self._watch.make_sure()
                 raise error from failed
             finally:
                 handle.give_up()  # one that nobody waits for ends with its worker

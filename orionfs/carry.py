@@ -135,7 +135,7 @@ class Carrier:
                 if upload.is_held:  # it got a temporary name meanwhile
                     upload.state = UploadState.HELD
                     return None
-                await self._names.check_unchanged(upload, item)
+                item = await self._names.check_unchanged(upload, item)
                 try:
                     await self._place(upload, item)
                 except NotItsTurn:

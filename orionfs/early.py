@@ -145,6 +145,11 @@ class EarlyUploads:
         del self._claimed[row.mark]
         return item
 
+    def sent_bytes(self, mark: str) -> int:
+        """How much of a version has left before it was closed, or since, in whole parts."""
+        _, upload = self._claimed.get(mark, (None, None))
+        return 0 if upload is None else len(upload.leaving.sent) * upload.leaving.part_bytes
+
     async def stop(self, mark: str) -> None:
         """A version is not wanted any more: nothing of it is on its way when this returns."""
         _, upload = self._claimed.pop(mark, (None, None))

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import trio
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _PAUSE_S = 1.0
 _PAUSE_MAX_S = 30.0
+_SLOWER = 2.0  # a part that takes so much longer than any before it may never leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class EarlyUpload:
         self._closing = trio.Event()
         self._changed = trio.Event()
         self._urgency = Urgency(Priority.BACKGROUND)
+        self._sent_at_s = -inf
+        self._slowest_s = 0.0  # of its parts so far
 
     def __repr__(self) -> str:
         return f"<EarlyUpload {self._what!r} {self.leaving!r}>"
@@ -101,14 +105,18 @@ class EarlyUpload:
         return bool(is_moving) and self.leaving.unsent_bytes > self._means.pressure.unsent_max_bytes
 
     async def until_room(self) -> None:
-        """Wait until the writer is not too far ahead, or it is no use to wait any longer."""
+        """Wait until the writer is not too far ahead, or it has waited for long enough.
+
+        Where parts leave slowly, the next one waits as well; where none leaves, nobody does until one has.
+        """
         self._urgency.raise_to(Priority.FOREGROUND)
         with trio.move_on_after(self._means.pressure.wait_max_s):
             while self.is_behind:
                 await self._changed.wait()
             return
-        log.info("%s: nothing of it leaves, so it is written here alone for now", self._what)
-        self.is_stalled = True
+        if trio.current_time() > self._sent_at_s + _SLOWER * self._slowest_s:
+            log.info("%s: nothing of it leaves, so it is written here alone for now", self._what)
+            self.is_stalled = True
 
     async def until_begun(self) -> None:
         """Wait for the end of the first attempt to begin, if there is one."""
@@ -166,7 +174,7 @@ class EarlyUpload:
             self._means.background.start(f"part {number} of {self._what}", partial(self._send, number))
 
     async def _send(self, number: int) -> None:
-        pause_s = _PAUSE_S
+        pause_s, began_s = _PAUSE_S, trio.current_time()
         try:
             while not self.is_over and not await self._has_sent(number):
                 with trio.move_on_after(pause_s):
@@ -176,7 +184,9 @@ class EarlyUpload:
                 pause_s = min(_PAUSE_MAX_S, 2 * pause_s)
         finally:
             self.leaving.flying.discard(number)
-            self.is_stalled = self.is_stalled and number not in self.leaving.sent
+            if number in self.leaving.sent:
+                self.is_stalled, self._sent_at_s = False, trio.current_time()
+                self._slowest_s = max(self._slowest_s, self._sent_at_s - began_s)
             self.go_on()
             self._tell()
 

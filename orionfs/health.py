@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from math import inf
 
 import trio
 
@@ -76,6 +77,8 @@ class HealthWatch:
         self._slept_s = slept_s or _machine_slept_s
         self._silent_calls = 0
         self._is_watched = False
+        self._making_sure: trio.Event | None = None
+        self._made_sure_at_s = -inf
         self.condition = Condition("online", time.time())
         self._went_away = trio.Event()
         self._came_back = trio.Event()
@@ -98,14 +101,35 @@ class HealthWatch:
     def note_failure(self, error: OrionFsError, *, is_connection_refused: bool) -> None:
         """Offline begins with a refused connection, or with two calls without an answer."""
         if isinstance(error, CredentialsRefused):
-            self._silent_calls = 0
-            self._go_away("refused", f"Orion does not accept the credentials: {_reason(error)}")
+            self._silent_calls = 0  # what that means, `make_sure` finds out
         elif not isinstance(error, TimedOut) or isinstance(error, Throttled):
             self._silent_calls = 0
         else:
             self._silent_calls += 1
             if is_connection_refused or self._silent_calls >= _SILENT_CALLS_MAX:
                 self._go_away("offline", f"no answer from Orion: {_reason(error)}")
+
+    async def make_sure(self) -> None:
+        """A call was refused for its credentials: whether all are, or this one alone, is known afterwards.
+
+        Asked once for all that come meanwhile, and not again right after it.
+        """
+        if self._making_sure is not None:
+            await self._making_sure.wait()
+            return
+        if self.health is not Health.ONLINE or trio.current_time() < self._made_sure_at_s + CHECK_EVERY_S:
+            return
+        self._making_sure = trio.Event()
+        try:
+            await self._ask(min(_QUICK_CHECK_S, self._patience_s))
+        except CredentialsRefused as error:
+            self._go_away("refused", f"Orion does not accept the credentials: {_reason(error)}")
+        except OrionFsError as error:
+            log.debug("it is not known whether the credentials are accepted: %s", error)
+        finally:
+            self._made_sure_at_s = trio.current_time()
+            self._making_sure.set()
+            self._making_sure = None
 
     async def wait_until_back(self) -> None:
         """Wait for the end of the next time away."""
@@ -118,7 +142,8 @@ class HealthWatch:
             self._went_away.set()
         self.condition = Condition(word, time.time(), cause)
         level = logging.WARNING if self._is_watched else logging.DEBUG  # who waits for one call is told so
-        log.log(level, "%s: %s; what is cached goes on being served", word, cause)
+        kind = {"kind": word}  # a way that comes and goes is not worth a line each time
+        log.log(level, "%s: %s; what is cached goes on being served", word, cause, extra=kind)
 
     def _come_back(self) -> None:
         self._silent_calls = 0
@@ -127,7 +152,8 @@ class HealthWatch:
         before, self.condition = self.condition, Condition("online", time.time())
         self._came_back.set()
         self._came_back = trio.Event()
-        log.info("online again, after %.0f s %s", self.condition.since_s - before.since_s, before.word)
+        lasted_s = self.condition.since_s - before.since_s
+        log.info("online again, after %.0f s %s", lasted_s, before.word, extra={"kind": "online"})
 
     # Looking after it
 
@@ -140,15 +166,13 @@ class HealthWatch:
             while True:
                 await self._went_away.wait()
                 self._went_away = trio.Event()
-                # What refused one call may accept the next one: it is made sure at once.
-                pause_s = 0.0 if self.is_refused else CHECK_EVERY_S
                 await self._on_away()
-                await self._until_back(pause_s)
+                await self._until_back()
 
-    async def _until_back(self, pause_s: float) -> None:
+    async def _until_back(self) -> None:
         """Ask in quick succession; beside that one question has all the time that calls have."""
         async with trio.open_nursery() as nursery:
-            has_patient_one = False
+            has_patient_one, pause_s = False, CHECK_EVERY_S
             while self.health is not Health.ONLINE:
                 await trio.sleep(pause_s)
                 asked_at_s = trio.current_time()
@@ -171,7 +195,10 @@ class HealthWatch:
             await self._ask(limit_s)
         except Throttled as error:
             log.debug("answers again: %s", error)
-        except (TimedOut, CredentialsRefused) as error:  # noted where the call was made
+        except CredentialsRefused as error:
+            self._go_away("refused", f"Orion does not accept the credentials: {_reason(error)}")
+            return
+        except TimedOut as error:  # noted where the call was made
             log.debug("still %s: %s", self.condition.word, error)
             return
         except OrionFsError as error:

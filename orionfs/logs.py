@@ -134,9 +134,15 @@ def _more(record: logging.LogRecord) -> str:
 
 
 def kind_of(record: logging.LogRecord) -> tuple[Kind, int] | None:
-    """What makes a record one of many, and how many of them are told a minute; None: always told."""
+    """What makes a record one of many, and how many of them are told a minute; None: always told.
+
+    Who logs it may give it a `kind`, of which one is told.
+    """
+    named = getattr(record, "kind", None)
+    if named is not None:
+        return (record.name, named), 1
     error = error_in(record)
-    if error is None or record.exc_info:
+    if error is None or record.exc_info or (record.levelno >= logging.ERROR and not about(record)):
         return None
     kind = (record.name, record.levelno, record.msg, type(error), about(record).get("operation"))
     return kind, 1 if error.is_retryable else _OF_ONE_ITEM_MAX

@@ -193,6 +193,7 @@ class Remote(Caller):
             raise
         for each in assignments:
             self.recent.placed(each.folder, each.item.renamed(each.name))
+            self.sightings.note(each.item.key, each.path)
 
     def _assignment(self, given: Assignment, is_full: bool) -> dict[str, Any]:
         item = given.item

@@ -81,7 +81,7 @@ class Shares:
         if key not in self._warned:
             self._warned.add(key)
             log.warning(
-                "%s: it was not made here, and Orion tells nobody with whom an item is shared: if it was"
+                "%s: it was not made here, so this machine knows nobody with whom it is shared: if it was"
                 " shared, its new version has to be shared again",
                 path,
             )

@@ -91,7 +91,8 @@ class Sharing:
                 self._partners.forget(named)
                 raise
             self.forget(key)
-            await self._shares.note(key, share)
+            if inode.item.key == key:
+                await self._shares.note(key, share)
 
         await self._for_latest(inode, set_it)
 

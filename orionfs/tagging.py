@@ -58,7 +58,7 @@ class Tagging:
                 tags = ()  # this session knows no tags of folders
             if inode.item.key != key:
                 return await self.tags(inode)  # another version has come into its place
-            inode.item = replace(inode.item, tags=tags)
+            self._believe(inode, replace(inode.item, tags=tags))
         return inode.item.tags or ()
 
     async def change(self, inode: Inode, add: Sequence[str], remove: Sequence[str]) -> None:
@@ -100,7 +100,11 @@ class Tagging:
         tags = inode.item.tags
         if tags is not None:
             now = tuple(sorted((set(tags) | set(added)) - set(removed)))
-            inode.item = replace(inode.item, tags=now)
+            self._believe(inode, replace(inode.item, tags=now))
+
+    def _believe(self, inode: Inode, item: Item) -> None:
+        """This is what Orion says of the version that an inode is, until a later answer says otherwise."""
+        inode.item = item
         parent = inode.parent
         if parent is not None and inode.is_attached:
             self._cache.amend(parent.number, inode.name, inode.item)

@@ -49,9 +49,13 @@ class Whereabouts:
         """Where items are seen in the tree, those that are. Raises TimedOut."""
         wanted = set(keys)
         found = await self._known(wanted)
-        told = {key: path for key in wanted - set(found) if (path := self._remote.sightings.path_of(key))}
-        found |= await self._seen_at(told)
+        found |= await self.where_sighted(wanted - set(found))
         return found | await self._seen_at(await self._asked(wanted - set(found)))
+
+    async def where_sighted(self, keys: Collection[Key]) -> dict[Key, str]:
+        """Where those are seen that are where something told that they are. Raises TimedOut."""
+        told = {key: path for key in keys if (path := self._remote.sightings.path_of(key)) is not None}
+        return await self._seen_at(told)
 
     async def in_view(self, key: Key) -> str | None:
         """Where an item is seen by its id, wherever it lies on Orion; None if it is not there for us."""
@@ -65,7 +69,7 @@ class Whereabouts:
 
     async def tagged(self, tags: Sequence[str]) -> list[Item]:
         """The items that have all of these tags. Raises NotSupported where the stack can't tell."""
-        told = await together([partial(self._tagged, tag) for tag in tags])
+        told = await together([partial(self._tagged, tag) for tag in tags]) or [{}]
         return [item for key, item in told[0].items() if all(key in others for others in told[1:])]
 
     async def _tagged(self, tag: str) -> dict[Key, Item]:
@@ -83,11 +87,15 @@ class Whereabouts:
 
     async def _known(self, wanted: Collection[Key]) -> dict[Key, str]:
         """Where those are that the tree holds already, as far as they still have their names."""
-        inodes = [
-            inode for inode in self._namespace.inodes if inode.item.key in wanted and _is_in_tree(inode)
-        ]
+        inodes = [inode for key in wanted if (inode := self._inode_of(key)) is not None]
         places = await together([partial(self._still_at, inode) for inode in inodes])
         return {key: place for key, place in places if key is not None and place is not None}
+
+    def _inode_of(self, key: Key) -> Inode | None:
+        """The inode of an item in its place in the tree, if the item has the number that it usually gets."""
+        table = self._namespace.inodes
+        inode = table.find(table.usual_number(table.root, Item(key.kind, key.id, "")))
+        return inode if inode is not None and inode.item.key == key and _is_in_tree(inode) else None
 
     async def _still_at(self, inode: Inode) -> tuple[Key | None, str | None]:
         assert inode.parent is not None

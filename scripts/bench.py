@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts import bench_report, bench_resident
+from scripts import bench_hook, bench_report, bench_resident
 from scripts.bench_lines import SIZES, chosen, groups, make_local, make_tree
 from scripts.bench_peers import Peer, peers_here
 from scripts.bench_report import Result
@@ -142,10 +142,16 @@ def _parsed(known: list[str], subjects: list[str]) -> tuple[Options, str]:
         "--subjects", default=",".join(subjects), metavar="NAME,...", help=f"of {', '.join(subjects)} (all)"
     )
     parser.add_argument("--resident", action="store_true", help="measure resident memory, and nothing else")
+    parser.add_argument(
+        "--hook", action="store_true", help="measure what figures cost a call, and nothing else"
+    )
     forms = parser.add_mutually_exclusive_group()
     for form in ("json", "markdown"):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form)
     given = parser.parse_args()
+    if given.hook:
+        bench_hook.main()
+        parser.exit()
     if given.resident:
         bench_resident.main([])
         parser.exit()

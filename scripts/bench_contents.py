@@ -116,7 +116,7 @@ def _large_file(sizes: Sizes) -> Group:
              bare=Bare.PARTS, moved_bytes=size),
         Line("read-again", "  again", _read, 0, 0, moved_bytes=size),
         Line("read-remounted", "  again, after a remount", _read, 0, 0, moved_bytes=size, before=remount),
-        Line("write", f"write of {sizes.large_mib} MiB", write, parts + 5, 2, moved_bytes=size),
+        Line("write", f"write of {sizes.large_mib} MiB", write, parts + 5, moved_bytes=size),
         Line("close", "  close of as many that were written before", close, before=write_before),
     ))  # fmt: skip
 

@@ -31,7 +31,7 @@ def texts(root: Path) -> dict[str, str]:
     return {**found, MAN_PAGE: manual.page(cli, cli.epilog or "")}
 
 
-class CustomBuildHook(BuildHookInterface[Any]):  # type: ignore[misc]  # hatchling is there at a build only
+class CustomBuildHook(BuildHookInterface[Any]):  # type: ignore[misc, unused-ignore]  # hatchling may be missing
     """Found by hatchling by its base."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -116,7 +116,7 @@ class _Collector(logging.Handler):
 _COLLECTOR = pytest.StashKey[_Collector]()
 
 
-ALWAYS_DECLARED = ["it was not made here, and Orion tells nobody with whom an item is shared"]
+ALWAYS_DECLARED = ["it was not made here, so this machine knows nobody with whom it is shared"]
 """What is said of every item that a test makes beside the mount and saves through it."""
 
 

@@ -239,7 +239,9 @@ def test_each_library_has_one_door() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("unit", ["changes", "client", "server", "journal", "inodes", "models", "errors"])
+@pytest.mark.parametrize(
+    "unit", ["changes", "client", "server", "journal", "inodes", "models", "errors", "fs", "paging"]
+)
 def test_modules_that_wait_for_nothing_or_block_do_not_know_trio(unit) -> None:
     wrong = [module for module in modules() if unit_of(module) == unit and "trio" in imports_of(module)]
     assert wrong == []

@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 REFUSED_CODES = frozenset({"bad_credentials", "not_authenticated", "token_expired"})
 """What our server calls credentials that it does not accept, with whatever status."""
 
-_GENERATIONS_A_CALL = 3  # new ones may have been replaced before the call arrives with them
+_GENERATIONS_A_CALL = 10  # new ones may have been replaced before the call arrives with them
 _DOUBT_PAUSE_S = 10.0  # between questions whether a 403 is about the credentials
 
 

@@ -5,17 +5,14 @@ Used by `orionfs umount`. A daemon that does not answer is killed, and no other 
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from orionfs.cli.draining import deadline_in, drain, left_over
-from orionfs.cli.mounts import unmount, wait_until_gone
-from orionfs.cli.talking import connect, is_closed_within, order, pid_of
+from orionfs.cli.mounts import unmount
+from orionfs.cli.talking import DaemonEnd, connect, order
 from orionfs.cli.terminal import printable
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
@@ -34,17 +31,15 @@ def tell_patience(point: Path, entry: MountEntry, limit_s: float) -> None:
 
 def unmount_by_force(point: Path, entry: MountEntry, connection: socket.socket) -> int:
     """Unmount now; `connection` is one to the daemon. Raises StartupError: NOT_UPLOADED, FUSE."""
-    pid = pid_of(connection)
     drained = drain(connection, deadline_in(ANSWER_TIMEOUT_S), lambda _items, _bytes: None, timeout_s=0.0)
-    if drained.is_done:
-        tell_patience(point, entry, 0.0)
-        _stop(point, entry)
-    has_ended = drained.is_done and is_closed_within(connection, ANSWER_TIMEOUT_S)
-    if not has_ended and pid is not None:
-        _kill(point, pid, connection)
+    with DaemonEnd(connection) as end:
+        if drained.is_done:
+            tell_patience(point, entry, 0.0)
+            _stop(point, entry)
+        if not (drained.is_done and end.is_within(ANSWER_TIMEOUT_S)):
+            _kill(point, end)
     while (left := mount_at(read_mountinfo(), point)) is not None and left.fs_type == ORIONFS_TYPE:
         unmount(point, is_lazy=True)
-    wait_until_gone(point, ANSWER_TIMEOUT_S)
     if not drained.is_done or drained.pending or drained.failed:
         raise left_to_the_next(point, left_over(drained))
     return ExitStatus.OK
@@ -66,9 +61,10 @@ def _stop(point: Path, entry: MountEntry) -> None:
             order(connection, "stop", ANSWER_TIMEOUT_S)
 
 
-def _kill(point: Path, pid: int, connection: socket.socket) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
-        is_closed_within(connection, ANSWER_TIMEOUT_S)
-        words = f"the daemon of {point} (pid {pid}) did not answer, and was killed"
-        click.echo(f"orionfs: {printable(words)}", err=True)
+def _kill(point: Path, end: DaemonEnd) -> None:
+    end.kill()
+    if end.is_within(ANSWER_TIMEOUT_S):
+        words = f"the daemon of {point} (pid {end.pid}) did not answer, and was killed"
+    else:
+        words = f"the daemon of {point} does not answer, and could not be killed"
+    click.echo(f"orionfs: {printable(words)}", err=True)

@@ -68,13 +68,13 @@ class Refused(Exception):
 
 def main() -> None:
     """Entry point of the console script."""
+    if os.geteuid() == 0:
+        os.environ.update(SYSTEM_FOLDERS)
     sys.exit(run(Path(sys.argv[0]).name, sys.argv[1:]))
 
 
 def run(name: str, arguments: Sequence[str]) -> MountStatus:
     """Do what mount(8) or umount(8) want, by the name that they know us by; the exit status for them."""
-    if os.geteuid() == 0:
-        os.environ.update(SYSTEM_FOLDERS)
     try:
         if name.startswith("umount."):
             return _umount(parse(arguments, "lfnrvN:t:", UMOUNT_USAGE))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +50,46 @@ def order(connection: socket.socket, command: str, limit_s: float, **more: Any) 
         return None
 
 
-def is_closed_within(connection: socket.socket, timeout_s: float) -> bool:
-    """Whether the daemon closes the connection in time: it does so last of all."""
+class DaemonEnd:
+    """The end of the process at the other end of a control socket, for who waits until all is let go of.
+
+    It goes on for a while after its socket is closed: a mount that began before it ended would find its
+    state folder in use. A context.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+        self.pid: int | None = int(_PEER_CREDENTIALS.unpack(raw)[0]) or None
+        """None where this process can't see it."""
+        self._pidfd = -1
+        if self.pid is not None:
+            with suppress(OSError):  # it has ended already, or the kernel is an old one
+                self._pidfd = os.pidfd_open(self.pid)
+
+    def __enter__(self) -> DaemonEnd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+    def is_within(self, timeout_s: float) -> bool:
+        """Whether it comes in time."""
+        if self._pidfd < 0:
+            return _is_closed_within(self._connection, timeout_s)
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(1000 * timeout_s))
+
+    def kill(self) -> None:
+        """End it now. A pid that is somebody else's by now is not touched."""
+        with suppress(ProcessLookupError, PermissionError):
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+
+def _is_closed_within(connection: socket.socket, timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
     while (left_s := deadline - time.monotonic()) > 0:
         connection.settimeout(left_s)
@@ -60,12 +101,6 @@ def is_closed_within(connection: socket.socket, timeout_s: float) -> bool:
         except OSError:
             return True
     return False
-
-
-def pid_of(connection: socket.socket) -> int | None:
-    """The process that listens at the other end; None if this process can't see it."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-    return int(_PEER_CREDENTIALS.unpack(raw)[0]) or None
 
 
 def answers(

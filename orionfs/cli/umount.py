@@ -20,7 +20,7 @@ from orionfs.cli.mounts import (
     wait_until_gone,
     wrong_mount_point,
 )
-from orionfs.cli.talking import connect, is_closed_within
+from orionfs.cli.talking import DaemonEnd, connect
 from orionfs.cli.terminal import printable, uploading, waiting
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
@@ -28,7 +28,7 @@ from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
 # What a daemon may take to end once nothing is mounted any more.
 END_TIMEOUT_S = 30.0
 # Of the 5 s that the whole command may take where Orion does not answer; the rest is to end the daemon.
-OFFLINE_S = 4.0
+OFFLINE_S = 3.0
 # What a daemon allows itself for uploads once nothing is mounted, if nobody says otherwise.
 USUAL_PATIENCE_S = 60.0
 
@@ -99,14 +99,15 @@ def _unmount_with_daemon(point: Path, entry: MountEntry, connection: socket.sock
     left_s = deadline_in(timeout_s)
     with uploading(f"waiting for uploads of {point}") as show:
         drained = drain(connection, left_s, show, offline_s=OFFLINE_S)
-    tell_patience(point, entry, left_s() if drained.is_all_uploaded else 0.0)
-    try:
-        _unmount_or_name_users(point)
-    except StartupError:
-        tell_patience(point, entry, USUAL_PATIENCE_S)
-        raise
-    with waiting("waiting for the daemon to end"):
-        has_ended = wait_until_gone(point, END_TIMEOUT_S) and is_closed_within(connection, END_TIMEOUT_S)
+    with DaemonEnd(connection) as end:
+        tell_patience(point, entry, left_s() if drained.is_all_uploaded else 0.0)
+        try:
+            _unmount_or_name_users(point)
+        except StartupError:
+            tell_patience(point, entry, USUAL_PATIENCE_S)
+            raise
+        with waiting("waiting for the daemon to end"):
+            has_ended = wait_until_gone(point, END_TIMEOUT_S) and end.is_within(END_TIMEOUT_S)
     if not has_ended:
         click.echo(f"orionfs: the daemon of {printable(str(point))} is still at work", err=True)
     return ExitStatus.OK if drained.is_all_uploaded else _not_uploaded(point, drained)

@@ -54,6 +54,8 @@ async def _located(whereabouts: Whereabouts, request: Mapping[str, Any]) -> dict
     keys = [Key(Kind(kind), int(id)) for kind, id in request.get("items", ())]
     places = await whereabouts.of_items(keys)
     views = [None if key in places else await whereabouts.in_view(key) for key in keys]
+    # Of some stacks only the item itself tells where it is, and that was asked for just now.
+    places |= await whereabouts.where_sighted([key for key, view in zip(keys, views, strict=True) if view])
     return {
         "done": True,
         "paths": [await whereabouts.of_path(str(path)) for path in request.get("paths", ())],

@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from orionfs.daemon.layers import Layers
+from orionfs.journal import UploadStep
 from orionfs.progress import word_of
 from orionfs.upload import Upload, UploadState
 
@@ -37,7 +39,9 @@ class Sending:
 
     def told(self, count_max: int) -> list[Mapping[str, Any]]:
         """Where each goes, how much of it, how far, since when, why not yet; those that leave now first."""
-        chosen = sorted(self.uploads, key=lambda upload: upload.state is not UploadState.RUNNING)[:count_max]
+        running = [upload for upload in self.uploads if upload.state is UploadState.RUNNING]
+        others = (upload for upload in self.uploads if upload.state is not UploadState.RUNNING)
+        chosen = [*running, *islice(others, max(0, count_max - len(running)))][:count_max]
         return [
             {
                 "path": upload.row.path,
@@ -54,19 +58,21 @@ class Sending:
 def look(layers: Layers) -> Sending:
     """What is pending now, in the order in which it was closed, and how far it is."""
     uploads = layers.sync.pending
-    sent = {upload.row.mark: upload.row.size_bytes for upload in uploads if _is_there(upload)}
-    leaving = [upload for upload in uploads if _is_leaving(upload)]
+    begun = [each for each in uploads if each.row.new_id is not None or each.state is UploadState.RUNNING]
+    sent = {upload.row.mark: upload.row.size_bytes for upload in begun if _is_there(upload)}
+    leaving = [upload for upload in begun if _is_leaving(upload)]
     if leaving:
         positions = read_positions(layers.staging, [os.getpid(), *layers.remote.worker_pids()])
         for upload in leaving:
             at = max((at for name, at in positions if name.startswith(upload.row.staged)), default=0)
+            at = max(at, layers.sync.early.sent_bytes(upload.row.mark))
             # A part that was sent twice counts twice, and the last bytes may still be refused.
             sent[upload.row.mark] = min(at, upload.row.size_bytes)
     return Sending(uploads, sent)
 
 
 def _is_there(upload: Upload) -> bool:
-    return upload.row.new_id is not None
+    return upload.row.step is UploadStep.UPLOADED
 
 
 def _is_leaving(upload: Upload) -> bool:

@@ -33,6 +33,7 @@ CHANGE_DEADLINE_S = 75.0
 _REFUSED_DEADLINE_S = 3.0  # nobody listens there: who waits in a notebook hears of it soon
 _AT_ONCE = 8
 _CONTENTS_LIMIT_S = 3_600.0
+_SLOWEST_BYTES_PER_S = 64 * 1024  # a guess: slower lines than this can't be told from a hang
 _TOLD_MAX = 200_000
 
 
@@ -187,16 +188,16 @@ class Asking:
         args = (key.kind.value, key.reference, start, length, fd, start)
         self._repeated(_READ_DEADLINE_S, "read_into", args, is_conflict_busy=True)
 
-    def download(self, key: Key, path: Path) -> None:
-        """Fetch a whole item to a local file that does not exist yet."""
-        args = (key.kind.value, key.reference, str(path), _CONTENTS_LIMIT_S)
+    def download(self, key: Key, path: Path, size: int) -> None:
+        """Fetch a whole item to a local file that does not exist yet; `size` 0: nobody knows it."""
+        args = (key.kind.value, key.reference, str(path), _limit_s(size))
         self._repeated(self._change_deadline_s, "download", args, is_conflict_busy=True)
 
     def upload(self, mark: str, path: Path, size: int) -> Item:
         """Upload a file's bytes as a new item named `mark`; one attempt, whose outcome may be unclear."""
         if size == 0 and self.facts.empty_files == "refused":
             raise empty_refused(mark)
-        answer = self._attempt("upload", (mark, str(path), _CONTENTS_LIMIT_S))
+        answer = self._attempt("upload", (mark, str(path), _limit_s(size)))
         item = replace(read_item(answer), kind=Kind.FILE, literal="", size=size)
         if item.id is None:
             raise RemoteFailure(f"upload of {mark}: the answer tells no id")
@@ -295,6 +296,11 @@ class Asking:
         """Whether a path of a folder that was perhaps removed is that of an item now: it must stay."""
         there = [self.stat(path) for path in paths]
         return any(item is not None and item.kind is not Kind.FOLDER for item in there)
+
+
+def _limit_s(size: int) -> float:
+    """How long contents may take where nobody sees them come."""
+    return max(_CONTENTS_LIMIT_S, size / _SLOWEST_BYTES_PER_S)
 
 
 def _is_refused(error: OrionFsError) -> bool:

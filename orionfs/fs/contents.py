@@ -142,6 +142,7 @@ class Contents:
         self._asking, self._cache = asking, cache
         self._sources: dict[Key, Source] = {}
         self._lock = threading.RLock()
+        self._evicting = threading.Lock()
 
     @contextlib.contextmanager
     def opened(self, item: Item) -> Iterator[Source]:
@@ -262,7 +263,7 @@ class Contents:
         try:
             folder.mkdir(mode=0o700)
             part = folder / "contents"
-            self._asking.download(source.key, part)
+            self._asking.download(source.key, part, source.size)
             size = part.stat().st_size
             if source.size and size != source.size:
                 raise RemoteFailure(
@@ -325,9 +326,14 @@ class Contents:
             self._cache.release(source.key, entry)
 
     def _look_after_room(self) -> None:
-        if self._cache is not None and self._cache.is_over_limit():
-            with self._lock:
+        """Look at the disk when enough was added; nobody else waits for that."""
+        if self._cache is None or not self._cache.is_over_limit():
+            return
+        if self._evicting.acquire(blocking=False):
+            try:
                 self._cache.evict()
+            finally:
+                self._evicting.release()
 
 
 def parts_of(start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -7,15 +7,19 @@ Turns paths into nodes, nodes into what fsspec calls info, and errors into Pytho
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractFileSystem
 
 from orionfs.errors import InvalidCall, IsADirectory, NameExists
 from orionfs.fs import paths
 from orionfs.fs.access import Access, access_of
+from orionfs.fs.bulk import Bulk
 from orionfs.fs.errors import in_python
 from orionfs.fs.files import OrionReader, OrionWriter
 from orionfs.fs.filing import Filing
@@ -59,7 +63,7 @@ class OrionFileSystem(AbstractFileSystem, metaclass=_Maker):  # type: ignore[mis
     ) -> None:
         super().__init__(**options)
         self.profile, self.auto_mkdir = profile, auto_mkdir
-        self._session, self._pid = session, os.getpid()
+        self._session, self._pid, self._bulk = session, os.getpid(), Bulk()
         age_s = _LISTINGS_AGE_S if listings_expiry_time is None else listings_expiry_time
         self._max_age_s = age_s if use_listings_cache else 0.0
 
@@ -186,28 +190,86 @@ class OrionFileSystem(AbstractFileSystem, metaclass=_Maker):  # type: ignore[mis
                 filing.folder_for(path)
         return OrionWriter(self, path, mode, **kept)
 
+    def cat_ranges(
+        self,
+        paths: list[str],
+        starts: int | list[int],
+        ends: int | list[int],
+        on_error: str = "return",
+        **_options: Any,
+    ) -> list[Any]:
+        """The ranges of files, several at a time; an error stands in its place, or is raised ("raise").
+
+        Options such as `max_gap` change nothing: what is fetched is fetched in parts anyhow.
+        """
+        firsts = starts if isinstance(starts, list) else [starts] * len(paths)
+        lasts = ends if isinstance(ends, list) else [ends] * len(paths)
+
+        def read(path: str, start: int, end: int) -> bytes | OSError:
+            try:
+                data: bytes = self.cat_file(path, start, end)
+            except OSError as error:
+                if on_error == "raise":
+                    raise
+                return error
+            return data
+
+        with in_python(""):
+            together = self.access.asking.together
+        return together([partial(read, *each) for each in zip(paths, firsts, lasts, strict=True)])
+
     def put_in_place(self, local: Path, path: str, *, is_new: bool) -> None:
         """What was written becomes a version on Orion, and what is cached of it."""
         with in_python(path):
             self._filing.put(local, path, is_new=is_new, keeps_local=False)
 
+    def get(self, rpath: Any, lpath: Any, *args: Any, **options: Any) -> None:
+        """Copy to local files, several at a time unless a `callback` wants to see each."""
+        self._together(partial(super().get, rpath, lpath, *args, **options), options)
+
+    def put(self, lpath: Any, rpath: Any, *args: Any, **options: Any) -> None:
+        """Copy local files to Orion, several at a time unless a `callback` wants to see each."""
+        self._together(partial(super().put, lpath, rpath, *args, **options), options)
+
+    def _together(self, ask: Callable[[], Any], options: dict[str, Any]) -> None:
+        if "callback" in options:
+            ask()
+            return
+        with in_python(""):
+            access = self.access
+        self._bulk.run(access, ask)
+
+    def get_file(self, rpath: str, lpath: Any = None, **options: Any) -> None:
+        """Copy one file to a local one; of a folder, make one."""
+        get = partial(super().get_file, rpath, lpath, **options)
+        if self.isdir(rpath) or not self._bulk.take(get):
+            get()
+
     def put_file(
-        self, lpath: str, rpath: str, callback: Any = None, mode: str = "overwrite", **_options: Any
+        self,
+        lpath: str,
+        rpath: str,
+        callback: Any = DEFAULT_CALLBACK,
+        mode: str = "overwrite",
+        **_options: Any,
     ) -> None:
         """Upload a local file, without a copy of it; a local folder is made."""
         path = self._strip_protocol(rpath)
+        put = partial(self._put_file, Path(lpath), path, callback, is_new=mode == "create")
+        if not os.path.isdir(lpath):
+            if not self._bulk.take(put):
+                put()
+            return
         with in_python(path):
-            filing = self._filing
-            if os.path.isdir(lpath):
-                filing.make_folders(path)
-                return
-            size = os.path.getsize(lpath)
-            if callback is not None:
-                callback.set_size(size)
+            self._filing.make_folders(path)
+
+    def _put_file(self, local: Path, path: str, callback: Any, *, is_new: bool) -> None:
+        with in_python(path):
+            filing, size = self._filing, local.stat().st_size
+            callback.set_size(size)
             filing.make_folders(paths.parent_of(path))
-            filing.put(Path(lpath), path, is_new=mode == "create", keeps_local=True)
-            if callback is not None:
-                callback.relative_update(size)
+            filing.put(local, path, is_new=is_new, keeps_local=True)
+            callback.relative_update(size)
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
         """Set the contents of a file; `mode` "create": it must be new."""

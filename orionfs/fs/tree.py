@@ -145,7 +145,7 @@ class Tree:
 
     def _noted(self, node: Node) -> Node:
         """Remember a folder that was just seen."""
-        if node.is_folder:
+        if node.is_folder and len(self._folders) < _FOLDERS_MAX:
             with self._lock:
                 self._folders[node.path] = (node, self._clock())
         return node

@@ -39,7 +39,11 @@ class Presentation:
     contents_deadline_s: float
     calls: Counter[str] = field(default_factory=Counter)  # handler -> calls of the kernel
     timings: Timings = field(default_factory=Timings)  # those that have ended
-    answered: Counter[str] = field(default_factory=Counter)  # handler -> calls that have ended
+
+    @property
+    def at_work(self) -> int:
+        """How many calls were taken and have not ended."""
+        return self.calls.total() - sum(timing.count for timing in self.timings.values())
 
 
 def _handler(

@@ -27,9 +27,9 @@ class Pulse:
 
     def beats(self) -> bool:
         """Whether requests were taken since the last look, none waits, or everybody is at work."""
-        begun, answered = self._presentation.calls.total(), self._presentation.answered.total()
-        before, self._begun = self._begun, begun
-        return begun > before or begun - answered >= WORKERS_MAX or not self._is_one_waiting()
+        before, self._begun = self._begun, self._presentation.calls.total()
+        is_full = self._presentation.at_work >= WORKERS_MAX
+        return self._begun > before or is_full or not self._is_one_waiting()
 
     def _is_one_waiting(self) -> bool:
         if self._descriptor is None:

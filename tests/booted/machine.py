@@ -34,6 +34,7 @@ _MASKED = """
     systemd-udev-trigger.service systemd-random-seed.service systemd-remount-fs.service getty.target
     systemd-tmpfiles-clean.timer systemd-networkd.service systemd-timesyncd.service console-getty.service
     proc-sys-fs-binfmt_misc.automount systemd-firstboot.service systemd-machine-id-commit.service
+    systemd-tmpfiles-setup-dev.service kmod-static-nodes.service
 """
 
 _TRIAL = """
@@ -121,7 +122,8 @@ class Machine:
         closed = " ".join(map(str, _closed_folders()))
         arguments = [self._cgroup, closed, " ".join(_MASKED.split()), USER, str(UID)]
         self._process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", _BOOT, "sh", *arguments],
+            # It ends with us, however we end.
+            ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "sh", "-c", _BOOT, "sh", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -169,6 +171,10 @@ class Machine:
             check=False,
             timeout=RUN_TIMEOUT_S,
         )
+
+    def log_in(self) -> None:
+        """Begin what a session of the plain user has: its systemd, and its XDG_RUNTIME_DIR."""
+        self("systemctl", "start", f"user@{UID}.service")
 
     def orionfs(self, *arguments: str, user: bool = False, check: bool = True) -> str:
         """`orionfs ARGUMENTS` there."""

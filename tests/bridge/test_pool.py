@@ -283,3 +283,16 @@ def test_workers_die_with_their_daemon_even_in_the_middle_of_a_call() -> None:
     daemon.wait()
     daemon.stdout.close()
     wait_until(lambda: not is_running(pid), "the worker has ended as well")
+
+
+def test_connections_that_may_lead_nowhere_end_with_their_idle_workers(make_pool: MakePool) -> None:
+    pool = make_pool()
+    with ThreadPoolExecutor(1) as threads:
+        idle = pid_of(pool)
+        pool.forget_connections()
+        wait_until(lambda: not is_running(idle), "the idle worker to end")
+        busy = threads.submit(pool.stat_path, "/sleep/0.5")
+        wait_until(lambda: bool(pool.worker_pids()), "a worker")
+        pool.forget_connections()
+        busy.result()  # a call that is under way goes on
+    assert pid_of(pool) != idle

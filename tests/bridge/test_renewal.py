@@ -334,3 +334,14 @@ def test_stacks_of_the_vendor_are_told_apart_by_its_profiles() -> None:
     third = Profile("a", None, None, None, "vendor", None)
     names = [sessions.stack_name(each) for each in (one, other, third)]
     assert names == ["vendor x", "vendor x", "vendor default"]
+
+
+# -- connections that may lead nowhere ---------------------------------------------------------------
+
+
+def test_own_session_makes_new_connections_after_it_has_forgotten_the_old_ones(embedded: Embedded) -> None:
+    calls = connect(Profile("p", embedded.url, Token(embedded.token), None, OWN_CLIENT, None), 75)
+    for _ in range(2):
+        assert calls.whoami()["profile"]["username"] == "demo"
+        calls.forget_connections()
+    calls.close()

@@ -95,6 +95,27 @@ def test_what_is_mounted_there_by_others_is_refused(orionfs) -> None:
     assert "/proc is already mounted: proc" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which only root can")
+def test_plain_user_ensures_looks_and_forces(faked, plain_home) -> None:
+    faked.become_plain_user(plain_home)
+    point = plain_home / "node" / "orion"
+    assert faked("mount", "--ensure", point).returncode == 0
+    (first,) = daemons_of(point)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: daemons_of(point) == [])
+    done = faked("mount", "--ensure", point)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "to upload" in faked("status").stdout
+    (second,) = daemons_of(point)
+    os.kill(second, signal.SIGSTOP)
+    site = faked.environment["PYTHONPATH"].split(os.pathsep)[0] + "/sitecustomize.py"
+    with open(site, "a") as file:
+        file.write("\nimport orionfs.cli.forcing\norionfs.cli.forcing.ANSWER_TIMEOUT_S = 0.5\n")
+    done = faked("umount", "--force", point)
+    assert (done.returncode, f"(pid {second}) did not answer, and was killed" in done.stderr) == (75, True)
+    assert daemons_of(point) == []
+
+
 def limit(faked, assignment: str) -> None:
     """Set something in the program itself, which is another process."""
     module = "orionfs.cli.ensuring"

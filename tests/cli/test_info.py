@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from orionfs.cli import info
 from orionfs.cli.main import cli
 from orionfs.errors import ExitStatus
 from tests.cli.fake_attributes import FakeMount, fake_mount
+from tests.docs import readme
 
 __all__ = ["fake_mount"]
 
@@ -106,6 +108,12 @@ def test_scripts_get_every_value_by_its_name(mount) -> None:
         "sync": "clean",
         "error": None,
     }
+
+
+def test_names_for_scripts_are_those_of_the_readme(mount) -> None:
+    (row,) = map(json.loads, run("--json", "a").stdout.splitlines())
+    listed = readme.text().partition("scripts get it by these names")[2].partition("\n\n")[0]
+    assert list(row) == re.findall(r"`(\w+)`", listed)
 
 
 def test_reading_makes_no_link(mount) -> None:

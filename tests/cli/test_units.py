@@ -302,11 +302,14 @@ def test_exit_statuses_are_those_of_mount(ours, theirs) -> None:
     assert status_of(ours) == theirs
 
 
-@pytest.mark.needs_fuse
-@pytest.mark.skipif(os.geteuid() == 0, reason="root's mounts have the folders of the machine")
-def test_plain_user_mounts_by_the_helper(home, point) -> None:
+def test_fake_mount_mounts_nothing_and_a_failed_one_leaves_nothing(home, point, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(home)  # the command leaves it
     assert run("mount.orionfs", ["default", str(point), "-f"]) == MountStatus.OK
-    assert run("mount.orionfs", ["default", str(point)]) == MountStatus.FAILED  # nobody answers there
+    assert capsys.readouterr().err == ""
+    assert run("mount.orionfs", ["default", str(point / "missing")]) == MountStatus.FAILED
+    assert "does not exist" in capsys.readouterr().err
+    assert run("umount.orionfs", [str(point)]) == MountStatus.FAILED
+    assert f"nothing is mounted on {point}" in capsys.readouterr().err
 
 
 def test_helper_is_a_program_of_its_own() -> None:

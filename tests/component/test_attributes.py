@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 
 import pytest
 import trio
 
 from orionfs import errors
 from orionfs.inodes import Inode
-from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.world import World, mount, settle
+from tests.component.fake_orion import HOME, TEAM, FakeCalls
+from tests.component.world import World, mount, outcomes, settle
 
 pytestmark = pytest.mark.virtual_time
 
@@ -25,6 +26,7 @@ def fake() -> FakeCalls:
     collection = made.add_collection(f"{HOME}/poses")
     made.add_shard(collection, "one", b"shard")
     made.add_folder(f"{HOME}/folder")
+    made.add_folder(f"{HOME}/many")
     return made
 
 
@@ -322,6 +324,154 @@ async def test_error_of_an_upload_names_the_path_that_people_know(tmp_path, fake
             assert ".orionfs-" not in text
             assert str(tmp_path) not in text
         assert inode.item.id is not None
+
+
+async def test_tags_that_no_listing_tells_cost_one_question_an_item_and_setting_one_none(
+    tmp_path, fake
+) -> None:
+    fake.tells_tags = False
+    for number in range(5):
+        fake.add_file(f"{HOME}/many/{number}", tags=(f"tag {number}",))
+    async with mount(tmp_path, fake) as world:
+        names = await world.ls("my-data/many")
+        with fake.counting() as verbs:
+            for name in names:
+                for _ in range(2):
+                    assert await value(world, f"my-data/many/{name}", "tags") == f"tag {name}"
+        assert verbs == ["list_tags"] * 5
+        await world.ls("my-data")
+        with fake.counting() as verbs:
+            await give(world, "my-data/file", "tag.new")
+        assert verbs == ["tag"]
+        assert await value(world, "my-data/file", "tags") == "lead\nnew"
+
+
+async def test_thirty_two_files_are_tagged_within_five_round_trips(tmp_path, fake) -> None:
+    for number in range(32):
+        fake.add_file(f"{HOME}/many/{number}")
+    async with mount(tmp_path, fake) as world:
+        names = await world.ls("my-data/many")
+        fake.latency_s = 0.04
+        started_at_s = trio.current_time()
+        await outcomes(*(partial(give, world, f"my-data/many/{name}", "tag.lead") for name in names))
+        assert trio.current_time() - started_at_s <= 5 * fake.latency_s
+        assert fake.count("tag") == 32
+
+
+@pytest.mark.parametrize("write_back", [False, True])
+async def test_tags_that_others_changed_before_a_save_are_those_of_the_new_version(
+    tmp_path, fake, write_back
+) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake, write_back=write_back) as world:
+        await world.ls("my-data")
+        await give(world, "my-data/file", "tag.ours")
+        fake.tag("file", id, ["theirs"])
+        fake.untag("file", id, ["lead"])
+        await trio.sleep(15)  # within the time to live, and long enough for the save to look at the name
+        assert await value(world, "my-data/file", "tags") == "lead\nours"
+        with fake.counting() as verbs:
+            await world.save("my-data/file", b"another content")
+            await world.drain()
+        assert verbs == ["upload", "tag", "stat_path", "tag", "untag", "assign_paths", "delete"]
+        (new,) = fake.ids_at(f"{HOME}/file")
+        assert new != id
+        assert fake.row(new).tags == {"ours", "theirs"}
+        assert await value(world, "my-data/file", "tags") == "ours\ntheirs"
+        await trio.sleep(60)
+        assert await value(world, "my-data/file", "tags") == "ours\ntheirs"
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("name", ["file", "new"])
+async def test_tags_of_a_version_that_waits_are_applied_with_it(tmp_path, fake, name, is_killed) -> None:
+    """Also those that a crash comes after: each is promised before its system call returns."""
+    async with mount(tmp_path, fake, write_back=True) as world:
+        stall = fake.stall("upload")
+        await world.save(f"my-data/{name}", b"another content")
+        await give(world, f"my-data/{name}", "tag.late")
+        await give(world, f"my-data/{name}", "tag.wrong")
+        await take(world, f"my-data/{name}", "tag.wrong")
+        if not is_killed:
+            stall.release()
+            await world.drain()
+    fake.release_all()
+    async with mount(tmp_path, fake, write_back=True) as world:
+        assert "late" in (await value(world, f"my-data/{name}", "tags") or "").split()
+        await world.drain()
+        (id,) = fake.ids_at(f"{HOME}/{name}")
+        assert fake.row(id).contents == b"another content"
+        assert fake.row(id).tags == ({"late", "lead"} if name == "file" else {"late"})
+
+
+async def test_tags_and_shares_of_an_item_move_with_it_and_survive_the_mount(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake) as world:
+        await give(world, "my-data/file", "tag.seen")
+        await give(world, "my-data/file", "share.user.alice", "write")
+        await world.rename("my-data/file", "my-data/folder/other")
+        await world.rename("my-data/folder", "team-data/folder")
+        assert await value(world, "team-data/folder/other", "tags") == "lead\nseen"
+        assert await value(world, "team-data/folder/other", "share.user.alice") == "read,write"
+        assert await value(world, "team-data/folder/other", "audience") == "team"
+    async with mount(tmp_path, fake) as world:
+        assert await value(world, "team-data/folder/other", "share.user.alice") == "read,write"
+        await world.save("team-data/folder/other", b"another content")
+        (new,) = fake.ids_at(f"{TEAM}/folder/other")
+        assert new != id
+        assert fake.row(new).tags == {"lead", "seen"}
+        assert fake.row(new).shares == {("user", 7): ("read", "write")}
+        assert await value(world, "team-data/folder/other", "share.user.alice") == "read,write"
+
+
+async def test_tags_of_what_stays_here_go_up_with_its_name(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.save("my-data/doc~", b"content")
+        await give(world, "my-data/doc~", "tags", "one\ntwo")
+        assert fake.count("tag") == 0
+    async with mount(tmp_path, fake) as world:
+        assert await value(world, "my-data/doc~", "tags") == "one\ntwo"
+        await take(world, "my-data/doc~", "tag.two")
+        await world.rename("my-data/doc~", "my-data/doc")
+        await world.drain()
+        (id,) = fake.ids_at(f"{HOME}/doc")
+        assert fake.row(id).tags == {"one"}
+
+
+async def test_metadata_that_fits_into_no_attribute_is_too_long(tmp_path, fake) -> None:
+    (id,) = fake.ids_at(f"{HOME}/poses")
+    fake.row(id).metadata = {"text": "x" * 70_000}
+    async with mount(tmp_path, fake) as world:
+        with pytest.raises(errors.TooLong):
+            await value(world, "my-data/poses", "metadata")
+
+
+async def test_what_is_listed_can_be_read(tmp_path, fake) -> None:
+    for name in ("file", "poses"):
+        (id,) = fake.ids_at(f"{HOME}/{name}")
+        fake.row(id).tags = {f"{number:04}{'x' * 190}" for number in range(400)}
+        fake.row(id).metadata = {"text": "x" * 70_000}
+    for lists_all in (False, True):
+        async with mount(tmp_path, fake, lists_all=lists_all) as world:
+            for name in ("file", "poses"):
+                inode = await world.inode(f"my-data/{name}")
+                listed = await world.attributes.list(inode)
+                assert bool(listed) is lists_all
+                assert not {b"user.orion.tags", b"user.orion.metadata"} & set(listed)
+                for each in listed:
+                    await world.attributes.get(inode, each)
+
+
+async def test_workspace_is_told_by_its_name(tmp_path, fake) -> None:
+    fake.add_folder("/project/1/workspace/7")
+    fake.add_file("/project/1/workspace/7/x")
+    tops = {"my-data": HOME, "shared-spaces": "/project/1/workspace"}
+    async with mount(tmp_path, fake, tops=tops) as world:
+        assert await value(world, "shared-spaces/by config/x", "audience") == "workspace: by config"
+        assert await value(world, "shared-spaces/by config", "audience") == "workspace: by config"
+        assert await value(world, "shared-spaces", "audience") is None
+    async with mount(tmp_path, fake, tops={"": "/project/1/workspace/7"}) as world:
+        assert await value(world, "x", "audience") == "workspace: by config"
 
 
 async def test_everything_is_listed_where_that_is_wanted(tmp_path, fake) -> None:

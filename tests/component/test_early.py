@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +25,7 @@ from orionfs.models import HandleId
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.test_sync import FAILURES, OFFLINE
 from tests.component.world import World, mount, settle
+from tests.model.orion import threads, trouble
 
 pytestmark = pytest.mark.virtual_time
 PART = 1000
@@ -397,6 +401,22 @@ async def test_one_write_waits_no_longer_than_a_change_may_take(tmp_path, fake) 
         await check_end(world, new=b"x" * (21 * PART))
 
 
+async def test_writer_is_held_back_on_a_line_so_slow_that_it_waits_in_vain(tmp_path, fake) -> None:
+    """A part takes longer than a write may wait: then each write waits, and none runs ahead."""
+    fake.latency_s = 25.0
+    async with mount(tmp_path, fake, pressure=replace(PRESSURE, wait_max_s=10.0)) as world:
+        handle = await begin(world)
+        await write(world, handle, b"x" * (4 * PART))
+        await trio.sleep(100)
+        assert sorted(sent(fake)) == [2, 3, 4]
+        began_s = trio.current_time()
+        await write(world, handle, b"x" * (16 * PART), at=4 * PART, step=500)
+        assert trio.current_time() - began_s > 100
+        assert unsent_bytes(fake, 20 * PART) < 2 * PRESSURE.unsent_max_bytes
+        await world.close(handle)
+        await check_end(world, new=b"x" * (20 * PART))
+
+
 @pytest.mark.expect_log(OFFLINE)
 @TRIED_AGAIN
 async def test_writer_offline_goes_on_here_and_close_reports(tmp_path, fake) -> None:
@@ -598,3 +618,49 @@ async def test_writer_that_is_to_die_waits_no_longer(tmp_path, fake, monkeypatch
         stall.release()
         await world.close(handle)
         await check_end(world, new=b"x" * (6 * PART + 500))
+
+
+SEEDS = [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 300))]
+
+
+@pytest.mark.expect_log(OFFLINE)
+@TRIED_AGAIN
+@KEPT
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_daemon_that_dies_anywhere_leaves_a_promised_version_or_none(tmp_path, fake, seed) -> None:
+    """Somebody writes here and there, in trouble; what Orion has in the end was sealed or there before."""
+    dice = random.Random(seed)
+    fake.add_file(f"{HOME}/new", b"old")
+    build = partial(mount, tmp_path, fake, pressure=PRESSURE, threads=threads(dice))
+    sealed = [b"old"]
+    async with build() as world:
+        fake.chaos = trouble(dice, dice.choice([0.0, 0.1]))
+        world.nursery.start_soon(scribble, world, dice, sealed)
+        await trio.sleep(dice.uniform(0.0, 30.0))
+    fake.chaos = None
+    async with build() as world:
+        await world.drain()
+        (contents,) = fake.tree().values()
+        assert contents in sealed
+        assert contents == sealed[-1] or len(sealed) > 1
+        await check_end(world, new=contents)
+
+
+async def scribble(world: World, dice: random.Random, sealed: list[bytes]) -> None:
+    """Write a file again and again, mostly from its start to its end; `sealed` gets what was to be kept."""
+    while True:
+        await trio.sleep(0.1)
+        with suppress(errors.OrionFsError):
+            handle = await begin(world)
+            data = bytearray()
+            while len(data) < 12 * PART:
+                at = len(data) if dice.random() < 0.95 else dice.randrange(len(data) + 1)
+                piece = dice.randbytes(dice.randrange(1, PART))
+                await world.files.write(handle, at, piece)
+                data[at : at + len(piece)] = piece
+                if dice.random() < 0.02:
+                    del data[dice.randrange(len(data)) :]
+                    await world.files.truncate(await world.inode("my-data/new"), len(data), handle)
+                await trio.sleep(dice.choice([0.0, 0.1]))
+            sealed.append(bytes(data))
+            await world.close(handle)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from math import inf
+from typing import Any
 
 import pytest
 import trio
@@ -93,13 +94,17 @@ async def test_refused_credentials_are_asked_about_by_one_question_in_two_second
         assert await remote.stat(HOME) is not None
 
 
-async def test_one_call_that_was_refused_by_mistake_is_made_up_for_at_once() -> None:
+async def test_one_thing_that_is_refused_alone_takes_nothing_else_away() -> None:
     async with session() as (fake, remote):
-        fake.fail("stat_path", "InvalidCredentials", 401)
-        (error,) = await outcomes(partial(remote.stat, HOME))
-        assert isinstance(error, errors.CredentialsRefused)
-        await trio.sleep(0.01)
+        fake.fail("stat_path", "InvalidCredentials", 401, times=inf)
+        fake.latency_s = 0.1
+        for _ in range(3):
+            found = await outcomes(*[partial(remote.stat, HOME)] * 3, partial(remote.count, HOME))
+            assert {type(each) for each in found[:3]} == {errors.CredentialsRefused}
+            assert found[3] == 0
         assert remote.health is Health.ONLINE
+        assert fake.count("whoami") == 1
+        assert fake.forgotten == 0
 
 
 async def test_403_that_is_about_the_credentials_is_told_from_a_permission_that_is_missing() -> None:
@@ -107,7 +112,8 @@ async def test_403_that_is_about_the_credentials_is_told_from_a_permission_that_
         fake.fail("stat_path", "AuthorizationRequired", 403, times=2)
         (denied,) = await outcomes(partial(remote.stat, HOME))
         assert (type(denied), remote.health) == (errors.AccessDenied, Health.ONLINE)
-        fake.fail("stat_path", "AuthorizationRequired", 403, code="token_expired")
+        for verb in ("stat_path", "whoami"):
+            fake.fail(verb, "AuthorizationRequired", 403, code="token_expired")
         (refused,) = await outcomes(partial(remote.stat, HOME))
         assert (type(refused), remote.condition.word) == (errors.CredentialsRefused, "refused")
 
@@ -145,6 +151,25 @@ async def test_write_back_keeps_what_was_refused_for_its_credentials_and_goes_on
         assert world.sync.pending_count == 0
         assert world.sync.removals.refused == []
         assert world.fake.tree() == {"new": b"new"}
+
+
+async def test_name_of_the_host_that_is_not_found_any_more_is_offline_after_the_second_try() -> None:
+    async with session() as (fake, remote):
+        gone: dict[str, Any] = {
+            "nothing_sent": True,
+            "detail": "http://orion.example: Name or service not known",
+        }
+        fake.fail("stat_path", "OrionConnectionError", times=inf, **gone)
+        fake.fail("whoami", "OrionConnectionError", times=inf, **gone)
+        (error,) = await outcomes(partial(remote.stat, HOME))
+        assert isinstance(error, errors.Unreachable)
+        assert (fake.count("stat_path"), remote.condition.word) == (2, "offline")
+        assert (
+            remote.condition.cause == "no answer from Orion: http://orion.example: Name or service not known"
+        )
+        fake.heal()
+        await trio.sleep(BACK_WITHIN_S)
+        assert remote.health is Health.ONLINE
 
 
 # -- coming back -----------------------------------------------------------------------------------

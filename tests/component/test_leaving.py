@@ -12,6 +12,7 @@ import trio
 
 from orionfs.daemon import leaving, sending
 from orionfs.daemon.layers import Layers
+from orionfs.early import Pressure
 from orionfs.remote import Limits
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import ACCOUNT, World, mount
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.virtual_time]
 OFFLINE = pytest.mark.expect_log(
     "offline: .*; what is cached goes on being served|is not on Orion yet; it is kept"
 )
-OFFLINE_S = 4.0
+OFFLINE_S = 3.0
 
 
 def layers_of(world: World) -> Layers:
@@ -181,6 +182,26 @@ async def test_upload_tells_where_it_goes_how_much_and_why_it_is_not_there(tmp_p
         slow.release()
         await world.drain()
         assert sending.look(layers_of(world)).told(5) == []
+
+
+async def test_parts_that_left_while_the_file_was_written_count_as_sent(tmp_path) -> None:
+    fake = FakeCalls()
+    fake.part_bytes = 2**19
+    pressure = Pressure(begin_at_bytes=2**20, unsent_max_bytes=2**22, parts_at_once=2)
+    async with mount(tmp_path, fake, pressure=pressure) as world:
+        handle = await world.open("my-data/new", os.O_WRONLY | os.O_CREAT)
+        for at in range(0, 2**21, 2**17):
+            await world.operations.write(handle, at, bytes(2**17))
+        first = fake.stall("send_part", when=lambda _id, number, *_: number == 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.files.flush, handle)
+            await trio.sleep(1)
+            (told,) = sending.look(layers_of(world)).told(5)
+            assert (told["state"], told["sent_bytes"]) == ("uploading", 2**21 - 2**19)
+            assert sending.look(layers_of(world)).bytes_left == 2**19
+            first.release()
+        await world.files.release(handle)
+        assert fake.contents(f"{HOME}/new") == bytes(2**21)
 
 
 def test_positions_are_those_of_the_folder_and_a_process_that_is_gone_has_none(tmp_path) -> None:

@@ -176,7 +176,7 @@ async def test_signs_go_on_while_everybody_is_at_work_and_after_the_mount(
     async with supervised(manager, layers):
         await trio.sleep(WATCHDOG_S)
         assert manager.heard().count("WATCHDOG=1") >= 4
-        presentation.answered["read"] += 1
+        presentation.timings["read"].add(1)
         manager.heard()
         await trio.sleep(WATCHDOG_S)
         assert "WATCHDOG=1" not in manager.heard()
@@ -196,7 +196,7 @@ async def test_call_that_has_ended_is_no_longer_at_work(presentation) -> None:
 
         @boundary.reading
         async def getattr(self, inode: int, ctx: Any) -> int:
-            assert presentation.calls.total() - presentation.answered.total() == 1
+            assert presentation.at_work == 1
             if inode == 2:
                 raise NoSuchName("gone")
             return inode
@@ -205,7 +205,7 @@ async def test_call_that_has_ended_is_no_longer_at_work(presentation) -> None:
     assert await handlers.getattr(1, None) == 1
     with pytest.raises(pyfuse3.FUSEError):
         await handlers.getattr(2, None)
-    assert (presentation.calls.total(), presentation.answered.total()) == (2, 2)
+    assert (presentation.calls.total(), presentation.at_work) == (2, 0)
 
 
 @pytest.mark.virtual_time

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.virtual_time
 
 READER = Share("user", 7, ("read",))
 TEAM = Share("project", 3, ("read", "write"))
-WARNING = "it was not made here, and Orion tells nobody with whom an item is shared"
+WARNING = "it was not made here, so this machine knows nobody with whom it is shared"
 
 
 @pytest.fixture(params=[True, False], ids=["duplicates allowed", "duplicates refused"])

@@ -173,6 +173,36 @@ async def test_folders_instead_of_full_paths_are_understood(tmp_path, fake, monk
         assert await whereabouts_of(world).of_items([key]) == {key: "/my-data/deep/er/b"}
 
 
+async def test_item_that_this_mount_has_moved_is_found_though_orion_still_tells_its_old_path(
+    tmp_path, fake, monkeypatch
+) -> None:
+    key = key_at(fake, f"{HOME}/a")
+    stale = fake.get_paths([["file", key.id]])
+    async with mount(tmp_path, fake) as world:
+        await world.rename("my-data/a", "my-data/deep/z")
+        world.namespace.inodes.forget((await world.inode("my-data/deep/z")).number, 1)
+        monkeypatch.setattr(fake, "get_paths", lambda _items: stale)
+        assert await whereabouts_of(world).of_items([key]) == {key: "/my-data/deep/z"}
+        await world.save("my-data/new", b"made here")
+        made = (await world.inode("my-data/new")).item.key
+        assert made is not None
+        start = len(fake.log)
+        assert await whereabouts_of(world).of_items([made]) == {made: "/my-data/new"}
+        assert verbs(fake, start) == []
+
+
+async def test_item_that_tells_its_path_itself_is_found_where_nothing_else_tells_it(
+    tmp_path, fake, monkeypatch
+) -> None:
+    monkeypatch.setattr(fake, "get_paths", lambda _items: {"paths": "in words that nobody knows"})
+    key = key_at(fake, f"{HOME}/deep/er/b")
+    async with mount(tmp_path, fake) as world:
+        whereabouts = whereabouts_of(world)
+        assert await whereabouts.of_items([key]) == {}
+        assert await whereabouts.in_view(key)
+        assert await whereabouts.where_sighted([key]) == {key: "/my-data/deep/er/b"}
+
+
 # -- by tag --------------------------------------------------------------------------------------
 
 

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import click
 import pytest
+from prometheus_client import generate_latest
 
 from orionfs.cli.main import cli
 from orionfs.client import wire, wire_file
 from orionfs.config import KNOWN_OPTIONS, MountConfig
 from orionfs.errors import ExitStatus
+from orionfs.exporter import make_registry
 from orionfs.failures import _BY_STATUS
+from orionfs.metrics import Figures, Hits, Queue, Timings, Traffic
 from orionfs.profiles import PROFILE_KEYS, load_profile
 from orionfs.server.faults import parse_plan
 from orionfs.server.switches import Switches
@@ -90,6 +93,37 @@ def test_no_option_is_told_that_is_not_there() -> None:
     assert told == known
 
 
+def called() -> list[tuple[str, list[str]]]:
+    """Every call of orionfs that stands somewhere in the README as code: the command, and its options."""
+    typed = [
+        line
+        for block in readme.all_blocks()
+        for line in block.text.splitlines()
+        if block.language == "sh" or line.startswith(("$ ", "> "))
+    ]
+    prose = re.sub(r"^```.*?^```", "", readme.text(), flags=re.DOTALL | re.MULTILINE)
+    inline = [code for code in re.findall(r"`([^`\n]+)`", prose) if code.startswith(("orionfs ", "sudo "))]
+    found = []
+    for code in [*typed, *inline]:
+        for match in re.finditer(r"(?:^|[\s/(])orionfs ((?:config )?[a-z][a-z-]*)\b([^|&;>#(]*)", code):
+            words = match[2].partition(" -- ")[0].split()
+            options = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
+            found.append((match[1], options))
+    return found
+
+
+def test_every_call_in_the_readme_is_of_a_command_that_has_these_options() -> None:
+    known = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in commands(cli)
+    }
+    calls = called()
+    assert {"mount", "umount", "status", "config profile"} <= {name for name, _ in calls}
+    for name, options in calls:
+        assert name in known or name == "config", name
+        assert set(options) - {"-h", "--help"} <= known.get(name, set()), (name, options)
+
+
 def test_every_exit_status_is_in_the_readme() -> None:
     told = [int(status) for status in readme.table_rows(readme.chapter("Configuration")) if status.isdigit()]
     assert told == [int(status) for status in ExitStatus]
@@ -129,6 +163,19 @@ def test_every_variable_of_the_environment_is_there() -> None:
     used = set(re.findall(r"[\"'](ORION[A-Z_]+|XDG_[A-Z_]+)[\"']", sources))
     assert used != set()
     assert used <= readme.words()
+
+
+def test_every_metric_is_in_the_readme_and_no_other() -> None:
+    operations, calls = Timings(), Timings()
+    for timings in (operations, calls):
+        timings["read"].add(1)
+        timings["read"].errors["EIO"] += 1
+    queues = {"metadata": Queue(1, 2, 3)}
+    figures = Figures("/m", "1", True, operations, Traffic(calls, 1, 2), Hits(3, 4), 5, queues, 6, 7, 8)
+    exposed = generate_latest(make_registry(lambda: figures)).decode()
+    names = set(re.findall(r"^# TYPE (orionfs_\w+) ", exposed, re.MULTILINE))
+    assert names
+    assert names == {row for row in readme.table_rows(section("Logs and metrics")) if "orionfs_" in row}
 
 
 def test_every_status_of_orion_has_an_error() -> None:

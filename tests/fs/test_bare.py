@@ -56,4 +56,4 @@ def test_fresh_interpreter_loads_neither_fuse_nor_trio(before, orion, folder):
     assert is_same
     assert "orionfs.fs" in modules
     heavy = ("pyfuse3", "trio", "starlette", "uvicorn", "orionfs.server", "orionfs.fuse", "orionfs.daemon")
-    assert [name for name in modules if name.startswith(heavy)] == []
+    assert [name for name in modules if f"{name}.".startswith(tuple(f"{each}." for each in heavy))] == []

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -110,6 +111,35 @@ def test_local_files_go_and_come_whole(fs, orion, folder, tmp_path):
     fs.cp(f"{folder}/copy/b.txt", f"{folder}/copy/c.txt")
     assert orion.direct.content(f"{place_of(folder)}/copy/c.txt") == b"b"
     assert fs.info(f"{folder}/copy/c.txt")["id"] != fs.info(f"{folder}/copy/b.txt")["id"]
+
+
+@OWN
+def test_files_of_one_get_or_put_are_on_their_way_together(fs, orion, folder, tmp_path, monkeypatch):
+    for number in range(4):
+        (tmp_path / f"{number}").write_bytes(b"%d" % number)
+    barrier, asking = threading.Barrier(4, timeout=20), fs.access.asking
+    upload, read_into = asking.upload, asking.read_into
+
+    def together(call):
+        def wait(*args):
+            barrier.wait()  # fails unless four are here at the same time
+            return call(*args)
+
+        return wait
+
+    monkeypatch.setattr(asking, "upload", together(upload))
+    fs.put(str(tmp_path), f"{folder}/copy", recursive=True)
+    assert orion.direct.tree(f"{place_of(folder)}/copy") == [(f"{each}", b"%d" % each) for each in range(4)]
+    for number in range(4):
+        orion.direct.replace(f"{place_of(folder)}/copy/{number}", b"other %d" % number)
+    fs.invalidate_cache()
+    monkeypatch.setattr(asking, "read_into", together(read_into))
+    fs.get(f"{folder}/copy", str(tmp_path / "back"), recursive=True)
+    assert [(tmp_path / "back" / f"{each}").read_bytes() for each in range(4)] == [
+        b"other %d" % each for each in range(4)
+    ]
+    with pytest.raises(FileNotFoundError):
+        fs.get([f"{folder}/absent"], [str(tmp_path / "absent")])
 
 
 def test_folders_are_made_moved_and_removed(fs, orion, folder):
@@ -234,7 +264,7 @@ def test_process_killed_while_it_replaces_has_promised_the_rest_to_the_next_moun
         [sys.executable, "-c", _REPLACE, f"{folder}/file"], cwd=REPOSITORY, env=environment
     )
     try:
-        wait_for(lambda: b"new" in [content for _, content in orion.direct.tree(place)])
+        wait_for(lambda: len(orion.direct.names(place)) == 2)
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()

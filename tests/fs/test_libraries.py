@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fsspec
 import h5py
 import pandas
 import pyarrow
@@ -50,6 +51,20 @@ def test_hdf5_is_written_and_read(fs, folder, tmp_path):
     fs.put(str(tmp_path / "x.h5"), f"{folder}/x.h5")
     with fs.open(f"{folder}/x.h5") as opened, h5py.File(opened, "r") as file:
         assert file["values"][9_990:].tolist() == list(range(9_990, 10_000))
+
+
+def test_caches_of_fsspec_stand_before_it(fs, orion, folder, profile, tmp_path):
+    orion.direct.put(f"{place_of(folder)}/file", b"one")
+    options = {
+        "orion": {"profile": profile},
+        "filecache": {"cache_storage": str(tmp_path), "check_files": True},
+    }
+    with fsspec.open(f"filecache::orion://{folder}/file", **options) as file:
+        assert file.read() == b"one"
+    orion.direct.replace(f"{place_of(folder)}/file", b"two")
+    fs.invalidate_cache()
+    with fsspec.open(f"filecache::orion://{folder}/file", **options) as file:
+        assert file.read() == b"two", "other contents have another key"
 
 
 @pytest.mark.parametrize("client", [Client.OWN], ids=["own"], indirect=True)

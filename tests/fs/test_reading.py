@@ -93,6 +93,18 @@ def test_threads_that_read_one_file_fetch_each_byte_once(fs, orion, folder, clie
     assert sent == len(LARGE)
 
 
+def test_ranges_of_several_files_come_together(fs, orion, folder):
+    paths = [f"{folder}/{number}" for number in range(9)]
+    for number, path in enumerate(paths):
+        orion.direct.put(place_of(path), b"%d23456789" % number)
+    assert fs.cat_ranges(paths, 0, 2) == [b"%d2" % number for number in range(9)]
+    there, absent = fs.cat_ranges([paths[0], f"{folder}/absent"], [1, 0], [3, 3])
+    assert there == b"23"
+    assert isinstance(absent, FileNotFoundError)
+    with pytest.raises(FileNotFoundError):
+        fs.cat_ranges([f"{folder}/absent"], 0, 1, on_error="raise")
+
+
 def test_file_is_read_by_line_and_as_text(fs, orion, folder):
     orion.direct.put(f"{place_of(folder)}/lines.txt", "eins\nzwei\ndrei ä".encode())
     with fs.open(f"{folder}/lines.txt", "r", encoding="utf-8") as file:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from orionfs.attribute_text import format_tags, parse_tags
 from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
 from tests.mount.stand import Client
@@ -196,6 +199,27 @@ def test_tags_survive_another_content(mounted, file) -> None:
     assert value(file, "tags") == "lead\nseen"
 
 
+def test_what_was_shared_here_is_shared_after_each_way_to_save(mounted, file) -> None:
+    def shares() -> list[tuple[str, list[str]]]:
+        id = mounted.direct.row(mounted.orion_path(file))["id"]
+        told = mounted.direct.api.get(f"/api/v3/storage/files/{id}/shares").json()["results"]
+        return [(share["name"], share["permissions"]) for share in told]
+
+    os.setxattr(file, "user.orion.share.project.1", b"write")
+    os.setxattr(file, "user.orion.tags", b"lead")
+    ids = {value(file, "id")}
+    for command in ("echo more > x", "sed -i s/more/most/ x", "echo new > y && mv y x", "mv x z && mv z x"):
+        subprocess.run(command, shell=True, cwd=file.parent, check=True)
+        ids.add(value(file, "id"))
+        assert shares() == [("Demo", ["read", "write"])], command
+        assert value(file, "share.project.1") == "read,write"
+        assert value(file, "tags") == "lead"
+    assert len(ids) == 4
+    os.removexattr(file, "user.orion.share.project.1")
+    file.write_text("another content")
+    assert shares() == []
+
+
 def test_tags_travel_with_copies_that_keep_attributes(mounted, folder, file, tmp_path) -> None:
     os.setxattr(file, "user.orion.tags", b"lead\nseen")
     subprocess.run(["cp", "--preserve=all", file, folder / "copy"], check=True)
@@ -206,6 +230,117 @@ def test_tags_travel_with_copies_that_keep_attributes(mounted, folder, file, tmp
     for copy in (folder / "copy", folder / "synced", folder / "out" / "x"):
         assert mounted.direct.tags(mounted.orion_path(copy)) == ["lead", "seen"], copy
         assert copy.read_text() == "content"
+
+
+@pytest.fixture
+def disk(tmp_path) -> Path:
+    """A folder on a local disk that keeps attributes of users; the staging disk's answer decides."""
+    try:
+        os.setxattr(tmp_path, "user.orion.tags", b"x")
+    except OSError as error:
+        pytest.skip(f"{tmp_path} keeps no user attributes: {error}")
+    os.removexattr(tmp_path, "user.orion.tags")
+    return tmp_path
+
+
+MANY_TAGS = "\n".join(
+    ["a, b", "c: d", "long " * 60, *(f"tag {number:03}" for number in range(196)), "β\\\\n"]
+)
+COPIES = {
+    "cp -a": "cp -a {source} {target}",
+    "mv": "cp -a {source} {source}.mv && mv {source}.mv {target}",
+    "rsync -aX": "rsync -aX {source} {target}",
+    "tar": "tar --xattrs -C {source}/.. -cf {target}.tar {name} && mkdir {target} &&"
+    " tar --xattrs -C {target} --strip-components=1 -xf {target}.tar && rm {target}.tar",
+}
+
+
+@pytest.mark.parametrize("way", list(COPIES))
+def test_tags_go_to_a_local_disk_and_back_and_shares_nowhere(mounted, folder, disk, way) -> None:
+    (folder / "in" / "deep").mkdir(parents=True)
+    for path in (folder / "in" / "x", folder / "in" / "deep" / "y"):
+        path.write_text("content")
+        os.setxattr(path, "user.orion.tags", MANY_TAGS.encode())
+        os.setxattr(path, "user.orion.share.project.1", b"write")
+
+    def copy(source: Path, target: Path) -> None:
+        command = COPIES[way].format(source=source, target=target, name=source.name)
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    name = "in" if way.startswith("rsync") else "out"  # which copies into what it is given
+    copy(folder / "in", disk if name == "in" else disk / name)
+    assert os.getxattr(disk / name / "x", "user.orion.tags").decode() == format_tags(
+        sorted(parse_tags(MANY_TAGS.encode()))
+    )
+    assert os.listxattr(disk / name / "x") == ["user.orion.tags"]
+    (folder / "back").mkdir()
+    copy(disk / name, folder / "back" if name == "in" else folder / "back" / name)
+    for inner in ("x", "deep/y"):
+        back = folder / "back" / name / inner
+        assert back.read_text() == "content"
+        assert value(back, "tags") == format_tags(sorted(parse_tags(MANY_TAGS.encode())))
+        there = mounted.direct.row(mounted.orion_path(back))
+        assert mounted.direct.tags(there["path"]) == sorted(parse_tags(MANY_TAGS.encode()))
+        shares = mounted.direct.api.get(f"/api/v3/storage/files/{there['id']}/shares").json()["results"]
+        assert shares == []
+
+
+def test_tags_with_lines_and_backslashes_come_back(mounted, file) -> None:
+    os.setxattr(file, "user.orion.tag.two\nlines", b"")
+    os.setxattr(file, "user.orion.tag.back\\nslash", b"")
+    assert value(file, "tags") == "back\\\\nslash\ntwo\\nlines"
+    assert mounted.direct.tags(mounted.orion_path(file)) == ["back\\nslash", "two\nlines"]
+    tags = value(file, "tags").encode()
+    os.removexattr(file, "user.orion.tags")
+    os.setxattr(file, "user.orion.tags", tags)
+    assert mounted.direct.tags(mounted.orion_path(file)) == ["back\\nslash", "two\nlines"]
+
+
+def test_buffer_that_is_too_small_is_erange(file) -> None:
+    os.setxattr(file, "user.orion.tags", b"x" * 200)
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(100)
+    assert libc.getxattr(os.fsencode(file), b"user.orion.tags", buffer, 100) == -1
+    assert ctypes.get_errno() == errno.ERANGE
+    assert libc.getxattr(os.fsencode(file), b"user.orion.tags", None, 0) == 200
+
+
+def test_tags_changed_elsewhere_are_seen_at_once_after_a_refresh(mounted, folder, file) -> None:
+    there = mounted.orion_path(file)
+    os.setxattr(file, "user.orion.tags", b"ours")
+    mounted.direct.tag(there, "theirs")
+    assert value(file, "tags") == "ours"
+    assert mounted.run("refresh", folder).returncode == 0
+    assert value(file, "tags") == "ours\ntheirs"
+
+
+def test_tags_changed_elsewhere_are_seen_within_the_time_to_live(impatient, request) -> None:
+    path = fresh_folder(impatient, request) / "x"
+    path.write_text("content")
+    os.setxattr(path, "user.orion.tags", b"ours")
+    impatient.direct.tag(impatient.orion_path(path), "theirs")
+    wait_for(lambda: value(path, "tags") == "ours\ntheirs")
+
+
+def test_two_mounts_that_tag_one_item_lose_no_tag(mounted, impatient, file) -> None:
+    other = impatient.point / file.relative_to(mounted.point)
+    wait_for(other.exists)
+
+    def tag(path: Path, word: str) -> None:
+        for number in range(8):
+            os.setxattr(path, f"user.orion.tag.{word} {number}", b"")
+            os.setxattr(path, f"user.orion.tag.{word} away", b"")
+            os.removexattr(path, f"user.orion.tag.{word} away")
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(tag, file, "a"), pool.submit(tag, other, "b")]:
+            done.result()
+    expected = [f"{word} {number}" for word in "ab" for number in range(8)]
+    assert mounted.direct.tags(mounted.orion_path(file)) == expected
+    assert mounted.run("refresh", file.parent).returncode == 0
+    assert value(file, "tags").split("\n") == expected
+    wait_for(lambda: value(other, "tags").split("\n") == expected)
 
 
 def test_tags_are_read_and_set_by_the_usual_commands(file) -> None:

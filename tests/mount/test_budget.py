@@ -6,11 +6,13 @@ documented surface needs one call more.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 
 import pytest
@@ -289,6 +291,73 @@ def test_tagging_a_listed_item_costs_one_and_on_documented_calls_the_object_firs
     with mounted.counting() as counted:
         os.setxattr(path, "user.orion.tag.lead", b"")
     assert counted.cost == (["tags"] if is_own else ["get", "tags"])
+    with mounted.counting() as counted:
+        os.setxattr(path, "user.orion.tag.to do", b"", os.XATTR_CREATE)
+        os.setxattr(path, "user.orion.tags", b"lead\nto do\nseen")
+        os.removexattr(path, "user.orion.tag.lead")
+    assert counted.cost == ["tags"] * 3
+    with mounted.counting() as counted:
+        os.setxattr(path, "user.orion.tags", b"seen\nlater")  # one call adds, another takes away
+    assert counted.cost == ["tags"] * 2
+
+
+def test_sharing_costs_one_and_who_it_is_asked_for_once(mounted, put, is_own) -> None:
+    first, second = put("x"), put("y")
+    os.listdir(first.parent)
+    with mounted.counting() as counted:
+        os.setxattr(first, "user.orion.share.user.demo", b"read")
+    assert counted.cost == (["users", "shares"] if is_own else ["users", "get", "shares"])
+    with mounted.counting() as counted:
+        os.setxattr(second, "user.orion.share.user.demo", b"write")
+    assert counted.cost == (["shares"] if is_own else ["get", "shares"])
+    with mounted.counting() as counted:
+        os.setxattr(second, "user.orion.share.user.demo", b"read")
+    assert counted.cost == ["shares"]
+
+
+def test_what_no_listing_tells_is_asked_for_once(mounted, put, is_own) -> None:
+    path = put("x")
+    os.listdir(path.parent)
+    names = "id type uri path name owner project created state count audience tags tag.x metadata sync error"
+    with mounted.counting() as counted:
+        for name in names.split():
+            with contextlib.suppress(OSError):
+                os.getxattr(path, f"user.orion.{name}")
+    assert counted.rows == []
+    with mounted.counting() as counted:
+        for _ in range(2):
+            os.getxattr(path, "user.orion.link")
+            with contextlib.suppress(OSError):  # where nobody can tell them
+                os.getxattr(path, "user.orion.shares")
+    assert counted.cost == (["link", "shares"] if is_own else ["get", "link"])
+
+
+def test_thirty_two_at_the_same_time_cost_one_each(mounted, cold, is_own) -> None:
+    for number in range(32):
+        mounted.direct.put(mounted.orion_path(cold / f"{number}"), b"")
+    os.listdir(cold)
+    with mounted.counting() as counted, ThreadPoolExecutor(32) as pool:
+        given = [pool.submit(os.setxattr, cold / f"{n}", "user.orion.tag.lead", b"") for n in range(32)]
+        assert [each.result() for each in given] == [None] * 32
+    assert sorted(counted.cost) == sorted(["tags"] * 32 if is_own else ["get", "tags"] * 32)
+
+
+def test_names_that_nobody_keeps_cost_nothing(mounted, put) -> None:
+    path = put("x")
+    os.listdir(path.parent)
+    namespaces = ("security.selinux", "security.capability", "system.posix_acl_access", "trusted.x")
+    with mounted.counting() as counted:
+        for name in (
+            *namespaces,
+            "user.comment",
+            "user.orion.unknown",
+            "user.orion.share.nobody.x",
+            "user.orion",
+        ):
+            for act in (os.getxattr, os.removexattr, lambda path, name: os.setxattr(path, name, b"x")):
+                with pytest.raises(OSError, match=r"not supported|No data available|Invalid argument"):
+                    act(path, name)
+    assert counted.rows == []
 
 
 def test_tags_of_listed_items_cost_nothing(mounted, cold) -> None:

@@ -200,6 +200,18 @@ def test_what_is_no_error_of_ours_and_every_traceback_is_always_told(lines) -> N
     assert sum("unexpected" in line for line in told(lines)) == 20
 
 
+def test_kind_that_its_logger_names_is_told_once_a_minute(lines) -> None:
+    for number in range(100):
+        log.warning("offline: %s", number, extra={"kind": "offline"})
+    assert len(told(lines)) == 1
+
+
+def test_errors_that_name_where_something_is_kept_are_always_told(lines) -> None:
+    for number in range(100):
+        log.error("not uploaded, kept in %s: %s", number, silent("/a"))
+    assert len(told(lines)) == 100
+
+
 def test_kinds_are_not_kept_without_bound(lines) -> None:
     for number in range(3 * logs.KINDS_MAX):
         log.warning(f"kind {number}: %s", silent("/a"))
