@@ -69,8 +69,7 @@ class ItemAttributes:
         if not above.is_view:  # a shard of a collection that is seen there
             path = await self.path(above)
             return None if path is None else f"{path}/{inode.item.name}"
-        told = await self._told(inode)
-        return told.path if told is not None else None
+        return None if inode.item.key is None else await self._resources.path(inode.item.key)
 
     async def owner(self, inode: Inode) -> str | None:
         """The number of the user whose it is."""
