@@ -52,6 +52,7 @@ class Upload:
         self.carrying = trio.Lock()
         self.placing = trio.Lock()
         self.is_unclear = False  # an attempt may have left an item under the mark
+        self.sent_tags: frozenset[str] | None = frozenset()  # those of what is under the mark, if known
         self.is_in_background = False
         self.hurry = trio.Event()
         self.held_until_s = -inf  # its name is a temporary one until then, or until it gets another
