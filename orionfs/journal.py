@@ -193,10 +193,11 @@ class Journal:
                 (*what, UploadStep.LOCAL.value, row.step.value, row.mark),
             )
 
-    def retag(self, mark: str, tags: Sequence[str]) -> None:
-        """A version under way gets these tags with its name."""
+    def retag(self, mark: str, tags: Sequence[str]) -> bool:
+        """A version under way gets these tags with its name; False if it is under way no more."""
         with self._transaction():
-            self._db.execute("UPDATE uploads SET tags = ? WHERE mark = ?", (json.dumps(tags), mark))
+            done = self._db.execute("UPDATE uploads SET tags = ? WHERE mark = ?", (json.dumps(tags), mark))
+            return done.rowcount > 0
 
     def move_folder(self, old: str, new: str) -> None:
         """A folder was renamed: uploads below it go to the new path, and removals wait for what is there."""
