@@ -33,6 +33,7 @@ from orionfs.errors import (
 from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes, NotItsTurn
+from orionfs.late_tags import LateTags
 from orionfs.models import Item, Key, Kind
 from orionfs.remote import Assignment, Health, Remote
 from orionfs.shard_carry import ShardCarrier
@@ -60,6 +61,7 @@ class Carrier:
         assigner: Assigner,
         lanes: Lanes,
         shares: Shares,
+        late_tags: LateTags,
         journal: JournalThread,
         content: ContentCache,
         staging: Path,
@@ -78,6 +80,7 @@ class Carrier:
         self._remote = remote
         self._assigner = assigner
         self._shares = shares
+        self._late_tags = late_tags
         self._lanes = lanes
         self._journal = journal
         self._content = content
@@ -132,7 +135,7 @@ class Carrier:
                 if upload.is_held:  # it got a temporary name meanwhile
                     upload.state = UploadState.HELD
                     return None
-                await self._names.check_unchanged(upload, item)
+                item = await self._names.check_unchanged(upload, item)
                 try:
                     await self._place(upload, item)
                 except NotItsTurn:
@@ -148,15 +151,7 @@ class Carrier:
                 tags = ()
             if upload.row.tags is None:
                 upload.row = replace(upload.row, tags=tags)
-        if upload.row.tags:
-            try:
-                await self._remote.tag(new, upload.row.tags)
-            except NoSuchName as missing:  # it is gone, or Orion has not heard of it everywhere
-                upload.is_unclear = True
-                await self._restart(upload)
-                raise RemoteFailure(
-                    f"{upload.row.path}: the uploaded item is not there: {missing}"
-                ) from missing
+        await self._late_tags.carry(upload, new)
 
     async def _carry_shard(self, upload: Upload, path: Path) -> Removal | None:
         """A shard has its name from the start, and is shown when its contents are final."""
@@ -297,6 +292,9 @@ class Carrier:
         if upload.row.replaces is not None and upload.row.replaces != item.key:
             old = Removal(upload.row.replaces, upload.row.path)
             left_over = await self._remove_replaced(upload, item, old)
+        if item.kind is Kind.FILE:
+            await self._late_tags.carry(upload, _key(item))
+            item = replace(item, tags=upload.row.tags or ())
         row = upload.row
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
         upload.state, upload.error, upload.told = UploadState.DONE, None, None
@@ -334,6 +332,7 @@ class Carrier:
         """The uploaded item is gone: upload the version anew."""
         await self._journal.run(lambda journal: journal.restart(upload.row.mark))
         upload.row = replace(upload.row, step=UploadStep.SEALED, new_id=None)
+        upload.sent_tags = frozenset()
 
     async def remove_marked(self, upload: Upload) -> None:
         """Remove what a cancelled upload left on Orion."""

@@ -44,7 +44,10 @@ class Finding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found under a name; `item` is what somebody else has put there, as far as that was told."""
+    """What was found under a name; `item` is what somebody else has put there, as far as that was told.
+
+    If it is the same, `item` is how Orion tells it now, where it was asked.
+    """
 
     finding: Finding
     item: Item | None = None
@@ -62,7 +65,7 @@ async def look(remote: Remote, path: str, base: Key, own: Key | None, heard: Hea
         is_lag = last is not None and now_s - last < remote.recent.read_lag_s
         return Look(Finding.SAME if is_lag else Finding.GONE)
     if _is_ours(remote, there, base, own):
-        return Look(Finding.SAME)
+        return Look(Finding.SAME, there if there.key == base else None)
     return await look_beside(remote, path, base, own)
 
 

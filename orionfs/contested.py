@@ -29,17 +29,38 @@ class ContestedNames:
         self._journal = journal
         self._copies: set[str] = set()  # paths of all versions that went beside their names
 
-    async def check_unchanged(self, upload: Upload, item: Item) -> None:
-        """Replace nothing but what was there when writing began: somebody else may have been faster."""
+    async def check_unchanged(self, upload: Upload, item: Item) -> Item:
+        """Replace nothing but what was there when writing began: somebody else may have been faster.
+
+        The uploaded item, with the tags that it has then.
+        """
         row = upload.row
         if row.replaces is None or row.replaces == item.key:
-            return
+            return item
         found = await look(self._remote, row.path, row.replaces, item.key, upload.heard())
         if found.finding is Finding.GONE:
             log.info("%s was removed or moved elsewhere; what was written here takes the name", row.path)
             await self._retarget(upload, row.name)
         elif found.finding is Finding.OTHER:
             await self.meet(upload, found.item)
+        elif found.item is not None and found.item.tags is not None and row.tags is not None:
+            return await self._take_tags(upload, item, row.tags, found.item.tags)
+        return item
+
+    async def _take_tags(
+        self, upload: Upload, item: Item, believed: tuple[str, ...], told: tuple[str, ...]
+    ) -> Item:
+        """What others have changed of the tags of an item that is saved holds for the new version."""
+        added = tuple(tag for tag in told if tag not in believed)
+        removed = tuple(tag for tag in believed if tag not in told)
+        if upload.learn_tags is None or item.key is None or not (added or removed):
+            return item
+        if added:
+            await self._remote.tag(item.key, added)
+        if removed:
+            await self._remote.untag(item.key, removed)
+        upload.learn_tags(added, removed)
+        return replace(item, tags=told)
 
     async def meet(self, upload: Upload, theirs: Item | None) -> None:
         """Somebody else's has the name: a rename replaces it, whoever wrote goes beside it."""

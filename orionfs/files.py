@@ -269,7 +269,7 @@ class Files:
         """The tags of an inode have changed: a version under way gets them with its name."""
         upload = self.under_way.of(inode)
         if upload is not None and not upload.is_over:
-            await self._sync.retag(upload, inode.item.tags or ())
+            await self._sync.late_tags.retag(upload, inode.item.tags or ())
 
     def is_dirty(self, inode: Inode) -> bool:
         """True while something was written to an open file that nobody has sealed yet."""

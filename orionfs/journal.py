@@ -193,10 +193,11 @@ class Journal:
                 (*what, UploadStep.LOCAL.value, row.step.value, row.mark),
             )
 
-    def retag(self, mark: str, tags: Sequence[str]) -> None:
-        """A version under way gets these tags with its name."""
+    def retag(self, mark: str, tags: Sequence[str]) -> bool:
+        """A version under way gets these tags with its name; False if it is under way no more."""
         with self._transaction():
-            self._db.execute("UPDATE uploads SET tags = ? WHERE mark = ?", (json.dumps(tags), mark))
+            done = self._db.execute("UPDATE uploads SET tags = ? WHERE mark = ?", (json.dumps(tags), mark))
+            return done.rowcount > 0
 
     def move_folder(self, old: str, new: str) -> None:
         """A folder was renamed: uploads below it go to the new path, and removals wait for what is there."""
@@ -298,6 +299,11 @@ class Journal:
 
     def local_attributes(self) -> dict[Key, LocalAttributes]:
         return read_local(self._db)
+
+    def has_swaps_only(self) -> bool:
+        """True if nothing is in it but items that are replaced, or to go."""
+        tables = ("uploads", "folder_removals", "relocations", "local", "parked", "shares")
+        return not any(self._db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables)
 
     def absorb(self, other: Journal) -> None:
         """Take over everything of a journal whose daemon is gone."""

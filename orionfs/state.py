@@ -50,7 +50,7 @@ class StateFolder:
         return self.path / STAGED
 
     def close(self) -> None:
-        is_over = self.is_for_now and not self.journal.removals()
+        is_over = self.is_for_now and not (self.journal.removals() or self.journal.renames.all())
         self.journal.close()
         if is_over:
             with alone(self.path.parent):
@@ -83,6 +83,23 @@ def claim_for_now(state_dir: Path, account: Account) -> StateFolder:
     with alone(top):
         made = _new(top)
     made.is_for_now = True
+    return made
+
+
+def claim_swaps(state_dir: Path, account: Account) -> StateFolder:
+    """The same, with what those left that had nothing but items to replace when they were killed."""
+    made = claim_for_now(state_dir, account)
+    top = made.path.parent
+    with alone(top):
+        for path in sorted(top.iterdir()):
+            found = _lock(path) if path.is_dir() else None
+            if found is None:
+                continue
+            is_of_mount = any(found.staging.iterdir()) or (path / KEPT).exists()
+            if is_of_mount or not found.journal.has_swaps_only():
+                found.close()
+            else:
+                _absorb(made, found)
     return made
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -90,6 +90,7 @@ class Sync:
         self.steps = Steps()
         # Versions that can't be sealed yet, and tags on their way.
         self._behind = Behind(remote, self._background, self.steps.note)
+        self.late_tags = LateTags(remote, self._journal, self._behind)
         means = Means(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
         self.early = EarlyUploads(means, is_wanted=not is_write_back)
         self._carrier = self._new_carrier(content, home)
@@ -110,7 +111,6 @@ class Sync:
             self.steps.note,
         )
         self.renames = self._new_renames()
-        self.late_tags = LateTags(remote, self._behind)
 
     def _new_renames(self) -> Renames:
         return Renames(
@@ -130,6 +130,7 @@ class Sync:
             self.assigner,
             self._lanes,
             self.shares,
+            self.late_tags,
             self._journal,
             content,
             self.staging,
@@ -194,6 +195,7 @@ class Sync:
         """A version that an earlier daemon sealed."""
         upload = self._enter(Upload(row, None, on_placed), is_ordered=True)
         upload.is_unclear = upload.state is not UploadState.LOCAL
+        upload.sent_tags = None if upload.is_unclear else frozenset()
         return upload
 
     async def hide_half_made(self, row: UploadRow) -> None:
@@ -336,11 +338,6 @@ class Sync:
     def _forget(self, key: Key) -> None:
         self._content.forget(key)
         self.shares.gone(key)
-
-    async def retag(self, upload: Upload, tags: Sequence[str]) -> None:
-        """A version under way gets these tags with its name."""
-        upload.row = replace(upload.row, tags=tuple(tags))
-        await self._journal.run(lambda journal: journal.retag(upload.row.mark, tags))
 
     def resume_cancelled(self, row: UploadRow) -> None:
         """A cancelled version of an earlier daemon: remove what it left."""

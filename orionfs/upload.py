@@ -52,6 +52,7 @@ class Upload:
         self.carrying = trio.Lock()
         self.placing = trio.Lock()
         self.is_unclear = False  # an attempt may have left an item under the mark
+        self.sent_tags: frozenset[str] | None = frozenset()  # those of what is under the mark, if known
         self.is_in_background = False
         self.hurry = trio.Event()
         self.held_until_s = -inf  # its name is a temporary one until then, or until it gets another
@@ -59,6 +60,8 @@ class Upload:
         self.is_in_use: Callable[[], bool] = lambda: False  # somebody has the file open
         self.before_placing: Callable[[], Awaitable[None]] | None = None  # to be done before it is shown
         self.heard: Callable[[], Heard | None] = lambda: None  # the last that was heard of its name
+        # Of an item that is saved in place: what others have added to its tags and taken away meanwhile.
+        self.learn_tags: Callable[[tuple[str, ...], tuple[str, ...]], None] | None = None
         self.conflict: ChangedElsewhere | None = None  # why it went beside its name
         self.theirs: Item | None = None  # what somebody else has put there, if that was told
         self.on_lost: Callable[[], None] = lambda: (

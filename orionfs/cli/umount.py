@@ -28,7 +28,7 @@ from orionfs.mountinfo import ORIONFS_TYPE, MountEntry, mount_at, read_mountinfo
 # What a daemon may take to end once nothing is mounted any more.
 END_TIMEOUT_S = 30.0
 # Of the 5 s that the whole command may take where Orion does not answer; the rest is to end the daemon.
-OFFLINE_S = 4.0
+OFFLINE_S = 3.0
 # What a daemon allows itself for uploads once nothing is mounted, if nobody says otherwise.
 USUAL_PATIENCE_S = 60.0
 

@@ -20,7 +20,7 @@ from orionfs import control, exporter, facts, fuse, logs, state
 from orionfs.adoption import adopt
 from orionfs.bridge import only_reading
 from orionfs.config import MountConfig, control_path
-from orionfs.daemon.endings import ENDING, end_with_starter, heed_signals
+from orionfs.daemon.endings import ENDING, end_process_soon, end_with_starter, heed_signals
 from orionfs.daemon.figures import figures_of
 from orionfs.daemon.layers import Layers, build, limits
 from orionfs.daemon.leaving import Patience, end_within
@@ -90,10 +90,12 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
                 signal.signal(each, signal.SIG_DFL)
             is_all_uploaded = await end_within(layers, patience.limit_s)
             await remote.close()
+            status = ExitStatus.OK if is_all_uploaded else ExitStatus.NOT_UPLOADED
+            end_process_soon(status)
             nursery.cancel_scope.cancel()
         layers.opening.close()
         layers.content.close()
-        return ExitStatus.OK if is_all_uploaded else ExitStatus.NOT_UPLOADED
+        return status
     finally:
         claimed.close()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import threading
 
 import trio
 
@@ -11,16 +13,34 @@ from orionfs import fuse
 from orionfs.daemon.layers import Layers
 from orionfs.daemon.service import Service
 from orionfs.daemon.stacks import tell_stacks
+from orionfs.errors import ExitStatus
 
 log = logging.getLogger(__name__)
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
+_LET_GO_S = 1.0
 
 
 async def end(layers: Layers) -> None:
     """End the mount; the kernel hears nothing from then on."""
     await layers.kernel.close()
     fuse.terminate()
+
+
+def end_process_soon(status: ExitStatus) -> None:
+    """All is done that will be: this process ends with `status` within a second, whatever hangs in it.
+
+    The thread of an upload is waited for, and where nothing answers that takes as long as its time-out. What
+    was promised is on the disk, and what such a call may still do on Orion is found by its mark.
+    """
+
+    def end_now() -> None:
+        log.info("a call to Orion hangs: the mount ends without it")
+        os._exit(status)
+
+    timer = threading.Timer(_LET_GO_S, end_now)
+    timer.daemon = True
+    timer.start()
 
 
 async def heed_signals(

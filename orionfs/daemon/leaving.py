@@ -23,7 +23,8 @@ from orionfs.upload import UploadState
 DRAIN_LIMIT_S = 60.0
 _PROGRESS_EVERY_S = 1.0
 _ANSWER_LIMIT_S = 2.0  # a guess: what takes longer to say who we are is gone, unless bytes go on leaving
-_SEAL_AT_FIRST_S = 1.0
+_ANSWER_LEAST_S = 1.0
+_SEAL_AT_FIRST_S = 0.5
 _SEAL_AT_LAST_S = 4.0
 
 
@@ -76,7 +77,8 @@ async def drain(layers: Layers, request: Mapping[str, Any]) -> AsyncGenerator[Ma
         await sync.steps.wait(min(_PROGRESS_EVERY_S, max(0.0, end_s - trio.current_time())))
         if hopes_until_s > -inf and not line.is_checked and sync.pending_count:
             line.is_checked = True
-            line.is_gone = not await _answers(layers)
+            left_s = min(ends_at_s, hopes_until_s) - trio.current_time()
+            line.is_gone = not await _answers(layers, min(_ANSWER_LIMIT_S, max(_ANSWER_LEAST_S, left_s)))
     yield {"done": True, **_outcome(layers)}
 
 
@@ -88,9 +90,9 @@ async def end_within(layers: Layers, limit_s: float) -> bool:
     return await layers.sync.drain(limit_s)
 
 
-async def _answers(layers: Layers) -> bool:
-    """Whether Orion says who we are, soon."""
-    with trio.move_on_after(_ANSWER_LIMIT_S):
+async def _answers(layers: Layers, limit_s: float) -> bool:
+    """Whether Orion says who we are, in time."""
+    with trio.move_on_after(limit_s):
         try:
             await layers.remote.whoami(layers.account.stack)
         except OrionFsError:

@@ -84,7 +84,7 @@ async def opened(calls: SessionCalls, profile: Profile, state_dir: Path, at_once
     if profile.wire is not None and known.ranged_reads is None:
         known = replace(known, ranged_reads=False)  # only where a probe has compared some
     remote.knowledge.begin(known, lambda found: _keep(state_dir, account.stack, found))
-    claimed = await trio.to_thread.run_sync(state.claim_for_now, state_dir, account)
+    claimed = await trio.to_thread.run_sync(state.claim_swaps, state_dir, account)
     try:
         journal = JournalThread(claimed.journal)
         async with trio.open_nursery() as nursery:

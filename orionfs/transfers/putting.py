@@ -37,6 +37,7 @@ from orionfs.shard_calls import SHARD_MAX_BYTES
 from orionfs.transfers.desk import Desk
 from orionfs.transfers.outcomes import Listener, Outcome, Status, Work, all_or_first_error
 from orionfs.transfers.places import Place
+from orionfs.transfers.swaps import finish_swaps
 from orionfs.whole_calls import WholeCalls
 
 _DATASET_SUFFIX = ".oedb"
@@ -77,6 +78,7 @@ async def works_of(desk: Desk, put: Put, listener: Listener) -> list[Work]:
     names = {source: put.name or name_for(source, put.kind) for source in put.sources}
     if len(set(names.values())) < len(put.sources):
         raise StartupError("put: two of the sources have one name", ExitStatus.USAGE)
+    await finish_swaps(desk)
     await desk.make_folder(folder)
     there = await desk.named(folder, names.values())
     putter = _Putter(desk, put, listener)

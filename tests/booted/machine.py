@@ -122,7 +122,8 @@ class Machine:
         closed = " ".join(map(str, _closed_folders()))
         arguments = [self._cgroup, closed, " ".join(_MASKED.split()), USER, str(UID)]
         self._process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", _BOOT, "sh", *arguments],
+            # It ends with us, however we end.
+            ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "sh", "-c", _BOOT, "sh", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -67,7 +67,7 @@ def test_daemon_is_told_how_patient_it_may_be(faked, point, asked) -> None:
     faked("mount", point)
     faked("umount", point, "--timeout", "20")
     drain, leave = asked()
-    assert (drain["command"], drain["offline_s"]) == ("drain", 4.0)
+    assert (drain["command"], drain["offline_s"]) == ("drain", 3.0)
     assert 0 < drain["timeout_s"] <= 20
     assert leave["command"] == "leave"
     assert 0 < leave["timeout_s"] <= drain["timeout_s"]

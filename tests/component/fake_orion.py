@@ -529,9 +529,12 @@ class FakeCalls:
 
     def send_part(self, id: int, part_bytes: int, number: int, path: str, length: int) -> None:
         with self._called("send_part", id, number, length):
-            with open(path, "rb") as stream:
-                stream.seek((number - 1) * part_bytes)
-                piece = stream.read(length)
+            try:
+                with open(path, "rb") as stream:
+                    stream.seek((number - 1) * part_bytes)
+                    piece = stream.read(length)
+            except OSError as exc:  # the file is not wanted any more
+                raise failure(type(exc).__name__, errno=exc.errno) from exc
             if len(piece) != length:
                 raise failure("ValidationError", detail="the file became shorter while it was sent")
             self._begun(id)[number] = piece

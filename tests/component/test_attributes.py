@@ -358,6 +358,30 @@ async def test_thirty_two_files_are_tagged_within_five_round_trips(tmp_path, fak
         assert fake.count("tag") == 32
 
 
+@pytest.mark.parametrize("write_back", [False, True])
+async def test_tags_that_others_changed_before_a_save_are_those_of_the_new_version(
+    tmp_path, fake, write_back
+) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake, write_back=write_back) as world:
+        await world.ls("my-data")
+        await give(world, "my-data/file", "tag.ours")
+        fake.tag("file", id, ["theirs"])
+        fake.untag("file", id, ["lead"])
+        await trio.sleep(15)  # within the time to live, and long enough for the save to look at the name
+        assert await value(world, "my-data/file", "tags") == "lead\nours"
+        with fake.counting() as verbs:
+            await world.save("my-data/file", b"another content")
+            await world.drain()
+        assert verbs == ["upload", "tag", "stat_path", "tag", "untag", "assign_paths", "delete"]
+        (new,) = fake.ids_at(f"{HOME}/file")
+        assert new != id
+        assert fake.row(new).tags == {"ours", "theirs"}
+        assert await value(world, "my-data/file", "tags") == "ours\ntheirs"
+        await trio.sleep(60)
+        assert await value(world, "my-data/file", "tags") == "ours\ntheirs"
+
+
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("name", ["file", "new"])
 async def test_tags_of_a_version_that_waits_are_applied_with_it(tmp_path, fake, name, is_killed) -> None:
@@ -448,6 +472,22 @@ async def test_workspace_is_told_by_its_name(tmp_path, fake) -> None:
         assert await value(world, "shared-spaces", "audience") is None
     async with mount(tmp_path, fake, tops={"": "/project/1/workspace/7"}) as world:
         assert await value(world, "x", "audience") == "workspace: by config"
+
+
+@pytest.mark.parametrize("tops", [{"my-data": HOME}, {"": "/"}])
+async def test_place_of_what_is_seen_in_a_view_is_that_on_orion(tmp_path, fake, tops) -> None:
+    (collection,), (file,) = fake.ids_at(f"{HOME}/poses"), fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake, tops=tops, lists_all=True) as world:
+        for seen, path in (
+            (f"file/{file}", "file"),
+            (f"collection/{collection}", "poses"),
+            (f"collection/{collection}/one", "poses/one"),
+        ):
+            assert await value(world, f".orion/by-id/{seen}", "path") == f"{HOME}/{path}"
+            assert await value(world, f".orion/by-id/{seen}", "audience") == "private"
+            assert b"user.orion.path" in await world.attributes.list(
+                await world.inode(f".orion/by-id/{seen}")
+            )
 
 
 async def test_everything_is_listed_where_that_is_wanted(tmp_path, fake) -> None:

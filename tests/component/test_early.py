@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +25,7 @@ from orionfs.models import HandleId
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.test_sync import FAILURES, OFFLINE
 from tests.component.world import World, mount, settle
+from tests.model.orion import threads, trouble
 
 pytestmark = pytest.mark.virtual_time
 PART = 1000
@@ -615,3 +618,49 @@ async def test_writer_that_is_to_die_waits_no_longer(tmp_path, fake, monkeypatch
         stall.release()
         await world.close(handle)
         await check_end(world, new=b"x" * (6 * PART + 500))
+
+
+SEEDS = [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 300))]
+
+
+@pytest.mark.expect_log(OFFLINE)
+@TRIED_AGAIN
+@KEPT
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_daemon_that_dies_anywhere_leaves_a_promised_version_or_none(tmp_path, fake, seed) -> None:
+    """Somebody writes here and there, in trouble; what Orion has in the end was sealed or there before."""
+    dice = random.Random(seed)
+    fake.add_file(f"{HOME}/new", b"old")
+    build = partial(mount, tmp_path, fake, pressure=PRESSURE, threads=threads(dice))
+    sealed = [b"old"]
+    async with build() as world:
+        fake.chaos = trouble(dice, dice.choice([0.0, 0.1]))
+        world.nursery.start_soon(scribble, world, dice, sealed)
+        await trio.sleep(dice.uniform(0.0, 30.0))
+    fake.chaos = None
+    async with build() as world:
+        await world.drain()
+        (contents,) = fake.tree().values()
+        assert contents in sealed
+        assert contents == sealed[-1] or len(sealed) > 1
+        await check_end(world, new=contents)
+
+
+async def scribble(world: World, dice: random.Random, sealed: list[bytes]) -> None:
+    """Write a file again and again, mostly from its start to its end; `sealed` gets what was to be kept."""
+    while True:
+        await trio.sleep(0.1)
+        with suppress(errors.OrionFsError):
+            handle = await begin(world)
+            data = bytearray()
+            while len(data) < 12 * PART:
+                at = len(data) if dice.random() < 0.95 else dice.randrange(len(data) + 1)
+                piece = dice.randbytes(dice.randrange(1, PART))
+                await world.files.write(handle, at, piece)
+                data[at : at + len(piece)] = piece
+                if dice.random() < 0.02:
+                    del data[dice.randrange(len(data)) :]
+                    await world.files.truncate(await world.inode("my-data/new"), len(data), handle)
+                await trio.sleep(dice.choice([0.0, 0.1]))
+            sealed.append(bytes(data))
+            await world.close(handle)

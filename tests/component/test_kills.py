@@ -164,6 +164,30 @@ async def test_version_that_got_its_name_unclearly_is_replaced_by_the_next_witho
         await check(world, a=b"two", c=b"old c")
 
 
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+async def test_tags_that_change_while_a_version_waits_for_its_name_outlive_a_kill(
+    tmp_path, fake, is_after
+) -> None:
+    (old,) = fake.ids_at(f"{HOME}/a")
+    fake.row(old).tags = {"kept", "early"}
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.ls("my-data")
+        if not is_after:
+            fake.fail("assign_paths", "OrionConnectionError", times=10**6)
+        stall = fake.stall("assign_paths", is_after=is_after)
+        await world.save("my-data/a", b"new")
+        await stall.arrived.wait()
+        inode = await world.inode("my-data/a")
+        await world.attributes.set(inode, b"user.orion.tag.late", b"")
+        await world.attributes.remove(inode, b"user.orion.tag.early")
+        cut_off(world)
+    fake.heal()
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await check(world, a=b"new", c=b"old c")
+        (new,) = fake.ids_at(f"{HOME}/a")
+        assert fake.row(new).tags == {"kept", "late"}
+
+
 async def tried(call: Awaitable[None]) -> None:
     """A call that may fail."""
     with suppress(OrionFsError):

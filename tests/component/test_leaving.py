@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.virtual_time]
 OFFLINE = pytest.mark.expect_log(
     "offline: .*; what is cached goes on being served|is not on Orion yet; it is kept"
 )
-OFFLINE_S = 4.0
+OFFLINE_S = 3.0
 
 
 def layers_of(world: World) -> Layers:

@@ -117,7 +117,7 @@ def things(crowded: Server, tmp_path_factory: pytest.TempPathFactory, client: Cl
     }
     yield Things(stand, paths, made)
     stand.close()
-    assert stand.complaints(0, [r" WARNING \S+: (set|remove)xattr "]) == []  # of what was denied
+    assert stand.complaints(0, [r" WARNING \S+: (get|set|remove)xattr "]) == []  # of what was denied
 
 
 def make(direct: Direct, kind: str, path: str) -> dict[str, Any]:
@@ -291,7 +291,7 @@ def test_values_are_those_that_orion_tells(things, client) -> None:
         assert json.loads(read(things.paths[kind], "link"))["id"] == things.rows[kind]["id"]
 
 
-def denied_acts(things: Things) -> Iterator[tuple[str, str, Callable[[Path, str], None]]]:
+def denied_acts(things: Things) -> Iterator[tuple[str, str, Callable[[Path, str], bytes | None]]]:
     """Kind, attribute and what is done to it, of all that only Orion can deny."""
     for kind, name, cell in cells():
         if kind in KINDS and (name.startswith(("tag", "share.")) or name == "state"):
@@ -300,6 +300,9 @@ def denied_acts(things: Things) -> Iterator[tuple[str, str, Callable[[Path, str]
                 yield kind, name, write
             if removes == "+" and name != "tag.to do: x,y":  # which is not there to be removed
                 yield kind, name, remove
+        is_told = promised(cell, things.stand.client)[0] == "v"
+        if kind in KINDS and is_told and name in ("link", "metadata", "shares"):  # which no listing tells
+            yield kind, name, read
 
 
 def test_whatever_orion_denies_is_eacces_and_changes_nothing(things) -> None:
@@ -316,14 +319,15 @@ def test_whatever_orion_denies_is_eacces_and_changes_nothing(things) -> None:
         visible = things.paths["folder"] / f"{number}{'.oedb' if kind == 'dataset' else ''}"
         calls[kind, name, act.__name__] = partial(act, visible, name)
     os.listdir(things.paths["folder"])
-    routes = {"path": "/(tags|shares|open|close)$", "action": "status", "status": 403}
-    things.stand.server.misbehave(*({**routes, "method": method} for method in ("POST", "DELETE")))
+    denial = {"path": "/(tags|shares|open|close|links)$", "action": "status", "status": 403}
+    reading = {**denial, "path": r"/(shares|collections/\d+)$", "method": "GET"}
+    things.stand.server.misbehave(*({**denial, "method": method} for method in ("POST", "DELETE")), reading)
     try:
         with ThreadPoolExecutor(len(calls)) as pool:
             found = dict(zip(calls, pool.map(outcome, calls.values()), strict=True))
     finally:
         things.stand.server.misbehave()
-    assert len(found) >= 22
+    assert len(found) >= 28
     assert found == dict.fromkeys(found, "A")
     for (kind, name, verb), row in rows.items():
         path = things.paths["folder"] / f"{row['name']}{'.oedb' if kind == 'dataset' else ''}"
@@ -358,3 +362,11 @@ def test_all_attributes_are_listed_where_that_is_wanted(things, client, make_sta
             }
             lines = [line for line in cells() if line[0] == kind and promised(line[2], client)[0] == "v"]
             assert set(listed) == {name for _, name, _ in lines} - {"link", "error"}, kind
+
+
+def test_what_is_seen_in_a_view_tells_where_it_is(things) -> None:
+    for kind in ("file", "dataset", "collection"):
+        seen = things.stand.point / ".orion" / "by-id" / kind / str(things.rows[kind]["id"])
+        assert read(seen, "path").decode() == things.rows[kind]["path"]
+        assert read(seen, "audience") == b"private"
+    assert read(seen / "shard", "path").decode() == things.rows["shard"]["path"]

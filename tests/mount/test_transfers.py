@@ -281,6 +281,29 @@ def test_interrupt_ends_it_in_a_line_and_leaves_nothing_under_the_name(make_stan
     own.server.start()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_put_killed_while_it_replaces_leaves_nothing_behind_once_the_next_one_ran(
+    make_stand, local, when
+) -> None:
+    own = make_stand(Client.OWN, is_mounted=False)
+    home = own.direct.home
+    old = own.direct.put(f"{home}/notes.txt", b"old")
+    stalled = {"before": "/paths/assign", "after": f"/files/{old}$"}[when]
+    own.server.misbehave({"path": stalled, "action": "delay", "seconds": 30})
+    arguments = ["put", str(local / "notes.txt"), "my-data", "--as", "file", "--replace"]
+    command = [sys.executable, "-P", "-m", "orionfs", *arguments]
+    mark = own.server.mark()
+    begun = {"before": "upload", "after": "assign"}[when]
+    with subprocess.Popen(command, env=own.environment, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: any(row.word == begun for row in own.server.rows(mark)))
+        process.kill()
+    own.server.misbehave()
+    assert run(own, *arguments)[0] == 0
+    (row,) = own.direct.rows(home)
+    assert row["name"] == "notes.txt"
+    assert own.direct.api.content(row["id"]) == b"notes"
+
+
 # -- floe reports --------------------------------------------------------------------------------
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from orionfs.content import EXACT_SUFFIX
-from orionfs.journal import Removal, UploadRow, UploadStep
+from orionfs.journal import Removal, Rename, UploadRow, UploadStep
 from orionfs.models import Account, Key, Kind, LocalAttributes
-from orionfs.state import StateFolder, claim, claim_for_now, claim_nothing
+from orionfs.state import StateFolder, claim, claim_for_now, claim_nothing, claim_swaps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT = Account("stack", "demo", 1, 1, "Demo")
@@ -282,6 +282,22 @@ def test_folder_of_a_moment_stays_for_the_next_mount_with_a_promise_in_it(tmp_pa
     next_one.close()
 
 
+def test_transfer_takes_over_what_a_killed_one_replaced_and_nothing_of_a_mount(tmp_path) -> None:
+    rename = Rename(Key(Kind.FILE, 2), "/m", "/f", Key(Kind.FILE, 1))
+    killed, mounted = claim_for_now(tmp_path, ACCOUNT), claim_for_now(tmp_path, ACCOUNT)
+    for left in (killed, mounted):
+        left.is_for_now = False
+        left.journal.renames.put(rename)
+    mounted.journal.set_local(Key(Kind.FILE, 9), LocalAttributes(5))
+    for left in (killed, mounted):
+        left.close()
+    now = claim_swaps(tmp_path, ACCOUNT)
+    assert now.journal.renames.all() == [rename]
+    assert (killed.path.exists(), mounted.path.exists()) == (False, True)
+    now.close()
+    assert now.path.exists()
+
+
 def test_many_that_begin_and_end_at_once_do_not_meet(tmp_path) -> None:
     """The jobs of one node begin together, and each looks at the folders of all others."""
     failed: list[BaseException] = []
@@ -296,7 +312,8 @@ def test_many_that_begin_and_end_at_once_do_not_meet(tmp_path) -> None:
             failed.append(error)
 
     threads = [
-        threading.Thread(target=work, args=(each,)) for each in (claim, claim_for_now, claim_nothing) * 3
+        threading.Thread(target=work, args=(each,))
+        for each in (claim, claim_for_now, claim_nothing, claim_swaps) * 3
     ]
     for thread in threads:
         thread.start()
