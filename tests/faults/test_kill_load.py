@@ -50,20 +50,26 @@ class Load:
         self.versions = 1
         self.done = 0
         self.may_be: dict[str, set[Version]] = {name: {None} for name in loader.NAMES}
+        self._said = stand.folder / f"said-{number}"
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, seed: int) -> None:
         command = [sys.executable, "-I", loader.__file__, str(self.folder), str(seed), str(self.versions)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        with self._said.open("w") as said:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.PIPE, text=True
+            )
+
+    @property
+    def has_begun(self) -> bool:
+        return self._said.stat().st_size > 0
 
     def end(self) -> None:
         """Let it end, and learn from all that it said."""
         assert self._process is not None
-        said, complaints = self._process.communicate()
+        _, complaints = self._process.communicate()
         assert complaints == ""
-        lines = [json.loads(line) for line in said.splitlines()]
+        lines = [json.loads(line) for line in self._said.read_text().splitlines()]
         for call, status in zip(lines[::2], [*lines[1::2], None][: len(lines[::2])], strict=True):
             self._learn(call, status)
 
@@ -108,6 +114,14 @@ def next_mount(stand: Stand) -> None:
     stand.drain()
 
 
+def begin(loads: list[Load], dice: random.Random) -> None:
+    """All are at work, and have been for a moment."""
+    for load in loads:
+        load.start(dice.randrange(2**32))
+    wait_for(lambda: all(load.has_begun for load in loads))
+    time.sleep(dice.uniform(0.0, LOAD_S))
+
+
 def load_and_kill(stand: Stand, kills: int, seed: int) -> None:
     print(f"seed {seed}")
     dice = random.Random(seed)
@@ -116,9 +130,7 @@ def load_and_kill(stand: Stand, kills: int, seed: int) -> None:
     loads = [Load(stand, number) for number in range(LOADERS)]
     for _ in range(kills):
         server.misbehave(*FAULTS)
-        for load in loads:
-            load.start(dice.randrange(2**32))
-        time.sleep(dice.uniform(0.05, LOAD_S))
+        begin(loads, dice)
         stand.kill()
         for load in loads:
             load.end()
@@ -126,7 +138,7 @@ def load_and_kill(stand: Stand, kills: int, seed: int) -> None:
         next_mount(stand)
         for load in loads:
             load.check()
-    assert sum(load.done for load in loads) > 0
+    assert sum(load.done for load in loads) > kills
     assert stand.run("umount", stand.point).returncode == 0
     assert not list(Path(stand.home / "state").rglob("staged/*"))
 
@@ -148,9 +160,7 @@ def kill_servers(stand: Stand, kills: int, seed: int) -> None:
     loads = [Load(stand, number) for number in range(LOADERS)]
     for _ in range(kills):
         server.misbehave(*FAULTS)
-        for load in loads:
-            load.start(dice.randrange(2**32))
-        time.sleep(dice.uniform(0.05, LOAD_S))
+        begin(loads, dice)
         server.kill()
         server.start()
         for load in loads:
@@ -159,7 +169,7 @@ def kill_servers(stand: Stand, kills: int, seed: int) -> None:
         wait_for(lambda: stand.ask("drain")["pending"] == 0, DRAINED_S)
         for load in loads:
             load.check()
-    assert sum(load.done for load in loads) > 0
+    assert sum(load.done for load in loads) > kills
     assert stand.run("umount", stand.point).returncode == 0
     assert not list(Path(stand.home / "state").rglob("staged/*"))
 
