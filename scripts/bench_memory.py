@@ -36,6 +36,7 @@ class Pages:
     metadata_at_once: int | None = None
     contents_at_once: int | None = None
     paged_shards = False
+    lists_shares = False
 
     def __init__(self, entries: int) -> None:
         self.entries = entries

@@ -24,7 +24,7 @@ def test_every_documented_method_has_its_contract() -> None:
 
 def test_no_other_public_method_of_a_session_but_our_named_extensions() -> None:
     public = {name for name, _ in inspect.getmembers(OrionSession) if not name.startswith("_")}
-    assert public - DOCUMENTED_METHODS == {"close", "direct_resources", "instance"}
+    assert public - DOCUMENTED_METHODS == {"close", "direct_resources", "instance", "list_shares"}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=IDS)
