@@ -216,7 +216,8 @@ class Attempts:
         work.outcomes.clear()
 
     async def _until_due(self, upload: Upload, pause_s: float) -> None:
-        with trio.move_on_after(pause_s):
+        is_away = pause_s > 0 and self._remote.health is Health.OFFLINE  # its end wakes all that wait
+        with trio.move_on_after(inf if is_away else pause_s):
             await upload.hurry.wait()
 
     async def _until_place(self, upload: Upload, work: _Work) -> None:

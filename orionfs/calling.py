@@ -8,7 +8,8 @@ the verbs mean.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -73,6 +74,7 @@ class Caller:
         self.traffic = Traffic()
         self._checks = AdaptiveLimiter(_CHECKS_AT_ONCE)
         self._abandoned: set[Slot] = set()
+        self._waited_for: set[trio.CancelScope] = set()
         self._watch = HealthWatch(self._ask_who, limits.read_deadline_s, self._leave_connections)
 
     @property
@@ -243,12 +245,12 @@ class Caller:
         call = partial(handle.carry, partial(invoke, getattr(self._calls, verb), sent))
         if verb in PAGES:  # in the thread, or many pages' rows would lie about at once
             call = partial(as_page, call, PAGES[verb], args)
-        with trio.move_on_after(deadline_s):
+        with trio.move_on_after(deadline_s), self._to_its_end(slot, is_wanted=deadline_s == inf):
             try:
                 answer = await trio.to_thread.run_sync(
                     call,
                     limiter=cast("trio.CapacityLimiter", slot),
-                    abandon_on_cancel=deadline_s != inf,
+                    abandon_on_cancel=True,
                 )
             except CallFailed as failed:
                 error = failure_of(verb, args, failed.info)
@@ -272,6 +274,31 @@ class Caller:
         if slot.is_held:  # its thread hangs on, for as long as the session lets it
             self._abandoned = {each for each in (*self._abandoned, slot) if each.is_held}
         raise self._no_answer(verb, args, deadline_s)
+
+    @contextmanager
+    def _to_its_end(self, slot: Slot, *, is_wanted: bool) -> Iterator[None]:
+        """Once it has its place, such a call is waited for by whoever is cancelled, unless all are let go."""
+        if not is_wanted:
+            yield
+            return
+        scope, on_taken = trio.CancelScope(), slot.on_taken
+
+        def begin() -> None:
+            on_taken()
+            scope.shield = True
+
+        slot.on_taken = begin
+        self._waited_for.add(scope)
+        try:
+            with scope:
+                yield
+        finally:
+            self._waited_for.discard(scope)
+
+    def let_go(self) -> None:
+        """Wait for no call to its end any more: the process ends, and what hangs in a thread with it."""
+        for scope in self._waited_for:
+            scope.shield = False
 
     def _no_answer(self, verb: str, args: Sequence[Any], limit_s: float) -> TimedOut:
         timed_out = TimedOut(f"{verb} {subject_of(args)}: no answer within {limit_s:.0f} s")

@@ -63,10 +63,13 @@ class ItemAttributes:
         """Where it is on Orion; of what is seen in a view as Orion tells it."""
         if inode.is_virtual:
             return None
-        if inode.parent is None or not inode.parent.is_view:
+        above = inode.parent
+        if above is None or not any(place.is_view for place in _with_those_above(above)):
             return inode.orion_path()
-        told = await self._told(inode)
-        return told.path if told is not None else None
+        if not above.is_view:  # a shard of a collection that is seen there
+            path = await self.path(above)
+            return None if path is None else f"{path}/{inode.item.name}"
+        return None if inode.item.key is None else await self._resources.path(inode.item.key)
 
     async def owner(self, inode: Inode) -> str | None:
         """The number of the user whose it is."""
@@ -134,8 +137,10 @@ class ItemAttributes:
     def _workspace_name(self, inode: Inode, id: str) -> str:
         """What a workspace is called where the tree shows it, else by the config, else its id."""
         tops = self._namespace.inodes.tops()
-        for place in (*_with_those_above(inode), *(c for top in tops for c in (top.children or {}).values())):
-            if not place.is_virtual and place.orion_path().split("/")[3:] == ["workspace", id]:
+        shown_at_top = (child for top in tops for child in (top.children or {}).values())
+        for place in (*_with_those_above(inode), *shown_at_top):
+            is_in_tree = not any(each.is_view for each in _with_those_above(place)) and not place.is_virtual
+            if is_in_tree and place.orion_path().split("/")[3:] == ["workspace", id]:
                 shown = place.name if place.name != id else ""
                 return place.item.title or shown or self._workspaces.get(id, id)
         return self._workspaces.get(id, id)
@@ -143,7 +148,7 @@ class ItemAttributes:
 
 def _with_those_above(inode: Inode) -> Iterator[Inode]:
     place: Inode | None = inode
-    while place is not None and not place.is_view:
+    while place is not None:
         yield place
         place = place.parent
 

@@ -198,7 +198,7 @@ class Slot:
 
     def __init__(self, limiter: AdaptiveLimiter, on_taken: Callable[[], None]) -> None:
         self._limiter = limiter
-        self._on_taken = on_taken
+        self.on_taken = on_taken
         self.started_at_s = inf
         self.is_held = False
 
@@ -206,7 +206,7 @@ class Slot:
         await self._limiter.acquire()
         self.started_at_s = trio.current_time()
         self.is_held = True
-        self._on_taken()
+        self.on_taken()
 
     def release_on_behalf_of(self, borrower: object) -> None:  # noqa: ARG002
         self.give_back()

@@ -102,6 +102,7 @@ class Remote(Caller):
 
     async def close(self) -> None:
         """End the session; a worker that hangs in a call is ended with it."""
+        self.let_go()
         await trio.to_thread.run_sync(self._calls.close)
 
     # Who and where
@@ -297,8 +298,8 @@ class Remote(Caller):
     async def upload(self, mark: str, path: Path, size: int) -> Item:
         """Upload a file's bytes as a new item named `mark`; one attempt, whose outcome may be unclear.
 
-        The thread is waited for, since an upload that goes on unseen would leave an item behind; our own
-        session bounds it by its time-outs, and a worker of any other one is ended.
+        The thread is waited for until `close`, since an upload that goes on unseen would leave an item
+        behind; our own session bounds it by its time-outs, and a worker of any other one is ended.
         """
         if size == 0 and self.facts.empty_files == "refused":
             raise empty_refused(mark)

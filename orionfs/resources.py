@@ -10,7 +10,7 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import trio
@@ -58,6 +58,19 @@ class Resources:
             told = await self._ask(key, asked_at_s)
             _keep(self._told, key, told)
         return told
+
+    async def path(self, key: Key) -> str | None:
+        """Where a File, a dataset or a collection is, by what it says itself or else by the call for that."""
+        told = await self.of(key)
+        if told.path is None and key.kind is not Kind.SHARD:
+            try:
+                found = (await self._remote.paths_of([key])).get(key)
+            except InvalidCall as refused:
+                log.debug("no path of %s %s: %s", key.kind.value, key.id, refused)
+                return None
+            told = replace(told, path=found)
+            _keep(self._told, key, told)
+        return told.path
 
     async def of_folder(self, path: str) -> Told:
         """All that is told of what is at a path: folders have no documented type of their own."""

@@ -85,6 +85,7 @@ def leave_another(folder: Path) -> str | socket.socket:
     changes, and it ends with it.
     """
     address = str(folder / str(os.getpid()))
+    Path(address).unlink(missing_ok=True)  # of a process that had this number long ago
     listener = listen(address)
     end, _life = os.pipe()
     if os.fork():

@@ -26,7 +26,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "bad": "red"}
 @click.option("-p", "--profile", help="Profile; see 'orionfs config --help'.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
 def doctor(mountpoint: str | None, profile: str | None, as_json: bool) -> int:
-    """Look at all that a mount needs, on MOUNTPOINT if it is given, and say what mends what is missing.
+    """Look at all that a mount needs, on MOUNTPOINT or where the profile says, and say what is missing.
 
     FUSE and the program that mounts for plain users, disks, OpenEye's client, the profile, the network, the
     server, the token, what earlier mounts have left. It changes nothing, works offline and without a

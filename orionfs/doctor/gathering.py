@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from orionfs import __version__
 from orionfs.bridge import find_client
-from orionfs.config import cache_folder, state_folder
+from orionfs.config import cache_folder, state_folder, usual_mountpoint
 from orionfs.doctor.facts import (
     Account,
     ClientFound,
@@ -79,8 +79,13 @@ print(json.dumps({{"status": ctypes.CDLL(None).unshare({_CLONE_NEWNS_AND_NEWUSER
 
 
 def gather(profile_name: str | None, point: Path | None, dead: Sequence[Path]) -> Facts:
-    """All that can be found out. `dead`: mount points whose daemon is gone; `point`: where one wants one."""
+    """All that can be found out. `dead` are mount points whose daemon is gone.
+
+    `point` is where a mount is wanted; None: where the profile says.
+    """
     profile, problem = _profile(profile_name)
+    if point is None and profile is not None:
+        point = usual_mountpoint(profile)
     return Facts(
         version=__version__,
         kernel=platform.release(),

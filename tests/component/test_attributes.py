@@ -474,6 +474,22 @@ async def test_workspace_is_told_by_its_name(tmp_path, fake) -> None:
         assert await value(world, "x", "audience") == "workspace: by config"
 
 
+@pytest.mark.parametrize("tops", [{"my-data": HOME}, {"": "/"}])
+async def test_place_of_what_is_seen_in_a_view_is_that_on_orion(tmp_path, fake, tops) -> None:
+    (collection,), (file,) = fake.ids_at(f"{HOME}/poses"), fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake, tops=tops, lists_all=True) as world:
+        for seen, path in (
+            (f"file/{file}", "file"),
+            (f"collection/{collection}", "poses"),
+            (f"collection/{collection}/one", "poses/one"),
+        ):
+            assert await value(world, f".orion/by-id/{seen}", "path") == f"{HOME}/{path}"
+            assert await value(world, f".orion/by-id/{seen}", "audience") == "private"
+            assert b"user.orion.path" in await world.attributes.list(
+                await world.inode(f".orion/by-id/{seen}")
+            )
+
+
 async def test_everything_is_listed_where_that_is_wanted(tmp_path, fake) -> None:
     async with mount(tmp_path, fake, lists_all=True) as world:
         await give(world, "my-data/file", "share.user.alice")

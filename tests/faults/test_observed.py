@@ -95,6 +95,7 @@ def test_mount_tells_what_it_does_in_log_status_and_figures(watched) -> None:
     assert stand.server.token not in stand.log
 
 
+@pytest.mark.expect_log(r"^orionfs: ")
 def test_address_that_is_taken_is_told_and_nothing_is_mounted(make_stand) -> None:
     stand: Stand = make_stand(Client.OWN, is_mounted=False)
     with socket.create_server(("127.0.0.1", 0)) as taken:

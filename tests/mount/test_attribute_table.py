@@ -362,3 +362,11 @@ def test_all_attributes_are_listed_where_that_is_wanted(things, client, make_sta
             }
             lines = [line for line in cells() if line[0] == kind and promised(line[2], client)[0] == "v"]
             assert set(listed) == {name for _, name, _ in lines} - {"link", "error"}, kind
+
+
+def test_what_is_seen_in_a_view_tells_where_it_is(things) -> None:
+    for kind in ("file", "dataset", "collection"):
+        seen = things.stand.point / ".orion" / "by-id" / kind / str(things.rows[kind]["id"])
+        assert read(seen, "path").decode() == things.rows[kind]["path"]
+        assert read(seen, "audience") == b"private"
+    assert read(seen / "shard", "path").decode() == things.rows["shard"]["path"]

@@ -87,7 +87,7 @@ def test_bytes_that_nobody_had_closed_are_kept_aside_and_told(back):
     back.run("umount", back.point)
     back.mount(arguments=BACK)
     status = back.ask("status")
-    assert [Path(path).read_bytes() for path in status["kept"]] == [b"unclosed"]
+    assert [Path(kept["file"]).read_bytes() for kept in status["kept"]] == [b"unclosed"]
     assert (status["failed"], status["pending"]) == ({}, 0)
     assert back.direct.find(f"{HOME}/unclosed") is None
 
