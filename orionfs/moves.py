@@ -262,7 +262,8 @@ class Moves:
             with self._namespace.doubts.unless_moved(source, parent, name):
                 is_over = partial(self._unclear_is_over, rename, source, place_of(source), parent, name)
                 left_over = await self._move_on_orion(source, over, place, rename, is_over)
-            await self._sync.renames.happened(rename, left_over)
+            if rename.has_consequences:
+                await self._sync.renames.happened(rename, left_over)
             if left_over is not None:
                 self._remove_left_over(over, left_over)
         with trio.CancelScope(shield=True):  # it has happened
@@ -383,7 +384,9 @@ class Moves:
         except OrionFsError as error:
             if is_clear and not isinstance(error, (TimedOut, RemoteFailure)):
                 await self._sync.renames.withdraw(rename)
-            elif rename.has_consequences:  # how it ended is looked up
+            else:  # how it ended is looked up, and decides what a version means that is saved until then
+                if not rename.has_consequences:
+                    await self._sync.renames.promise(rename)
                 self._sync.renames.resume(rename, on_end)
             raise
 

@@ -55,7 +55,7 @@ class Rename:
     If it does, the item `replaced` goes; the version with the mark `ended`, which was under way to `path`
     when it was asked for, is not wanted any more, and the one with the mark `follows`, a newer one of the
     item, goes to `path` as well. Versions that were begun later replace the item where they would have
-    replaced `replaced`.
+    replaced `replaced`, or nothing if that is None.
     """
 
     key: Key

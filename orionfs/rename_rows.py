@@ -58,8 +58,7 @@ class RenameRows:
             self._drop_within(rename.key)
             self._end(rename.ended)
             self._go_along(rename)
-            if rename.replaced is not None:
-                self._rebase(rename, rename.replaced)
+            self._rebase(rename)
             if removal is not None:
                 self._db.execute(
                     "INSERT OR REPLACE INTO removals (kind, id, path) VALUES (?, ?, ?)",
@@ -106,10 +105,10 @@ class RenameRows:
             "UPDATE uploads SET folder = ?, name = ? WHERE mark = ?", (*rename.place, rename.follows)
         )
 
-    def _rebase(self, rename: Rename, replaced: Key) -> None:
-        """What was begun later to replace the same item replaces the one that came in between."""
+    def _rebase(self, rename: Rename) -> None:
+        """What was begun later to replace the same, or nothing, replaces the item that came in between."""
         self._db.execute(
-            "UPDATE uploads SET replaces_kind = ?, replaces_id = ? WHERE replaces_kind = ?"
-            " AND replaces_id = ? AND rtrim(folder, '/') = ? AND name = ? AND mark IS NOT ?",
-            (*columns_of(rename.key), *columns_of(replaced), *rename.place, rename.ended),
+            "UPDATE uploads SET replaces_kind = ?, replaces_id = ? WHERE replaces_kind IS ?"
+            " AND replaces_id IS ? AND rtrim(folder, '/') = ? AND name = ? AND mark IS NOT ?",
+            (*columns_of(rename.key), *columns_of(rename.replaced), *rename.place, rename.ended),
         )

@@ -89,8 +89,6 @@ class Renames:
 
     async def happened(self, rename: Rename, removal: Removal | None) -> None:
         """A rename has happened; `removal` is what is still to go, and the caller's to carry out."""
-        if not rename.has_consequences:
-            return
         async with AsyncExitStack() as stack:
             for upload in self._affected(rename):
                 if not upload.is_placing_ours:
@@ -206,7 +204,7 @@ def _outcome(rename: Rename, row: UploadRow) -> UploadRow | None:
     if row.mark == rename.follows:
         folder, name = rename.place
         return replace(row, folder=folder, name=name)
-    if rename.replaced is not None and (row.replaces, row.path) == (rename.replaced, rename.path):
+    if (row.replaces, row.path) == (rename.replaced, rename.path):
         return replace(row, replaces=rename.key)
     return row
 

@@ -145,6 +145,31 @@ async def test_version_that_waited_when_it_was_renamed_over_goes_if_the_rename_h
 
 
 @happened
+@pytest.mark.parametrize("is_killed", [False, True], ids=["lives", "killed"])
+async def test_file_made_where_an_unclear_rename_may_have_brought_one_is_alone_there(
+    tmp_path, fake, has_happened, is_killed
+) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE, write_back=True) as world:
+        await check(world, "f", "g")
+        await rename_unclearly(world, "my-data/f/f", "my-data/g/new", has_happened=has_happened)
+        await world.save("my-data/g/new", b"made")
+        expected = {"f": None, "g": None, "g/g": b"g", "g/new": b"made"}
+        expected |= {} if has_happened else {"f/f": b"f"}
+        if not is_killed:
+            await back(world)
+            await world.drain()
+            assert fake.tree() == expected
+            await check(world, "f", "g")
+            world.check_nothing_left()
+    fake.heal()
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.drain()
+        assert fake.tree() == expected
+        await check(world, "f", "g")
+        world.check_nothing_left()
+
+
+@happened
 @pytest.mark.parametrize("goal", ["g/g", "g/free"])
 async def test_newer_version_that_waits_goes_along_if_the_rename_of_its_item_happened(
     tmp_path, fake, has_happened, goal
