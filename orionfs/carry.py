@@ -92,7 +92,7 @@ class Carrier:
         self._unseen = unseen
         self._early = early
         self.shards = ShardCarrier(remote, journal, unseen)
-        self._names = ContestedNames(remote, journal)
+        self._names = ContestedNames(remote, journal, late_tags)
 
     async def carry(self, upload: Upload) -> Removal | None:
         """One attempt; the replaced item, if it is still to be removed. The caller holds `carrying`."""

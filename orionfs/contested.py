@@ -14,6 +14,7 @@ from orionfs.conflicts import Finding, conflict_name, look, look_beside
 from orionfs.errors import ChangedElsewhere
 from orionfs.journal import UploadRow
 from orionfs.journal_thread import JournalThread
+from orionfs.late_tags import LateTags
 from orionfs.models import Item, Key, Kind
 from orionfs.remote import Remote
 from orionfs.upload import Upload
@@ -24,9 +25,10 @@ log = logging.getLogger(__name__)
 class ContestedNames:
     """Looks before something is replaced, and lets who came second go beside it."""
 
-    def __init__(self, remote: Remote, journal: JournalThread) -> None:
+    def __init__(self, remote: Remote, journal: JournalThread, late_tags: LateTags) -> None:
         self._remote = remote
         self._journal = journal
+        self._late_tags = late_tags
         self._copies: set[str] = set()  # paths of all versions that went beside their names
 
     async def check_unchanged(self, upload: Upload, item: Item) -> Item:
@@ -55,12 +57,11 @@ class ContestedNames:
         removed = tuple(tag for tag in believed if tag not in told)
         if upload.learn_tags is None or item.key is None or not (added or removed):
             return item
-        if added:
-            await self._remote.tag(item.key, added)
-        if removed:
-            await self._remote.untag(item.key, removed)
+        now = tuple(sorted((set(upload.row.tags or ()) | set(added)) - set(removed)))
+        await self._late_tags.retag(upload, now)
+        await self._late_tags.carry(upload, item.key)
         upload.learn_tags(added, removed)
-        return replace(item, tags=told)
+        return replace(item, tags=now)
 
     async def meet(self, upload: Upload, theirs: Item | None) -> None:
         """Somebody else's has the name: a rename replaces it, whoever wrote goes beside it."""
