@@ -96,11 +96,22 @@ class Tagging:
         self._views.doubt()
         if not (added or removed):
             return
-
-        tags = inode.item.tags
+        tags = self._told(inode)
         if tags is not None:
             now = tuple(sorted((set(tags) | set(added)) - set(removed)))
             self._believe(inode, replace(inode.item, tags=now))
+
+    def _told(self, inode: Inode) -> tuple[str, ...] | None:
+        """The tags as far as anything tells them: an answer may have come since the inode was looked up."""
+        parent = inode.parent
+        if inode.item.tags is not None or parent is None or not inode.is_attached:
+            return inode.item.tags
+        change, belief = self._changes.get(parent.number, inode.name), self._cache.get(parent.number)
+        single = belief.singles.get(inode.name)
+        listed = belief.listing.items.get(inode.name) if belief.listing is not None else None
+        answers = (change.item if change else None, single.item if single else None, listed)
+        told = (item.tags for item in answers if item is not None and item.is_same_version(inode.item))
+        return next((tags for tags in told if tags is not None), None)
 
     def _believe(self, inode: Inode, item: Item) -> None:
         """This is what Orion says of the version that an inode is, until a later answer says otherwise."""

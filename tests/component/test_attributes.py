@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -499,3 +500,15 @@ async def test_everything_is_listed_where_that_is_wanted(tmp_path, fake) -> None
         assert "link" not in listed
         for name in listed:
             assert await value(world, "my-data/file", name) is not None
+
+
+async def test_tag_is_there_at_once_also_where_only_an_answer_knew_the_tags_before(tmp_path, fake) -> None:
+    """One to a question about something else, after which nobody has looked the name up."""
+    async with mount(tmp_path, fake) as world:
+        inode = await world.inode("my-data/file")
+        assert inode.parent is not None
+        told = inode.item
+        inode.item = replace(told, tags=None)
+        world.namespace.beliefs.learn(inode.parent, "file", told)
+        await world.attributes.set(inode, b"user.orion.tag.second", b"")
+        assert await value(world, "my-data/file", "tags") == "lead\nsecond"
