@@ -1,5 +1,6 @@
 """The main scenario on stacks of every kind: each pair of habits meets in some row.
 
+The first rows, in which most pairs meet, are run each time, all of them with --long.
 Half of the rows are mounted as a probed stack, half as one that nobody knows anything of. What is left
 on Orion is looked at with the server's usual habits, on the same data.
 """
@@ -22,8 +23,15 @@ from tests.mount.conftest import IMPATIENT
 from tests.mount.stand import Client, Stand
 
 ROWS = covering_rows()
-SHORT = [
-    pytest.param(row, list(Client)[number % 2], number // 2 % 2 == 0, id=f"{number}")
+QUICK_ROWS = 10
+PAIRS = [
+    pytest.param(
+        row,
+        list(Client)[number % 2],
+        number // 2 % 2 == 0,
+        id=f"{number}",
+        marks=[] if number < QUICK_ROWS else [pytest.mark.long],
+    )
     for number, row in enumerate(ROWS)
 ]
 CONTENTS = {
@@ -39,7 +47,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("row", "client", "is_probed"), SHORT)
+@pytest.mark.parametrize(("row", "client", "is_probed"), PAIRS)
 def test_main_scenario_on_a_stack_of_any_habits(make_stand, tmp_path, row, client, is_probed) -> None:
     run_scenario(make_stand, tmp_path, row, client, is_probed=is_probed)
 
