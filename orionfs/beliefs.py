@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Protocol
@@ -18,8 +18,9 @@ import trio
 
 from orionfs.changes import Changes
 from orionfs.errors import AWAY, NoSuchName, NotADirectory, OrionFsError, RemoteFailure
+from orionfs.flights import Flight
 from orionfs.inodes import Inode, InodeTable
-from orionfs.limiter import Urgency, current_urgency
+from orionfs.limiter import current_urgency
 from orionfs.listings import FolderAnswer
 from orionfs.metacache import Listing, MetaCache, Names, Single
 from orionfs.models import InodeNumber, Item, Key, Kind
@@ -62,15 +63,6 @@ class Asking(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Flight:
-    """A question on its way, and how it ended for those who wait for it."""
-
-    done: trio.Event = field(default_factory=trio.Event)
-    error: OrionFsError | None = None
-    urgency: Urgency = field(default_factory=current_urgency)
-
-
 class Beliefs:
     """What one mount believes of its tree."""
 
@@ -92,7 +84,7 @@ class Beliefs:
         self._absences_checked_at_s: dict[InodeNumber, float] = {}  # folder -> last of the last second
         self._clock = clock
         self.questions = 0  # that no cache could answer
-        self._flights: dict[tuple[InodeNumber, str | None], _Flight] = {}
+        self._flights: dict[tuple[InodeNumber, str | None], Flight] = {}
         self.freshness = freshness
         self.changes = Changes(freshness.read_lag_s, unseen, inodes)
         self.on_listed: list[Callable[[Inode, Listing | None, Listing], None]] = []
@@ -390,18 +382,20 @@ class Beliefs:
     async def _once(self, folder: Inode, name: str | None, ask: Callable[[], Awaitable[object]]) -> None:
         """Single flight: whoever comes second waits, and looks again, or gets the same error.
 
-        If the one who asked was cancelled, nothing is known and the next one asks.
+        If the one who asked was cancelled, or asked ahead in vain, nothing is known and the next one asks.
         """
         flight = self._flights.get((folder.number, None), self._flights.get((folder.number, name)))
         if flight is not None:
             flight.urgency.raise_to(current_urgency().priority)
             await flight.done.wait()
-            if flight.error is not None:
+            if not flight.is_tried_enough():
+                await self._once(folder, name, ask)
+            elif flight.error is not None:
                 raise flight.error
             return
         self.questions += 1
         self._forget_changes()
-        flight = self._flights[folder.number, name] = _Flight()
+        flight = self._flights[folder.number, name] = Flight()
         self._inodes.hold(folder.number)
         try:
             await ask()

@@ -69,7 +69,7 @@ RANKS: list[set[str]] = [
     {"remote", "whole_calls"},
     {"share_calls"},
     {"details", "calling", "shard_calls"},
-    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health"},
+    {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health", "flights"},
     {"limiter", "paging", "particulars", "share_rows", "logs"},
     {"shapes", "failures", "tasks", "sizes"},
     {"bridge"},

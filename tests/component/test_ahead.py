@@ -12,6 +12,7 @@ import trio
 
 from orionfs.beliefs import Freshness
 from orionfs.errors import NoSuchName, RemoteFailure
+from orionfs.limiter import Priority, working_at
 from orionfs.remote import Limits
 from orionfs.walks import LEAD_AT_FIRST, LEAD_MAX
 from tests.component.fake_orion import HOME, FakeCalls
@@ -247,6 +248,32 @@ async def test_walker_that_waits_for_what_is_on_its_way_gets_its_retries(tmp_pat
             await settle()
             nursery.start_soon(world.ls, "my-data/tree/d001")
         assert listed(world).count("tree/d001") == 3
+
+
+async def test_who_comes_while_a_listing_ahead_has_failed_asks_himself(tmp_path) -> None:
+    """After its one attempt, and before all who wait have heard of that."""
+    async with tree(tmp_path, "tree/d000") as world:
+        await world.ls("my-data/tree")
+        folder, asked = await world.inode("my-data/tree/d000"), 0
+        has_failed = trio.Event()
+
+        async def ask() -> None:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                has_failed.set()
+                await trio.sleep(1)
+                raise RemoteFailure("as scripted")
+
+        async def ahead() -> None:
+            with working_at(Priority.PREFETCH), pytest.raises(RemoteFailure):
+                await world.namespace.beliefs._once(folder, None, ask)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ahead)
+            await has_failed.wait()
+            await world.namespace.beliefs._once(folder, None, ask)
+        assert asked == 2
 
 
 async def test_folder_that_may_not_be_listed_stops_nothing_else(tmp_path) -> None:
