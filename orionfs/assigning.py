@@ -30,8 +30,8 @@ from orionfs.errors import (
 from orionfs.journal import Removal
 from orionfs.journal_thread import JournalThread
 from orionfs.marks import new_mark, new_old_mark
-from orionfs.models import Item, Kind
-from orionfs.remote import Assignment, Remote
+from orionfs.models import Assignment, Item, Kind
+from orionfs.remote import Remote
 
 log = logging.getLogger(__name__)
 

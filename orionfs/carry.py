@@ -34,8 +34,8 @@ from orionfs.journal import Removal, UploadRow, UploadStep
 from orionfs.journal_thread import JournalThread
 from orionfs.lanes import Lanes, NotItsTurn
 from orionfs.late_tags import LateTags
-from orionfs.models import Item, Key, Kind
-from orionfs.remote import Assignment, Health, Remote
+from orionfs.models import Assignment, Item, Key, Kind
+from orionfs.remote import Health, Remote
 from orionfs.shard_carry import ShardCarrier
 from orionfs.shard_rules import collection_of
 from orionfs.shares import Shares

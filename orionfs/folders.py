@@ -26,9 +26,9 @@ from orionfs.errors import (
 )
 from orionfs.inodes import Inode
 from orionfs.marks import new_old_mark
-from orionfs.models import Item, Kind
+from orionfs.models import Assignment, Item, Kind
 from orionfs.names import base_name
-from orionfs.remote import Assignment, Remote
+from orionfs.remote import Remote
 
 
 class Folders:

@@ -1,10 +1,12 @@
-"""What the administrator of this machine lets plain users do with FUSE: /etc/fuse.conf, read as libfuse does.
+"""What the administrator of this machine lets plain users do with FUSE: fusermount3, and /etc/fuse.conf.
 
 A leaf: knows nothing of the rest of the project.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 FUSE_CONF = Path("/etc/fuse.conf")
@@ -20,3 +22,14 @@ def allows_other(path: Path = FUSE_CONF) -> bool | None:
     except OSError:
         return None
     return ALLOW_OTHER in (line.partition("#")[0].strip() for line in lines)
+
+
+def may_mount(program: Path) -> bool:
+    """Whether a fusermount3 mounts for plain users: it is setuid root, or has capabilities."""
+    status = program.stat()
+    if status.st_uid == 0 and status.st_mode & stat.S_ISUID:
+        return True
+    try:
+        return bool(os.getxattr(program, "security.capability"))
+    except OSError:
+        return False

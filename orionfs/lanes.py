@@ -15,9 +15,9 @@ import trio
 
 from orionfs.assigning import Assigner
 from orionfs.errors import OrionFsError
-from orionfs.models import Item
+from orionfs.models import Assignment, Item
 from orionfs.order import Order
-from orionfs.remote import Assignment, Remote
+from orionfs.remote import Remote
 
 log = logging.getLogger(__name__)
 

@@ -264,3 +264,16 @@ class KernelView(Protocol):
 
     def attributes_changed(self, number: InodeNumber) -> None:
         """`stat` says something else of the same version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`item` goes to the folder `folder` (absolute Orion path) under the true name `name`."""
+
+    item: Item
+    folder: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder.rstrip('/')}/{self.name}"

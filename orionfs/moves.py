@@ -30,11 +30,11 @@ from orionfs.files import Files
 from orionfs.inodes import Inode, number_of
 from orionfs.journal import RelocationRow, Removal, Rename
 from orionfs.litter import Litter
-from orionfs.models import Item, Key, Kind
+from orionfs.models import Assignment, Item, Key, Kind
 from orionfs.names import decode_name, true_name
 from orionfs.namespace import Namespace
 from orionfs.places import check_may_change, check_places, place_of
-from orionfs.remote import Assignment, Remote
+from orionfs.remote import Remote
 from orionfs.removals import nobody
 from orionfs.renames import OnEnd
 from orionfs.shard_rules import check_crossing

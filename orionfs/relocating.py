@@ -35,10 +35,10 @@ from orionfs.journal import Journal, RelocationRow
 from orionfs.journal_thread import JournalThread
 from orionfs.limiter import Priority, working_at
 from orionfs.listings import FolderAnswer
-from orionfs.models import Item, Kind
+from orionfs.models import Assignment, Item, Kind
 from orionfs.relocated import NOTHING, RelocatedAnswers
 from orionfs.relocation import Relocation, Relocations, batches
-from orionfs.remote import Assignment, Health, Remote
+from orionfs.remote import Health, Remote
 from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -28,7 +28,7 @@ from orionfs.health import Health
 from orionfs.knowledge import Knowledge
 from orionfs.limiter import working_with
 from orionfs.listings import ASKED_PAGE_ROWS, FolderAnswer, list_all, whole
-from orionfs.models import Account, Item, Key, Kind
+from orionfs.models import Account, Assignment, Item, Key, Kind
 from orionfs.parts import Growth, Part
 from orionfs.recent import RecentChanges
 from orionfs.shapes import Found, Page, read_account, read_item, read_paths, read_shard, read_tags
@@ -37,26 +37,13 @@ from orionfs.share_calls import ShareCalls
 from orionfs.sightings import Sightings
 from orionfs.unclear import UnclearChanges
 
-__all__ = ["SMALL_BYTES", "Assignment", "Health", "Limits", "Remote"]
+__all__ = ["SMALL_BYTES", "Health", "Limits", "Remote"]
 
 log = logging.getLogger(__name__)
 
 _SLOWEST_UPLOAD_BYTES_PER_S = 64 * 1024  # a guess: slower lines than this can't be told from a hang
 _SLOWEST_DOWNLOAD_BYTES_PER_S = _SLOWEST_UPLOAD_BYTES_PER_S
 _UNKNOWN_DOWNLOAD_S = 3_600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """`item` goes to the folder `folder` (absolute Orion path) under the true name `name`."""
-
-    item: Item
-    folder: str
-    name: str
-
-    @property
-    def path(self) -> str:
-        return f"{self.folder.rstrip('/')}/{self.name}"
 
 
 class Remote(Caller):

@@ -13,12 +13,12 @@ import ctypes
 import errno
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from orionfs.config import NAMESPACE_VARIABLE
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.fuseconf import may_mount
 
 # <linux/sched.h>, <linux/mount.h>; Python has os.unshare since 3.12 only.
 _CLONE_NEWNS = 0x00020000
@@ -43,21 +43,11 @@ def why_no_usual_mount() -> str | None:
     program = shutil.which("fusermount3")
     if program is None:
         return "fusermount3 (package fuse3) is not installed"
-    if not _has_rights(Path(program)):
+    if not may_mount(Path(program)):
         return f"{program} has no right to mount: it is not setuid root"
     if "\nNoNewPrivs:\t1" in Path("/proc/self/status").read_text():
         return f"{program} gets no right to mount here: NoNewPrivs is set"
     return None
-
-
-def _has_rights(program: Path) -> bool:
-    status = program.stat()
-    if status.st_uid == 0 and status.st_mode & stat.S_ISUID:
-        return True
-    try:
-        return bool(os.getxattr(program, "security.capability"))
-    except OSError:
-        return False
 
 
 def enter() -> None:

@@ -14,7 +14,6 @@ import platform
 import pwd
 import shutil
 import ssl
-import stat
 import subprocess
 import sys
 import time
@@ -42,7 +41,7 @@ from orionfs.doctor.facts import (
 )
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import facts_path, load_facts
-from orionfs.fuseconf import allows_other
+from orionfs.fuseconf import allows_other, may_mount
 from orionfs.leftovers import find_leftovers
 from orionfs.login import try_out
 from orionfs.mountinfo import mount_at, mount_of, read_mountinfo
@@ -129,17 +128,7 @@ def _program(built_in: Path | None, on_path: str | None) -> Program | None:
         if on_path is None:
             return None if built_in is None else Program(built_in, exists=False)
         built_in = Path(on_path)
-    return Program(built_in, exists=True, has_rights=_has_rights(built_in))
-
-
-def _has_rights(program: Path) -> bool:
-    status = program.stat()
-    if status.st_uid == 0 and status.st_mode & stat.S_ISUID:
-        return True
-    try:
-        return bool(os.getxattr(program, "security.capability"))
-    except OSError:
-        return False
+    return Program(built_in, exists=True, has_rights=may_mount(built_in))
 
 
 def _device(path: Path) -> str:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from orionfs.bridge import CallFailed, SessionCalls
 from orionfs.errors import Conflict, NoSuchName, OrionFsError, RemoteFailure
 from orionfs.facts import UNKNOWN, StackFacts
 from orionfs.failures import busy, empty_refused, failure_of, pause_before_retry_s
-from orionfs.models import Account, Item, Key, Kind
+from orionfs.models import Account, Assignment, Item, Key, Kind
 from orionfs.paging import PAGES, FolderAnswer, all_pages, shards_of_lines
 from orionfs.shapes import Page, read_account, read_found, read_item, read_shard, read_tags
 
@@ -35,19 +35,6 @@ _AT_ONCE = 8
 _CONTENTS_LIMIT_S = 3_600.0
 _SLOWEST_BYTES_PER_S = 64 * 1024  # a guess: slower lines than this can't be told from a hang
 _TOLD_MAX = 200_000
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """`item` goes to the folder `folder` (absolute Orion path) under the true name `name`."""
-
-    item: Item
-    folder: str
-    name: str
-
-    @property
-    def path(self) -> str:
-        return f"{self.folder.rstrip('/')}/{self.name}"
 
 
 class Asking:

@@ -27,9 +27,9 @@ from orionfs.errors import (
     OrionFsError,
     RemoteFailure,
 )
-from orionfs.fs.asking import Asking, Assignment
+from orionfs.fs.asking import Asking
 from orionfs.marks import new_mark, new_old_mark
-from orionfs.models import MARK_PREFIX, Account, Item, Key, Kind
+from orionfs.models import MARK_PREFIX, Account, Assignment, Item, Key, Kind
 from orionfs.promises import Removal, Rename
 
 log = logging.getLogger(__name__)

@@ -31,8 +31,7 @@ from orionfs.errors import (
 )
 from orionfs.journal import Removal, Rename
 from orionfs.marks import new_mark
-from orionfs.models import MARK_PREFIX, Item, Key, Kind
-from orionfs.remote import Assignment
+from orionfs.models import MARK_PREFIX, Assignment, Item, Key, Kind
 from orionfs.shard_calls import SHARD_MAX_BYTES
 from orionfs.transfers.desk import Desk
 from orionfs.transfers.outcomes import Listener, Outcome, Status, Work, all_or_first_error

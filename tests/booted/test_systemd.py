@@ -215,17 +215,17 @@ def test_mount_and_fstab_know_the_type_and_automount_at_the_first_access(machine
         "/etc/fstab", example("text", "x-systemd.automount").replace("allow_other  0", "write_back  0")
     )
     machine.write("/etc/systemd/system/srv-orion.mount", example("ini", "[Mount]"))
-    machine("mkdir", "/srv/work", "/srv/auto")
+    machine("mkdir", "/srv/chem", "/srv/auto")
     machine("systemctl", "daemon-reload")
     # By hand, where a file has the name of the profile.
     machine("mkdir", "/tmp/work")
-    assert machine("sh", "-c", "cd /tmp && mount /srv/work") == ""
-    assert machine("stat", "-c", "%u %a", "/srv/work/my-data/note.txt") == "1000 640\n"
-    machine.write("/srv/work/my-data/new.txt", "new\n")
-    assert machine("umount", "/srv/work") == ""
-    assert "/srv/work" not in machine.mounts()
+    assert machine("sh", "-c", "cd /tmp && mount /srv/chem") == ""
+    assert machine("stat", "-c", "%u %a", "/srv/chem/my-data/note.txt") == "1000 640\n"
+    machine.write("/srv/chem/my-data/new.txt", "new\n")
+    assert machine("umount", "/srv/chem") == ""
+    assert "/srv/chem" not in machine.mounts()
     assert server.direct.content(orion_path("new.txt")) == b"new\n"
-    assert machine.run("mount", "-t", "orionfs", "-o", "remount", "work", "/srv/work").returncode == 1
+    assert machine.run("mount", "-t", "orionfs", "-o", "remount", "work", "/srv/chem").returncode == 1
     # By somebody else.
     machine.log_in()
     machine.write(f"/home/{USER}/.config/orionfs/config.toml", profile(server), mode="600", user=True)

@@ -16,7 +16,7 @@ from orionfs.journal import Removal, Rename, UploadRow, UploadStep
 from orionfs.models import Key, Kind
 from orionfs.state import StateFolder
 from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.world import ACCOUNT, World, mount, settle
+from tests.component.world import ACCOUNT, World, check_end, mount, settle
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -70,15 +70,6 @@ async def stalled(tmp_path: Path, fake: FakeCalls, verb: str) -> AsyncIterator[W
     fake.stall(verb)
     async with mount(tmp_path, fake) as world:
         yield world
-
-
-async def check_end(world: World, **expected: bytes) -> None:
-    await world.drain()
-    assert world.fake.tree() == expected
-    assert await world.ls("my-data") == sorted(expected)
-    for name, data in expected.items():
-        assert await world.read(f"my-data/{name}") == data
-    world.check_nothing_left()
 
 
 def old_key(fake: FakeCalls) -> Key:

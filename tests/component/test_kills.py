@@ -12,7 +12,7 @@ from orionfs.errors import OrionFsError
 from orionfs.remote import Health, Limits
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.killing import cut_off
-from tests.component.world import World, mount
+from tests.component.world import World, check_end, mount
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -30,16 +30,6 @@ def fake() -> FakeCalls:
     made.add_file(f"{HOME}/a", b"old a")
     made.add_file(f"{HOME}/c", b"old c")
     return made
-
-
-async def check(world: World, **expected: bytes) -> None:
-    """Once all is carried out Orion has this, and users see it."""
-    await world.drain()
-    assert world.fake.tree() == expected
-    assert await world.ls("my-data") == sorted(expected)
-    for name, data in expected.items():
-        assert await world.read(f"my-data/{name}") == data
-    world.check_nothing_left()
 
 
 async def cut_in(world: World, verb: str, call, *, is_after: bool) -> None:
@@ -71,9 +61,9 @@ async def test_item_renamed_over_a_version_that_waits_is_there_once_or_not_at_al
     others = {"a": b"old a"} if target == "new" else {}
     async with mount(tmp_path, fake, write_back=True) as world:
         if is_after:
-            await check(world, **others, **{target: b"old c"})
+            await check_end(world, **others, **{target: b"old c"})
         else:
-            await check(world, **others, **{target: b"waits", "c": b"old c"})
+            await check_end(world, **others, **{target: b"waits", "c": b"old c"})
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
@@ -85,7 +75,7 @@ async def test_newer_version_of_an_item_goes_along_with_its_rename(tmp_path, fak
         await cut_in(world, "assign_paths", lambda: world.rename("my-data/c", "my-data/d"), is_after=is_after)
     fake.heal()
     async with mount(tmp_path, fake) as world:
-        await check(world, a=b"old a", **{"d" if is_after else "c": b"newer c"})
+        await check_end(world, a=b"old a", **{"d" if is_after else "c": b"newer c"})
 
 
 async def test_version_saved_over_an_unclear_rename_replaces_what_that_has_brought(tmp_path, fake) -> None:
@@ -98,7 +88,7 @@ async def test_version_saved_over_an_unclear_rename_replaces_what_that_has_broug
         await trio.sleep(30)
         fake.heal()
         await trio.sleep(30)
-        await check(world, a=b"old c")
+        await check_end(world, a=b"old c")
 
 
 @pytest.mark.parametrize("nth", range(4))
@@ -155,13 +145,13 @@ async def test_version_that_got_its_name_unclearly_is_replaced_by_the_next_witho
             await come_back(world)
             if at == "after":
                 await world.save("my-data/a", b"two")
-            await check(world, a=b"two", c=b"old c")
+            await check_end(world, a=b"two", c=b"old c")
             return
     fake.heal()
     async with mount(tmp_path, fake) as world:
         if at == "after":
             await world.save("my-data/a", b"two")
-        await check(world, a=b"two", c=b"old c")
+        await check_end(world, a=b"two", c=b"old c")
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
@@ -183,7 +173,7 @@ async def test_tags_that_change_while_a_version_waits_for_its_name_outlive_a_kil
         cut_off(world)
     fake.heal()
     async with mount(tmp_path, fake, write_back=True) as world:
-        await check(world, a=b"new", c=b"old c")
+        await check_end(world, a=b"new", c=b"old c")
         (new,) = fake.ids_at(f"{HOME}/a")
         assert fake.row(new).tags == {"kept", "late"}
 

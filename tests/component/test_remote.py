@@ -17,9 +17,9 @@ import trio
 from orionfs import errors
 from orionfs.limiter import Priority, working_at
 from orionfs.listings import together
-from orionfs.models import Item, Key, Kind
+from orionfs.models import Assignment, Item, Key, Kind
 from orionfs.parts import Part
-from orionfs.remote import Assignment, Health, Limits, Remote
+from orionfs.remote import Health, Limits, Remote
 from tests.cli.processes import wait_for
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.models import Item, Key, Kind
-from orionfs.remote import Assignment, Limits, Remote
+from orionfs.models import Assignment, Item, Key, Kind
+from orionfs.remote import Limits, Remote
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.test_remote import session
 

@@ -385,3 +385,13 @@ async def outcomes(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
 async def settle() -> None:
     """Let everything go on that can do so without time passing; threads hold the clock."""
     await trio.sleep(1e-6)
+
+
+async def check_end(world: World, **expected: bytes) -> None:
+    """Once all is carried out Orion has this, and users see it."""
+    await world.drain()
+    assert world.fake.tree() == expected
+    assert await world.ls("my-data") == sorted(expected)
+    for name, data in expected.items():
+        assert await world.read(f"my-data/{name}") == data
+    world.check_nothing_left()

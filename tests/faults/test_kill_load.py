@@ -13,6 +13,8 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -122,7 +124,10 @@ def begin(loads: list[Load], dice: random.Random) -> None:
     time.sleep(dice.uniform(0.0, LOAD_S))
 
 
-def load_and_kill(stand: Stand, kills: int, seed: int) -> None:
+def load_and_kill(
+    stand: Stand, kills: int, seed: int, cut: Callable[[], None], go_on: Callable[[], None]
+) -> None:
+    """`cut` is what happens to those at work; once they have ended, `go_on` has all that was begun end."""
     print(f"seed {seed}")
     dice = random.Random(seed)
     server = stand.server
@@ -131,11 +136,11 @@ def load_and_kill(stand: Stand, kills: int, seed: int) -> None:
     for _ in range(kills):
         server.misbehave(*FAULTS)
         begin(loads, dice)
-        stand.kill()
+        cut()
         for load in loads:
             load.end()
         server.misbehave()
-        next_mount(stand)
+        go_on()
         for load in loads:
             load.check()
     assert sum(load.done for load in loads) > kills
@@ -148,30 +153,19 @@ def load_and_kill(stand: Stand, kills: int, seed: int) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.long)])
 def test_daemon_killed_under_load_loses_nothing_that_was_reported(make_stand, client, options, kills):
-    load_and_kill(make_stand(client, options=options, **SWITCHES), kills, random.randrange(2**32))
+    stand = make_stand(client, options=options, **SWITCHES)
+    load_and_kill(stand, kills, random.randrange(2**32), stand.kill, partial(next_mount, stand))
 
 
-def kill_servers(stand: Stand, kills: int, seed: int) -> None:
+def restart_server(stand: Stand) -> None:
     """The mount lives on, and says of each call whether it was done."""
-    print(f"seed {seed}")
-    dice = random.Random(seed)
-    server = stand.server
-    assert isinstance(server, Outage)
-    loads = [Load(stand, number) for number in range(LOADERS)]
-    for _ in range(kills):
-        server.misbehave(*FAULTS)
-        begin(loads, dice)
-        server.kill()
-        server.start()
-        for load in loads:
-            load.end()
-        server.misbehave()
-        wait_for(lambda: stand.ask("drain")["pending"] == 0, DRAINED_S)
-        for load in loads:
-            load.check()
-    assert sum(load.done for load in loads) > kills
-    assert stand.run("umount", stand.point).returncode == 0
-    assert not list(Path(stand.home / "state").rglob("staged/*"))
+    assert isinstance(stand.server, Outage)
+    stand.server.kill()
+    stand.server.start()
+
+
+def wait_drained(stand: Stand) -> None:
+    wait_for(lambda: stand.ask("drain")["pending"] == 0, DRAINED_S)
 
 
 @MODES
@@ -179,4 +173,6 @@ def kill_servers(stand: Stand, kills: int, seed: int) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.long)])
 def test_server_killed_under_load_costs_nothing_that_was_reported(make_stand, client, options, kills):
-    kill_servers(make_stand(client, options=options, **SWITCHES), kills, random.randrange(2**32))
+    stand = make_stand(client, options=options, **SWITCHES)
+    seed = random.randrange(2**32)
+    load_and_kill(stand, kills, seed, partial(restart_server, stand), partial(wait_drained, stand))
