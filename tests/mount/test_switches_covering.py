@@ -165,9 +165,12 @@ def look_afresh(stand: Stand, row: Row, kept: dict[str, bytes]) -> None:
     """Another mount, with nothing in its caches, finds all of it."""
     stand.umount()
     shutil.rmtree(stand.home / "cache" / "orionfs")
+    stand.direct.put(f"{stand.direct.home}/since", b"since")
+    kept["since"] = b"since"
     stand.mount()
+    # A replica that lags shows this mount what the one before has done, also what it has made and removed
+    # since: what shows the last of it is through with all of it.
     wait_for(lambda: read_tree(stand.mine) == kept)
-    # What the mount before has moved away, a replica that lags may still show to this one.
     wait_for(lambda: "a" not in os.listdir(stand.mine / "in"))
     assert (stand.mine / "in" / "one.txt").stat().st_size == len(kept["in/one.txt"])
     # Written on this machine: the time of that is kept here, whatever Orion tells.
