@@ -146,6 +146,9 @@ class Changes:
         changes = self._folders.get(folder)
         if changes is None or item.key is None or item.key not in changes.left:
             return False
+        ours = changes.names.get(item.name)
+        if ours is not None and ours.item is not None and ours.item.key == item.key:
+            return False  # it went from another name, and is where we have put it
         return self._wins(changes.names[changes.left[item.key]], asked_at_s)
 
     def shown(self, items: Sequence[Item]) -> Sequence[Item]:

@@ -126,6 +126,18 @@ def test_chain_of_versions_hides_each_of_them(changes: Changes) -> None:
     assert not changes.hides(FOLDER, file(4), 100)
 
 
+def test_item_is_where_we_put_it_whatever_was_saved_since_under_the_name_that_it_had(
+    changes: Changes,
+) -> None:
+    """The save took it for what it replaces, from an answer of before the rename, which is in doubt."""
+    changes.record(FOLDER, "b", None, 100, replaces=Key(Kind.FILE, 1))
+    changes.record(FOLDER, "a", file(1), 100)
+    changes.doubt(FOLDER, "a", 101)
+    changes.record(FOLDER, "b", file(5, "b"), 102, replaces=Key(Kind.FILE, 1))
+    assert shown(changes, file(1, "a"), file(5, "b"), at_s=103) == {"a": 1, "b": 5}
+    assert shown(changes, file(1, "b"), at_s=103) == {"b": 5}  # a replica that lags
+
+
 def test_removed_name_that_is_used_again_hides_what_it_was(changes: Changes) -> None:
     changes.record(FOLDER, "a", None, 100, replaces=Key(Kind.FILE, 1))
     changes.record(FOLDER, "a", file(None, mark="m"))
