@@ -56,6 +56,8 @@ class Work:
     do: Callable[[], Awaitable[Outcome]] = field(repr=False)
 
 
+# An interrupt between two statements would leave work that was never begun, which Python complains about.
+@trio.lowlevel.enable_ki_protection
 async def do_all(works: Sequence[Work], at_once: int, listener: Listener) -> list[Outcome]:
     """Do all of them, `at_once` at a time, begun in their order; the outcomes in that order."""
     outcomes: dict[int, Outcome] = {}
