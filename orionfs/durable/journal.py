@@ -3,9 +3,10 @@
 Six tables: `uploads` (a version on its way, by the mark its upload carries), `removals` (items to go),
 `folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed here and are
 not all at their new place), `renames` (of items, not known to have happened) and `local` (time of the last
-write here, chmod). A version is sealed by one full-sync commit after its bytes were synced; later steps
-need no sync, since a lost one is found out by the mark. Blocking: callers run it in a thread, one call at
-a time. Knows no session and no inode.
+write here, chmod). A version is sealed by one full-sync commit after its bytes were synced. What a later
+step relies on is synced before that: a version that has got its name is not found by its mark any more, and
+one that is over has no staged bytes. What is merely done again if a power cut takes its commit is not, nor
+are time and mode. Blocking: callers run it in a thread, one call at a time. Knows no session and no inode.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from orionfs.durable.share_rows import SCHEMA as SHARES_SCHEMA
 from orionfs.durable.share_rows import ShareRows
 from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
 from orionfs.models import Key, LocalAttributes
+from orionfs.private import sync_folder
 
 __all__ = [
     "Journal",
@@ -126,13 +128,22 @@ class Journal:
 
     # Uploads
 
-    def seal(self, row: UploadRow, descriptor: int, supersedes: Iterable[UploadRow] = ()) -> None:
+    def seal(
+        self,
+        row: UploadRow,
+        descriptor: int,
+        supersedes: Iterable[UploadRow] = (),
+        folder: Path | None = None,
+    ) -> None:
         """Promise a version: after this returns its bytes and intention survive a power cut.
 
-        `descriptor` is the staged file's. Rows that this version supersedes go in the same commit.
+        `descriptor` is the staged file's, which lies in `folder`. Rows that this version supersedes go in the
+        same commit.
         """
         try:
             os.fdatasync(descriptor)
+            if folder is not None:  # or bytes without the name that the row tells
+                sync_folder(folder)
         except OSError as error:
             raise disk_error(error, f"{row.path}: staged bytes") from error
         with self._transaction(durable=True):
@@ -146,8 +157,8 @@ class Journal:
             self._put_upload(row)
 
     def uploaded(self, mark: str, new_id: int) -> None:
-        """The bytes are on Orion under the mark, as item `new_id`."""
-        with self._transaction():
+        """The bytes are on Orion under the mark, as item `new_id`; once it is renamed only that finds it."""
+        with self._transaction(durable=True):
             self._db.execute(
                 "UPDATE uploads SET new_id = ?, step = iif(step = ?, step, ?) WHERE mark = ?",
                 (new_id, UploadStep.CANCELLED.value, UploadStep.UPLOADED.value, mark),
@@ -155,7 +166,7 @@ class Journal:
 
     def placed(self, row: UploadRow, key: Key, left_over: Removal | None) -> None:
         """The item has its name: the upload ends; what it replaced becomes a removal if it is still there."""
-        with self._transaction():
+        with self._transaction(durable=True):  # or it would get this name again after others
             self._db.execute("DELETE FROM uploads WHERE mark = ?", (row.mark,))
             self._put_local(key, LocalAttributes(row.mtime_ns, row.permissions))
             self.shares.placed_within(key, row.replaces)
@@ -195,7 +206,7 @@ class Journal:
 
     def retag(self, mark: str, tags: Sequence[str]) -> bool:
         """A version under way gets these tags with its name; False if it is under way no more."""
-        with self._transaction():
+        with self._transaction(durable=True):
             done = self._db.execute("UPDATE uploads SET tags = ? WHERE mark = ?", (json.dumps(tags), mark))
             return done.rowcount > 0
 
@@ -230,7 +241,7 @@ class Journal:
 
     def drop_upload(self, mark: str) -> None:
         """Nothing of this version is left to do."""
-        with self._transaction():
+        with self._transaction(durable=True):  # its staged bytes go next
             self._db.execute("DELETE FROM uploads WHERE mark = ?", (mark,))
 
     def uploads(self) -> list[UploadRow]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import trio
@@ -54,14 +55,16 @@ class JournalThread:
             raise own.error
         return cast("_T", own.value)
 
-    async def seal(self, row: UploadRow, descriptor: int, supersedes: Sequence[UploadRow]) -> None:
+    async def seal(
+        self, row: UploadRow, descriptor: int, supersedes: Sequence[UploadRow], folder: Path
+    ) -> None:
         """Promise a version, as `Journal.seal` does."""
         if row.size_bytes >= _SYNCED_APART_BYTES:
             try:
                 await trio.to_thread.run_sync(os.fdatasync, descriptor)
             except OSError as error:
                 raise disk_error(error, f"{row.path}: staged bytes") from error
-        await self.run(lambda journal: journal.seal(row, descriptor, supersedes))
+        await self.run(lambda journal: journal.seal(row, descriptor, supersedes, folder))
 
     async def _write_all(self) -> None:
         """Make all writes that wait now; each has its own value or error."""

@@ -49,7 +49,7 @@ class RenameRows:
 
     def drop(self, rename: Rename) -> None:
         """A rename has not happened, and will not."""
-        with self._transaction():
+        with self._transaction(durable=True):  # or a later one to the same place would be taken for it
             self._drop_within(rename.key)
 
     def happened(self, rename: Rename, removal: Removal | None) -> None:

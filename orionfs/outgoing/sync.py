@@ -183,7 +183,7 @@ class Sync:
         descriptor = os.dup(staged.fd)  # its owner may go on in a copy, and let go of this one, meanwhile
         staged.seal()
         try:
-            await self._journal.seal(upload.row, descriptor, superseded)
+            await self._journal.seal(upload.row, descriptor, superseded, self.staging)
         except BaseException:
             staged.is_dirty = True
             await self._over(upload)
