@@ -6,13 +6,14 @@ Used by `files` alone. What is sealed never changes: who must write there gets a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
 from orionfs.basis import Basis
 from orionfs.content import Staged, copy_range
+from orionfs.early import Writing
 from orionfs.errors import NoSpace, Stale
 from orionfs.fetch import Fetcher, Source, Window
 from orionfs.inodes import Inode
@@ -117,7 +118,7 @@ class Staging:
                 file.basis.note_written(offset, offset + len(data))
                 self._close_basis_if_complete(file)
             end = offset + len(data)
-            self._sync.early.note_written(staged, size_before, offset, end, self._name_of(file))
+            self._sync.early.note_written(staged, size_before, offset, end, self._writing(file, staged))
             return staged.size
 
     async def read(self, handle: Handle, offset: int, size: int) -> bytes:
@@ -161,21 +162,32 @@ class Staging:
             assert file.staged is not None
             size_before = file.staged.size
             file.staged.truncate(size)
-            self._sync.early.note_truncated(file.staged, size_before, size, self._name_of(file))
+            writing = self._writing(file, file.staged)
+            self._sync.early.note_truncated(file.staged, size_before, size, writing)
             if file.basis is not None:
                 file.basis.cut(size)
                 self._close_basis_if_complete(file)
 
-    def _name_of(self, file: OpenFile) -> Callable[[], str | None]:
-        """What an open file is called, now; None for one of which Orion is not to have anything yet."""
+    def _writing(self, file: OpenFile, staged: Staged) -> Writing:
+        """A staged file that is written now, for who sends it behind its writer."""
 
         def name() -> str | None:
             inode = file.inode
-            is_for_orion = inode.is_attached and inode.item.kind is Kind.FILE and file.basis is None
+            is_for_orion = inode.is_attached and inode.item.kind is Kind.FILE
             is_litter = self._sync.holding.names.is_litter(inode.name)
             return inode.local_path() if is_for_orion and not is_litter else None
 
-        return name
+        return Writing(staged, name, partial(self._have, file, staged))
+
+    async def _have(self, file: OpenFile, staged: Staged, end: int) -> None:
+        """Have all before `end` in a staged file, for as long as it is that of the open file."""
+        while file.staged is staged and (basis := file.basis) is not None and basis.gaps(0, end):
+            await basis.fetch(end=end)
+            async with file.staging:
+                if file.basis is basis:
+                    await basis.fill(end)
+                    if file.basis is basis:  # nobody has let go of the file meanwhile
+                        self._close_basis_if_complete(file)
 
     async def complete(self, file: OpenFile) -> None:
         """Have all bytes in the staged file, as it must be to be sealed. Raises Stale, NoSpace and others."""
@@ -268,6 +280,7 @@ class Staging:
             os.close(source_fd)
         staged.size = keep
         if file.staged is old:
+            self._sync.early.moved(old, staged, self._writing(file, staged))
             self.drop(old)
         file.staged = staged
 
