@@ -58,16 +58,22 @@ class CacheEntry:
     that no other mount evicts the file while it is open.
     """
 
+    can_hold = True
+
     def __init__(self, path: Path, size: int, on_added: Callable[[int], None] = lambda _count: None) -> None:
         """`on_added` hears how many bytes became present."""
         self.path = path
         self.size = size
         self.readers = 0
         self._on_added = on_added
-        self.fd = _open_shared(path)
-        self._presence = presence.load(path, self.fd, size)
+        self.fd, self._presence = self._open()
         self.present = self._presence.ranges
         self._unsaved_bytes = 0
+
+    def _open(self) -> tuple[int, Presence]:
+        """The descriptor, and what is there already."""
+        fd = _open_shared(self.path)
+        return fd, presence.load(self.path, fd, self.size)
 
     def __repr__(self) -> str:
         return f"<CacheEntry {self.path.name} {self.present.total}/{self.size}>"
@@ -119,6 +125,15 @@ class CacheEntry:
         os.close(self.fd)
 
 
+class Unheld(CacheEntry):
+    """The entry of a version whose file can't be made: nothing of it is ever here."""
+
+    can_hold = False
+
+    def _open(self) -> tuple[int, Presence]:
+        return os.memfd_create("orionfs", os.MFD_CLOEXEC), Presence()
+
+
 class ContentCache:
     """Versions of one account on one stack, below a limit shared with every mount of the same user.
 
@@ -148,6 +163,12 @@ class ContentCache:
             self._open[key] = entry
         entry.readers += 1
         os.utime(entry.fd)
+        return entry
+
+    def open_unheld(self, key: Key, size: int) -> CacheEntry:
+        """The same for one that can't be opened, until all of its readers have released it."""
+        entry = self._open[key] = Unheld(self._path(key), size)
+        entry.readers += 1
         return entry
 
     def release(self, key: Key, entry: CacheEntry) -> bool:

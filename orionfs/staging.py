@@ -210,13 +210,16 @@ class Staging:
                 self._close_basis_if_complete(file)
 
     async def make_readable(self, file: OpenFile, limit_bytes: int) -> bool:
-        """Have all of a file on this machine; False if more than the limit would have to be fetched."""
-        if file.staged is not None:
-            return file.basis is None or await file.basis.fetch(limit_bytes)
-        source = self.source(file)
-        if source.entry.size > limit_bytes and not source.entry.is_complete:
+        """Have all of a file on this machine; False if it has no room, or more than the limit is missing."""
+        try:
+            if file.staged is not None:
+                return file.basis is None or await file.basis.fetch(limit_bytes)
+            source = self.source(file)
+            if source.entry.size > limit_bytes and not source.entry.is_complete:
+                return False
+            await self._fetcher.ensure(source, 0, source.entry.size)
+        except NoSpace:
             return False
-        await self._fetcher.ensure(source, 0, source.entry.size)
         return True
 
     def leave_staged(self, file: OpenFile) -> None:

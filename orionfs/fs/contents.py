@@ -19,7 +19,16 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from orionfs.errors import LocalDiskError, NoSpace, NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
+from orionfs.errors import (
+    LocalDiskError,
+    NoSpace,
+    NoSuchName,
+    OrionFsError,
+    RemoteFailure,
+    Stale,
+    StartupError,
+    disk_error,
+)
 from orionfs.fs.asking import Asking
 from orionfs.models import Account, Item, Key, Kind
 from orionfs.ranges import RangeSet
@@ -352,14 +361,14 @@ def _gone(key: Key, error: OrionFsError) -> Stale:
 def cache_of(account: Account) -> ContentCache | None:
     """The content cache of this user's mounts for one account; None where this platform can't have it."""
     try:
-        from orionfs.config import cache_folder
+        from orionfs.config import private_cache_folder
         from orionfs.content import ContentCache, usual_limit_bytes
     except ImportError:
         log.debug("this platform has no locks on files: contents are not kept")
         return None
-    folder = cache_folder()
     try:
+        folder = private_cache_folder()
         return ContentCache(folder, account.stack, account.username, usual_limit_bytes(folder))
-    except OSError as error:
+    except (OSError, StartupError) as error:
         log.info("contents are not kept: %s", error)
         return None
