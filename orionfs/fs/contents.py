@@ -336,11 +336,12 @@ class Contents:
 
     def _look_after_room(self) -> None:
         """Look at the disk when enough was added; nobody else waits for that."""
-        if self._cache is None or not self._cache.is_over_limit():
+        if self._cache is None or not (upkeep := self._cache.upkeep()):
             return
         if self._evicting.acquire(blocking=False):
             try:
-                self._cache.evict()
+                for work in upkeep:
+                    work()
             finally:
                 self._evicting.release()
 
