@@ -299,7 +299,8 @@ class Carrier:
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
         upload.state, upload.error, upload.told = UploadState.DONE, None, None
         self._shares.placed(_key(item), row.replaces)
-        self._content.adopt(_key(item), path, row.size_bytes)
+        is_sealed = path.name == row.staged
+        self._content.adopt(_key(item), path, row.size_bytes, is_synced=is_sealed)
         self._unseen.discard(_key(item))
         upload.on_placed(upload, item.renamed(row.name))
         return left_over

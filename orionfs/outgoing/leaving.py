@@ -16,8 +16,10 @@ _PIECES_MAX = 64  # who writes in more places at once than that writes at random
 class Leaving:
     """The parts of one file. `part_bytes` is 0 until it is known."""
 
-    def __init__(self) -> None:
-        self.front = 0  # every byte before it has been written
+    def __init__(self, start: int = 0) -> None:
+        """What lies before `start` is there already, or will be before anything leaves."""
+        self.start = start
+        self.front = start  # every byte from `start` on before it has been written
         self.part_bytes = 0
         self.sent: set[int] = set()
         self.flying: set[int] = set()
@@ -26,6 +28,11 @@ class Leaving:
 
     def __repr__(self) -> str:
         return f"<Leaving {len(self.sent)} parts sent, {len(self.flying)} on their way, {self.front} bytes>"
+
+    @property
+    def run_bytes(self) -> int:
+        """How many bytes have been written one after the other."""
+        return self.front - self.start
 
     @property
     def unsent_bytes(self) -> int:
@@ -54,6 +61,7 @@ class Leaving:
 
     def cut(self, size: int) -> None:
         """The file is only so long now; nothing beyond has left."""
+        self.start = min(self.start, size)
         self.front = min(self.front, size)
         pieces = [(start, min(end, size)) for start, end in self._beyond]
         self._beyond = RangeSet((start, end) for start, end in pieces if start < end)

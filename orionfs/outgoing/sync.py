@@ -399,8 +399,9 @@ class Sync:
         if upload.state is UploadState.DONE:
             upload.tell_conflict(self._reports)
             await self._over(upload)
-            if self._content.is_over_limit():
-                self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
+            for work in self._content.upkeep():  # the end of the mount does not wait for it
+                do = partial(trio.to_thread.run_sync, work, abandon_on_cancel=True)
+                self._background.start("upkeep of the cache", do)
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
