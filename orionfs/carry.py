@@ -298,7 +298,7 @@ class Carrier:
         row = upload.row
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
         upload.state, upload.error, upload.told = UploadState.DONE, None, None
-        self._shares.placed(_key(item), row.replaces)
+        self._shares.placed(_key(item), row.replaces, row.path)
         self._content.adopt(_key(item), path, row.size_bytes)
         self._unseen.discard(_key(item))
         upload.on_placed(upload, item.renamed(row.name))
