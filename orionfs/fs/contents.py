@@ -363,7 +363,7 @@ def cache_of(account: Account) -> ContentCache | None:
     """The content cache of this user's mounts for one account; None where this platform can't have it."""
     try:
         from orionfs.cache.content import ContentCache, usual_limit_bytes
-        from orionfs.config import cache_folder, private_cache_folder
+        from orionfs.config import private_cache_folder
     except ImportError:
         log.debug("this platform has no locks on files: contents are not kept")
         return None
