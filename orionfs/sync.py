@@ -194,8 +194,7 @@ class Sync:
     def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
         """A version that an earlier daemon sealed."""
         upload = self._enter(Upload(row, None, on_placed), is_ordered=True)
-        upload.is_unclear = upload.state is not UploadState.LOCAL
-        upload.sent_tags = None if upload.is_unclear else frozenset()
+        upload.adopted(self._remote.recent)
         return upload
 
     async def hide_half_made(self, row: UploadRow) -> None:
@@ -399,6 +398,8 @@ class Sync:
         if upload.state is UploadState.DONE:
             upload.tell_conflict(self._reports)
             await self._over(upload)
+            if upload.may_be_doubled:
+                self._behind.start(f"rest of {upload.row.path}", partial(self._carrier.sweep, upload))
             if self._content.is_over_limit():
                 self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
 
