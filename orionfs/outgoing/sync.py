@@ -194,8 +194,7 @@ class Sync:
     def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
         """A version that an earlier daemon sealed."""
         upload = self._enter(Upload(row, None, on_placed), is_ordered=True)
-        upload.is_unclear = upload.state is not UploadState.LOCAL
-        upload.sent_tags = None if upload.is_unclear else frozenset()
+        upload.adopted(self._remote.recent)
         return upload
 
     async def hide_half_made(self, row: UploadRow) -> None:
@@ -402,6 +401,10 @@ class Sync:
             for work in self._content.upkeep():  # the end of the mount does not wait for it
                 do = partial(trio.to_thread.run_sync, work, abandon_on_cancel=True)
                 self._background.start("upkeep of the cache", do)
+            if upload.may_be_doubled:
+                self._behind.start(f"rest of {upload.row.path}", partial(self._carrier.sweep, upload))
+            if self._content.is_over_limit():
+                self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
