@@ -144,25 +144,24 @@ class Fetcher:
 
         Raises Stale if the id is gone, NoSpace for a version that comes only whole and can't be held.
         """
+        size = source.entry.size
         if source.entry.present:
             return
-        if self._remote.can_read_ranges(source.key):
+        if not self._remote.can_read_ranges(source.key):
+            await self._check_room(size)
+            with trio.move_on_after(_BEGIN_S):
+                await self.ensure(source, 0, size)
+        elif self._content.has_room:
             await self._find(source)
-            return
-        await self._check_room(source.entry.size)
-        with trio.move_on_after(_BEGIN_S):
-            await self.ensure(source, 0, source.entry.size)
+        else:
+            await self._read(source, 0, min(1, size), min(FIRST_BYTES, size))
 
     async def _find(self, source: Source) -> None:
         """Begin with the first bytes, and wait until Orion has said that they are there.
 
         They themselves are waited for by who reads them: many a reader begins somewhere else.
         """
-        size = source.entry.size
-        if not self._content.has_room:
-            await self._read(source, 0, min(1, size), min(FIRST_BYTES, size))
-            return
-        self._start_missing(source, 0, min(FIRST_BYTES, size), needed_to=1)
+        self._start_missing(source, 0, min(FIRST_BYTES, source.entry.size), needed_to=1)
         flight = next(f for f in source.flights if f.part.start == 0)
         await flight.part.until_found()
         if flight.error is not None and not isinstance(flight.error, NoSpace):
