@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.inodes import Inode
 from orionfs.models import InodeNumber
+from orionfs.tables.inodes import Inode
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 
