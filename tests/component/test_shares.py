@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
+from orionfs.durable.share_rows import Share
 from orionfs.models import Key, Kind
-from orionfs.share_rows import Share
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount
 

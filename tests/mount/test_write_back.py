@@ -116,8 +116,9 @@ def test_bytes_and_promise_are_synced_before_close_is_answered(
     answers = [at for at in range(written, len(calls)) if is_answer(calls[at])]
     flushed = answers[1]  # the first answers the write
     data = first(calls, r"fdatasync\(\d+<[^>]*/staged/", written)
-    journal = first(calls, r"f(data)?sync\(\d+<[^>]*/journal\.db", data)
-    assert written < data < journal < flushed, "\n".join(calls[written : flushed + 1])
+    name = first(calls, r"fsync\(\d+<[^>]*/staged>", data)
+    journal = first(calls, r"f(data)?sync\(\d+<[^>]*/journal\.db", name)
+    assert written < data < name < journal < flushed, "\n".join(calls[written : flushed + 1])
 
 
 def is_answer(call: str) -> bool:
