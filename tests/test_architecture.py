@@ -30,6 +30,7 @@ RANKS: list[set[str]] = [
     {"progress", "deferral"},
     {"litter"},
     {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
+    {"late_opens"},
     {"under_way"},
     {"opening", "collecting", "unsealed"},
     {"staging", "versions"},

@@ -99,7 +99,7 @@ def build(
         ContentsAhead(namespace, fetcher, remote, files.on_open, min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)),
     )
     moves, collecting = Moves(namespace, files, sync, remote), Collecting(namespace, remote)
-    protection = Protection(ALL if config.read_only else config.protected)
+    protection = Protection(read_only_places(config))
     operations = fuse.Operations(
         namespace,
         files,
@@ -152,6 +152,11 @@ def _attributes(
     refresher.on_demand += [resources.forget_all, sharing.forget_all]
     sources = Sources(namespace, items, sharing, collecting, Progress(files, sync), reports)
     return ExtendedAttributes(sources, lists_all=config.xattrs == "all")
+
+
+def read_only_places(config: MountConfig) -> tuple[tuple[str, ...], ...]:
+    """The names that lead to each place in which this mount changes nothing; no names: to all of it."""
+    return ALL if config.read_only else config.protected
 
 
 def _tree(

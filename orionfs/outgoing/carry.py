@@ -298,9 +298,9 @@ class Carrier:
         row = upload.row
         await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
         upload.state, upload.error, upload.told = UploadState.DONE, None, None
-        self._shares.placed(_key(item), row.replaces)
         is_sealed = path.name == row.staged
         self._content.adopt(_key(item), path, row.size_bytes, is_synced=is_sealed)
+        self._shares.placed(_key(item), row.replaces, row.path)
         self._unseen.discard(_key(item))
         upload.on_placed(upload, item.renamed(row.name))
         return left_over

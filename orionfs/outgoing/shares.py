@@ -12,7 +12,7 @@ import logging
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.durable.share_rows import Share
 from orionfs.errors import AccessDenied, InvalidCall, NoSuchName
-from orionfs.models import Key
+from orionfs.models import Key, Kind
 from orionfs.orion.remote import Remote
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,7 @@ class Shares:
         """
         if old is None or old == new:
             return
-        shares = self._known.get(old)
-        if shares is None:
-            self._warn(old, path)
-        for share in shares or ():
+        for share in self._known.get(old, ()):
             try:
                 await self._remote.sharing.share(new, share.partner, share.id, share.permissions)
             except (AccessDenied, NoSuchName, InvalidCall) as refused:
@@ -61,10 +58,23 @@ class Shares:
                     refused,
                 )
 
-    def placed(self, key: Key, replaced: Key | None) -> None:
+    def placed(self, key: Key, replaced: Key | None, path: str) -> None:
         """An item that was uploaded here is in place; the journal has written that down."""
-        shares = self._known.pop(replaced, ()) if replaced is not None and replaced != key else ()
+        shares: tuple[Share, ...] = ()
+        if replaced is not None and replaced != key:
+            self.warn_unknown(replaced, path)
+            shares = self._known.pop(replaced, ())
         self._known.setdefault(key, shares)
+
+    def warn_unknown(self, old: Key, path: str) -> None:
+        """Another item has replaced this one: say once if nobody knows with whom that was shared."""
+        if old.kind is not Kind.SHARD and old not in self._known and old not in self._warned:
+            self._warned.add(old)
+            log.warning(
+                "%s: it was not made here, so this machine knows nobody with whom it is shared: if it was"
+                " shared, its new version has to be shared again",
+                path,
+            )
 
     def gone(self, key: Key) -> None:
         """An item was removed; the journal hears of that otherwise."""
@@ -76,12 +86,3 @@ class Shares:
     async def _keep(self, key: Key, shares: tuple[Share, ...]) -> None:
         self._known[key] = shares
         await self._journal.run(lambda journal: journal.shares.put(key, shares))
-
-    def _warn(self, key: Key, path: str) -> None:
-        if key not in self._warned:
-            self._warned.add(key)
-            log.warning(
-                "%s: it was not made here, so this machine knows nobody with whom it is shared: if it was"
-                " shared, its new version has to be shared again",
-                path,
-            )

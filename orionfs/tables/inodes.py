@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 from typing import Generic, TypeVar
 
 from orionfs.errors import Stale
@@ -34,6 +35,14 @@ def number_of(seed: str) -> InodeNumber:
 _WORDS = {kind: kind.value for kind in Kind}  # an enum's own attributes are slow to get
 
 
+class Standing(Enum):
+    """Whether an inode has its name. REMOVED: this mount took it, and the kernel knows; OUTDATED: others."""
+
+    ATTACHED = auto()
+    REMOVED = auto()
+    OUTDATED = auto()
+
+
 class _Seldom:
     """What differs from the other inodes in few of them: see `Inode`."""
 
@@ -41,12 +50,12 @@ class _Seldom:
         "anchor",
         "children",
         "holds",
-        "is_attached",
         "local",
         "mtime_ns",
         "name",
         "opens",
         "pins",
+        "standing",
         "written_size",
     )
 
@@ -54,12 +63,12 @@ class _Seldom:
         self.anchor: str | None = None
         self.children: dict[str, Inode] | None = None
         self.holds = 0
-        self.is_attached = True
         self.local = _NO_ATTRIBUTES
         self.mtime_ns: int | None = None
         self.name: str | None = None
         self.opens = 0
         self.pins = 0
+        self.standing = Standing.ATTACHED
         self.written_size: int | None = None
 
 
@@ -106,10 +115,10 @@ class Inode:
     anchor = _Own[str | None]()
     children = _Own["dict[str, Inode] | None"]()  # visible name -> inode
     holds = _Own[int]()
-    is_attached = _Own[bool]()
     local = _Own[LocalAttributes]()
     opens = _Own[int]()
     pins = _Own[int]()
+    standing = _Own[Standing]()
     written_size = _Own[int | None]()
 
     def __init__(self, number: InodeNumber, parent: Inode | None, name: str, item: Item) -> None:
@@ -145,6 +154,11 @@ class Inode:
     def name(self, name: str) -> None:
         if self._seldom is not _COMMON or name != self._item.name:
             self._differing().name = name
+
+    @property
+    def is_attached(self) -> bool:
+        """True while it is a child of its parent."""
+        return self._seldom.standing is Standing.ATTACHED
 
     @property
     def is_ordinary(self) -> bool:
@@ -302,23 +316,26 @@ class InodeTable:
         while self._inodes.claim(inode.number, inode) is not inode:
             inode.number = InodeNumber(inode.number % (2**63 - 1) + 1)
 
-    def attach(self, inode: Inode, parent: Inode, name: str) -> None:
-        """Make `inode` the child `name` of `parent`, wherever it was; what had the name is detached."""
+    def attach(self, inode: Inode, parent: Inode, name: str, before: Standing = Standing.OUTDATED) -> None:
+        """Make `inode` the child `name` of `parent`, wherever it was; what had the name is detached.
+
+        `before` is how that stands then.
+        """
         assert parent.children is not None
         occupant = parent.children.get(name)
         if occupant is not None and occupant is not inode:
-            self.detach(occupant)
+            self.detach(occupant, before)
         old_parent = inode.parent
         self._unlink(inode)
-        inode.parent, inode.name, inode.is_attached = parent, name, True
+        inode.parent, inode.name, inode.standing = parent, name, Standing.ATTACHED
         parent.children[name] = inode
         if old_parent is not None and old_parent is not parent:
             self.collect(old_parent)
 
-    def detach(self, inode: Inode) -> None:
+    def detach(self, inode: Inode, standing: Standing = Standing.OUTDATED) -> None:
         """Take `inode` out of its parent; it lives on while it is in use."""
         self._unlink(inode)
-        inode.is_attached = False
+        inode.standing = standing
         self.collect(inode)
 
     def rebind(self, inode: Inode, item: Item) -> None:

@@ -87,7 +87,7 @@ class Listing:
 
     `is_complete` is False where Orion may hold more than it told: such a listing proves no absence.
     `unread` rows could not be read: it shows the others, and proves no absence either. `pages` is what it
-    cost.
+    cost. `holds_longer_s`: for so long beyond the time to live that all listings have.
     """
 
     items: Mapping[str, Item]
@@ -95,6 +95,7 @@ class Listing:
     is_complete: bool = True
     pages: int = 1
     unread: int = 0
+    holds_longer_s: float = 0.0
 
     @property
     def proves_absence(self) -> bool:
@@ -120,6 +121,10 @@ class FolderBelief:
 
     listing: Listing | None = None
     singles: Mapping[str, Single] = field(default_factory=dict)
+
+    @property
+    def holds_longer_s(self) -> float:
+        return self.listing.holds_longer_s if self.listing is not None else 0.0
 
     @property
     def size(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orionfs.models import Attributes
+from orionfs.models import Attributes, Kind
 from orionfs.tables.inodes import Inode
 
 OPEN_VALID_S = 300.0
@@ -12,6 +12,9 @@ OPEN_VALID_S = 300.0
 
 UNKNOWN_SIZE_BYTES = 1
 """Told where nobody knows it: never 0, or tar, rsync and shutil would copy an empty file and exit 0."""
+
+UNDATED_NS = 315_619_200 * 10**9
+"""Told of what nobody dates, the 2nd of January 1980: zip archives hold no year before, in any time zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,9 @@ def attributes_of(inode: Inode, valid_s: float, default: Permissions) -> Attribu
     permissions = inode.local.permissions
     if permissions is None:
         permissions = default.folder if is_directory else default.file
-    mtime_ns = inode.local.mtime_ns if inode.local.mtime_ns is not None else inode.mtime_ns
+    mtime_ns = inode.local.mtime_ns
+    if mtime_ns is None:
+        mtime_ns = inode.mtime_ns or _date_for(inode)
     attributes_valid_s = max(valid_s, OPEN_VALID_S) if inode.opens else valid_s
     if is_directory:
         size = 0
@@ -48,6 +53,12 @@ def _of_ordinary(inode: Inode, valid_s: float, permissions: int) -> Attributes:
     attributes_valid_s = valid_s
     if size is None:
         size, attributes_valid_s = UNKNOWN_SIZE_BYTES, 0.0
-    return Attributes(
-        inode.number, False, permissions, size, created_ns, created_ns, valid_s, attributes_valid_s
-    )
+    mtime_ns = created_ns or _date_for(inode)
+    return Attributes(inode.number, False, permissions, size, mtime_ns, mtime_ns, valid_s, attributes_valid_s)
+
+
+def _date_for(inode: Inode) -> int:
+    """For what Orion does not date: the same at every mount. A shard is as old as its collection."""
+    above = inode.parent
+    is_shard = above is not None and above.item.kind is Kind.COLLECTION
+    return (above.item.created_ns if above is not None and is_shard else 0) or UNDATED_NS

@@ -31,6 +31,7 @@ _BIG_FOLDER_PAGES = 5  # larger folders are asked name by name, but for readdir
 _BIG_FOLDER_NAMES = 16  # so many different ones, and the folder is listed all the same
 _BIG_FOLDER_CHECK_S = 1.0
 _OFFLINE_VALID_S = 1.0
+_HOLDS_AS_MANY_TIMES = 5  # as it took, where only a listing tells: one that takes long would never hold
 _LAG_PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 4.0)  # more than the read lag that is reckoned with
 
 
@@ -110,7 +111,7 @@ class Beliefs:
             self._cache.drop(folder.number)
             raise RemoteFailure(f"{folder.local_path()}: Orion told less than the folder holds; try again")
         self._fold(folder.number)
-        return self.changes.overlay(folder.number, listing), self._valid_s(listing.asked_at_s)
+        return self.changes.overlay(folder.number, listing), self._valid_s(listing)
 
     async def resolve(self, parent: Inode, name: str) -> Believed:
         """What a name of a folder means, asked for if it is not known."""
@@ -138,7 +139,7 @@ class Beliefs:
         if folder.is_virtual:
             return {name: inode.item for name, inode in (folder.children or {}).items()}
         listing = self._cache.get(folder.number).listing
-        return listing.items if listing is not None and self._valid_s(listing.asked_at_s) > 0 else None
+        return listing.items if listing is not None and self._valid_s(listing) > 0 else None
 
     async def list_ahead(self, folder: Inode) -> None:
         """Have the listing of a folder that somebody may soon ask for; one that is cut short is of no use."""
@@ -230,7 +231,7 @@ class Beliefs:
         item, told_at_s = best
         is_listed = item is not None or self._is_listed_only(parent)  # which may be long to list again
         ttl_s = self.freshness.metadata_ttl_s if is_listed else self.freshness.absence_ttl_s
-        valid_s = told_at_s + ttl_s - self._clock()
+        valid_s = told_at_s + ttl_s + self._cache.get(parent.number).holds_longer_s - self._clock()
         if valid_s > 0:
             return Believed(item, valid_s)
         if since_s is not None and told_at_s >= since_s:
@@ -266,13 +267,14 @@ class Beliefs:
     def _fresh_listing(self, folder: Inode, since_s: float | None) -> Listing | None:
         """A listing that holds, or was asked for after `since_s`; offline, one however old."""
         listing = self._cache.get(folder.number).listing
-        if listing is None or self._valid_s(listing.asked_at_s) > 0:
+        if listing is None or self._valid_s(listing) > 0:
             return listing
         is_just_told = since_s is not None and listing.asked_at_s >= since_s
         return listing if is_just_told or self._remote.health is Health.OFFLINE else None
 
-    def _valid_s(self, asked_at_s: float) -> float:
-        return max(0.0, asked_at_s + self.freshness.metadata_ttl_s - self._clock())
+    def _valid_s(self, listing: Listing) -> float:
+        holds_until_s = listing.asked_at_s + self.freshness.metadata_ttl_s + listing.holds_longer_s
+        return max(0.0, holds_until_s - self._clock())
 
     # Asking
 
@@ -287,7 +289,7 @@ class Beliefs:
             return True
         if belief.listing is not None and belief.listing.pages <= _BIG_FOLDER_PAGES:
             return True
-        if belief.listing is not None and self._valid_s(belief.listing.asked_at_s) > 0:
+        if belief.listing is not None and self._valid_s(belief.listing) > 0:
             return False  # an absence of a large folder
         since_s = self._clock() - self.freshness.metadata_ttl_s
         others = sum(other != name and s.asked_at_s > since_s for other, s in belief.singles.items())
@@ -304,7 +306,7 @@ class Beliefs:
         ):
             return None
         answer = self._best_answer(parent, name)
-        if answer is None or answer[0] is not None or self._valid_s(listing.asked_at_s) == 0:
+        if answer is None or answer[0] is not None or self._valid_s(listing) == 0:
             return None
         last_s = self._absences_checked_at_s.get(parent.number, -inf)
         if now_s - last_s < _BIG_FOLDER_CHECK_S:
@@ -352,7 +354,9 @@ class Beliefs:
         is_collection = folder.item.kind is Kind.COLLECTION
         items = self.changes.shown(answer.items) if is_collection else answer.items
         names = Names((folder.naming or visible_names)(items))
-        listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread)
+        took_s = self._clock() - asked_at_s if self._is_listed_only(folder) else 0.0
+        longer_s = _HOLDS_AS_MANY_TIMES * took_s
+        listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread, longer_s)
         self.changes.learn_tags(folder.number, names)
         before = self._cache.get(folder.number).listing
         if before is not None and not before.has_same_names(listing):

@@ -32,7 +32,7 @@ from orionfs.outgoing.assigning import Assigner
 from orionfs.outgoing.parking import nothing_hidden
 from orionfs.outgoing.relocating import Relocator, UntilFree, at_once
 from orionfs.outgoing.shard_rules import check_may_hold, mark_for, new_item
-from orionfs.tables.inodes import Inode, InodeTable
+from orionfs.tables.inodes import Inode, InodeTable, Standing
 from orionfs.tables.metacache import Entries, MetaCache
 from orionfs.tables.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.tables.names import true_name
@@ -183,7 +183,7 @@ class Namespace:
         self.touch(inode.parent)
         if inode.opens:
             return self.attributes(inode, OPEN_VALID_S)
-        if inode.pins or inode.parent is None:
+        if inode.pins or inode.parent is None or inode.standing is Standing.REMOVED:
             return self.attributes(inode, self._beliefs.freshness.metadata_ttl_s)
         if not inode.is_attached:
             raise Stale(f"{inode.local_path()} is not there any more")
@@ -339,7 +339,7 @@ class Namespace:
         source.item = source.item.renamed(true_name(source.item.kind, name))
         self._changes.record(parent.number, name, source.item, now_s if is_settled else inf, replaced)
         self.predecessors.note(source.item.key, replaced)
-        self.inodes.attach(source, parent, name)
+        self.inodes.attach(source, parent, name, Standing.REMOVED)
         self.views.doubt()
         touch(old_parent)
         touch(parent)
@@ -446,5 +446,5 @@ class Namespace:
         gone = inode.item
         self._changes.record(parent.number, name, None, settled_at_s, gone.key, is_folder_gone=gone.is_folder)
         self.views.doubt()
-        self.inodes.detach(inode)
+        self.inodes.detach(inode, Standing.REMOVED)
         touch(parent)

@@ -29,6 +29,7 @@ from orionfs.errors import (
     OrionFsError,
     Stale,
 )
+from orionfs.late_opens import LateOpens
 from orionfs.models import HandleId, InodeNumber, Kind
 from orionfs.outgoing.parking import Parking
 from orionfs.outgoing.removals import OnEnd
@@ -61,6 +62,7 @@ class Files:
         self._unsealed = Unsealed(sync, self._staging, namespace.rivals, self._seal_behind, self._let_go)
         self.parking = Parking(namespace.inodes, sync.journal, sync.unseen, sync.holding.names)
         self.under_way = UnderWay(namespace, sync, self.parking, self._leave_uploaded)
+        self._late = LateOpens(namespace, sync, fetcher, opening, self.under_way)
         self._numbers = itertools.count(1)
         self._handles: dict[HandleId, Handle] = {}
         self._files: dict[InodeNumber, OpenFile] = {}
@@ -87,14 +89,8 @@ class Files:
             return handle_id
         self._handles[handle_id].is_appending = bool(flags & os.O_APPEND)
         try:
-            is_emptied = bool(flags & os.O_TRUNC)
-            if self._opening.is_due(inode) and not is_emptied:
-                if inode.item.size is None:
-                    self._handles[handle_id].file.told_end = UNKNOWN_SIZE_BYTES
-                await self._opening.find_out(self._handles[handle_id])
-            elif needs_what_is_there(flags):
-                await self._begin_to_read(self._handles[handle_id].file)
-            if is_emptied:
+            await self._make_ready(self._handles[handle_id], flags, may_write=may_write)
+            if flags & os.O_TRUNC:
                 await self._truncate(self._handles[handle_id], 0)
                 self._handles[handle_id].expects_data = True
         except BaseException:
@@ -104,7 +100,8 @@ class Files:
 
     def keeps_pages(self, handle_id: HandleId) -> bool:
         """True if what the kernel holds of a file that was just opened is still so."""
-        return self._handles[handle_id].keeps_pages
+        handle = self._handles[handle_id]
+        return handle.keeps_pages and handle.file.keeps_pages
 
     def create(self, inode: Inode, flags: int = 0) -> HandleId:
         """Open a file that was just made here; its first flush puts it on Orion."""
@@ -281,12 +278,14 @@ class Files:
     @contextlib.asynccontextmanager
     async def not_sealing(self, *inodes: Inode) -> AsyncIterator[None]:
         """While names change nobody seals a version of them: it would go to a name that is no more."""
+        numbers = sorted({inode.number for inode in inodes})
         async with contextlib.AsyncExitStack() as stack:
-            for number in sorted({inode.number for inode in inodes}):
+            for number in numbers:
                 file = self._files.get(number)
                 if file is not None:
                     await stack.enter_async_context(file.sealing)
-            yield
+            with self._late.taking_names(numbers):
+                yield
 
     async def make_readable(self, inode: Inode, limit_bytes: int) -> bool:
         """Have all of an open file here before its item goes; False if it is larger than the limit."""
@@ -388,17 +387,41 @@ class Files:
             self._sync.removals.resume(*doomed)
         self._namespace.inodes.collect(file.inode)
 
+    async def _make_ready(self, handle: Handle, flags: int, *, may_write: bool) -> None:
+        """Have here what an open needs to go on. Raises Stale where the kernel must look again."""
+        file = handle.file
+        while True:
+            item, staged = file.inode.item, file.staged
+            try:
+                await self._begin(handle, flags)
+                break
+            except Stale:
+                is_another = not file.inode.item.is_same_version(item) or file.staged is not staged
+                if is_another or (not may_write and await self._late.succeed(file)):
+                    continue
+                await self._late.until_settled(file.inode)
+                self._namespace.doubt(file.inode)
+                raise
+        async with file.succeeding:
+            file.is_begun = True
+
+    async def _begin(self, handle: Handle, flags: int) -> None:
+        inode = handle.file.inode
+        if self._opening.is_due(inode) and not flags & os.O_TRUNC:
+            if inode.item.size is None:
+                handle.file.told_end = UNKNOWN_SIZE_BYTES
+            await self._opening.find_out(handle)
+        elif needs_what_is_there(flags):
+            await self._begin_to_read(handle.file)
+
     async def _begin_to_read(self, file: OpenFile) -> None:
-        """Have the first bytes here: a version that is gone is noticed by open, which the kernel repeats."""
+        """Have the first bytes here: a version that is gone is noticed by open."""
+        if self._late.is_lost(file):
+            raise Stale(f"{file.inode.local_path()}: its last version was replaced before it was on Orion")
         source = None
-        if file.staged is None and file.inode.item.size:
+        if file.staged is None and (file.inode.item.size or file.inode.item.key is None):
             source = self._staging.source(file)
         for opened in self.on_open:
             opened(file.inode, source is None or source.entry.is_complete)
-        if source is None:
-            return
-        try:
+        if source is not None:
             await self._fetcher.begin(source)
-        except Stale:
-            self._namespace.doubt(file.inode)
-            raise

@@ -404,6 +404,7 @@ class Moves:
         old, new = target.item.key, source.item.key
         if old is not None and new is not None and not self._sync.shares.known(new):
             await self._sync.shares.carry(old, new, path)
+            self._sync.shares.warn_unknown(old, path)
             for share in self._sync.shares.known(old) or ():
                 await self._sync.shares.note(new, share)
         tags = await self._namespace.tags(target)

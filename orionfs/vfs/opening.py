@@ -73,7 +73,7 @@ class Opening:
         self._fetcher = fetcher
         self._content = content
         self._ttl_s = dataset_ttl_s
-        self._tell_attributes = tell_attributes
+        self.tell_attributes = tell_attributes
         self._clock = clock
         self._versions = count(int.from_bytes(os.urandom(7)))
         self._kept: dict[Key, _Kept] = {}
@@ -100,8 +100,7 @@ class Opening:
             is_dataset = file.inode.item.kind is Kind.DATASET
             try:
                 await (self._open_dataset if is_dataset else self._find_size)(handle)
-            except (NoSuchName, Stale) as gone:
-                self._namespace.doubt(file.inode)
+            except NoSuchName as gone:
                 raise Stale(str(gone)) from gone
 
     def close(self) -> None:
@@ -151,7 +150,7 @@ class Opening:
         is_changed = file.inode.item.size not in (None, source.entry.size)
         self._namespace.commit_size(file.inode, source.entry.size)
         if is_changed:  # else the first reads would end where the old version did
-            await self._tell_attributes(file.inode.number)
+            await self.tell_attributes(file.inode.number)
 
     async def _kept_source(self, file: OpenFile, key: Key) -> Source | None:
         """The bytes that are here, if they are all here and hold."""

@@ -28,6 +28,7 @@ class OpenFile:
 
     `staged` is what is newer here than on Orion, `basis` what it still lacks of the version it changes.
     `told_end` is where the kernel believes the end to be, where it was told no true size before the open.
+    `is_begun`: somebody reads it; `keeps_pages`: what the kernel holds of the contents is still so.
     """
 
     inode: Inode
@@ -37,9 +38,12 @@ class OpenFile:
     told_end: int | None = None
     is_incomplete: bool = False  # a write failed for want of room, and its caller was told
     source: Source | None = None
+    is_begun: bool = False
+    keeps_pages: bool = True
     flushing: trio.Lock = field(default_factory=trio.Lock)
     sealing: trio.Lock = field(default_factory=trio.Lock)
     staging: trio.Lock = field(default_factory=trio.Lock)
+    succeeding: trio.Lock = field(default_factory=trio.Lock)
 
     @property
     def size(self) -> int:
@@ -124,14 +128,21 @@ class Staging:
     async def read(self, handle: Handle, offset: int, size: int) -> bytes:
         """Bytes of a file as it stands; short only at its end."""
         file = handle.file
-        while file.staged is not None:
+        while True:
+            if file.staged is None:
+                source = self.source(file)
+                try:
+                    return await self._fetcher.read(source, handle.window, offset, size)
+                except Stale:
+                    if file.staged is None and file.source is source:
+                        raise  # else another handle has saved it meanwhile
+                    continue
             basis = file.basis
             if basis is None:
                 return file.staged.read(offset, size)
             brought = await basis.bring(handle.window, offset, size)
             if file.basis is basis:  # nobody has completed it meanwhile
                 return basis.read(offset, size, brought)
-        return await self._fetcher.read(self.source(file), handle.window, offset, size)
 
     def source(self, file: OpenFile) -> Source:
         key = file.inode.item.key
