@@ -108,7 +108,13 @@ class EarlyUpload:
 
     # While it is written
 
-    def go_on(self) -> None:
+    def note_written(self, start: int, end: int) -> None:
+        """`[start, end)` has been written."""
+        self.leaving.note_written(start, end)
+        self.leaving.take_holes(self._means.pressure.unsent_max_bytes)
+        self._go_on()
+
+    def _go_on(self) -> None:
         """Begin, or send what may leave, in the background."""
         if self.is_over:
             return
@@ -165,7 +171,7 @@ class EarlyUpload:
                 pause_s = min(_PAUSE_MAX_S, 2 * pause_s)
         finally:
             self._settled.set()
-        self.go_on()
+        self._go_on()
 
     async def _has_all(self) -> bool:
         """One attempt to have what lies before the place where its writer began."""
@@ -234,7 +240,7 @@ class EarlyUpload:
             if number in self.leaving.sent:
                 self.is_stalled, self._sent_at_s = False, trio.current_time()
                 self._slowest_s = max(self._slowest_s, self._sent_at_s - began_s)
-            self.go_on()
+            self._go_on()
             self._tell()
 
     async def _has_sent(self, number: int) -> bool:
