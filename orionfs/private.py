@@ -1,4 +1,4 @@
-"""Folders and files that are nobody else's business: modes 0700 and 0600. A leaf."""
+"""Folders and files that are nobody else's business: modes 0700 and 0600; and names that last. A leaf."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ def make_private(folder: Path) -> None:
     if not folder.is_dir():
         make_private(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder outlive a power cut; what the files hold is synced apart. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(path: Path, text: str) -> None:

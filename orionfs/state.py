@@ -20,12 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orionfs.content import EXACT_SUFFIX, GAPS_SUFFIX
-from orionfs.glimpses import look_into
-from orionfs.journal import Journal
+from orionfs.cache.content import EXACT_SUFFIX, GAPS_SUFFIX
+from orionfs.durable.glimpses import look_into
+from orionfs.durable.journal import Journal
 from orionfs.models import Account
 from orionfs.mountinfo import mount_of, read_mountinfo
-from orionfs.private import make_private
+from orionfs.private import make_private, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,8 @@ def _new(top: Path) -> StateFolder:
     path.mkdir(mode=0o700)
     made = _lock(path)
     assert made is not None
+    for folder in (path, *path.parents[:4]):  # up to the one with all state: promises need their names
+        sync_folder(folder)
     return made
 
 

@@ -18,8 +18,8 @@ from orionfs.cli.refresh import find_place
 from orionfs.cli.talking import answers, connect
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.models import Account, Key, Kind
-from orionfs.names import decode_name
 from orionfs.profiles import ENVIRONMENT
+from orionfs.tables.names import decode_name
 
 if TYPE_CHECKING:
     from orionfs.transfers import Place

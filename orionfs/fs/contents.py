@@ -19,14 +19,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from orionfs.cache.ranges import RangeSet
+from orionfs.cache.windows import PART_BYTES, RANDOM_BYTES
 from orionfs.errors import LocalDiskError, NoSpace, NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
 from orionfs.fs.asking import Asking
 from orionfs.models import Account, Item, Key, Kind
-from orionfs.ranges import RangeSet
-from orionfs.windows import PART_BYTES, RANDOM_BYTES
 
 if TYPE_CHECKING:
-    from orionfs.content import CacheEntry, ContentCache
+    from orionfs.cache.content import CacheEntry, ContentCache
 
 log = logging.getLogger(__name__)
 
@@ -352,8 +352,8 @@ def _gone(key: Key, error: OrionFsError) -> Stale:
 def cache_of(account: Account) -> ContentCache | None:
     """The content cache of this user's mounts for one account; None where this platform can't have it."""
     try:
+        from orionfs.cache.content import ContentCache, usual_limit_bytes
         from orionfs.config import cache_folder
-        from orionfs.content import ContentCache, usual_limit_bytes
     except ImportError:
         log.debug("this platform has no locks on files: contents are not kept")
         return None

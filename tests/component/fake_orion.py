@@ -174,6 +174,7 @@ class FakeCalls:
         self.objects_tell_all = True
         self.page_max = 1000
         self.read_lag_s = 0.0
+        self.finds_lag = False  # as stat and ls do
         self.keeps_history = False  # of all that was ever placed somewhere: `history`
         self.latency_s = 0.0
         self.piece_bytes = 2**18  # of what read_into brings
@@ -486,6 +487,8 @@ class FakeCalls:
             asked = dict(filters) if self.heeds_filters else {}
             is_deleted, name, tag = bool(asked.get("deleted")), asked.get("name"), asked.get("tags")
             rows = [row for row in self._rows.values() if row.kind == kind and row.is_deleted is is_deleted]
+            if self.finds_lag and self.read_lag_s:
+                rows = [row for row in rows if self._is_heard_of(row)]
             found = [row for row in rows if name in (None, row.name) and (tag is None or tag in row.tags)]
             told = [self._attributes(row) for row in found[:count_max]]
             return [self._incomplete(attributes) for attributes in told]
@@ -727,6 +730,11 @@ class FakeCalls:
     def _visible_at(self) -> float:
         """The moment whose state ls and stat show."""
         return self.clock() - self.read_lag_s if self.read_lag_s else inf
+
+    def _is_heard_of(self, row: Row) -> bool:
+        """Whether what a replica that lags tells of all items has this one under its name."""
+        named = self._below.get(row.folder or 0, {}).get(row.name, [])
+        return any(placed.row is row and placed.is_shown(self._visible_at()) for placed in named)
 
     def _make(self, kind: str, name: str, folder: int | None) -> Row:
         row = self._row(kind, name, folder)

@@ -1,7 +1,8 @@
 """Programs that change a few names of one folder by chance, on a mount that is killed or has no Orion.
 
-A `Loader` knows from what it was told what its files may be. `killed` ends a world as a power cut of the
-daemon would: from one moment on nothing reaches the journal or Orion. Nothing here knows how a mount works.
+A `Loader` knows from what it was told what its files may be. `cut_off` ends a world as a kill of the
+daemon would: from one moment on nothing reaches the journal or Orion; a `JournalDisk` forgets what was never
+synced, as a power cut does. Nothing here knows how a mount works.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import errno
 import os
 import random
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import trio
 
 from orionfs.errors import OrionFsError
 from orionfs.models import MARK_PREFIX
+from orionfs.state import JOURNAL
 from tests.component.fake_orion import HOME, Failure, FakeCalls, failure
 from tests.component.world import World
 
@@ -115,6 +119,36 @@ def cut_off(world: World) -> None:
     """From now on nothing that this world does is kept, here or on Orion."""
     world.claimed.journal._db.execute("PRAGMA query_only = ON")
     take_away(world.fake)
+
+
+class JournalDisk:
+    """What a disk has of a journal if the power goes: all up to the last commit that was synced to it."""
+
+    def __init__(self, world: World) -> None:
+        self._path = world.claimed.path / JOURNAL
+        journal = world.claimed.journal
+        self._db: Any = journal._db
+        self._is_synced = False
+        self._kept: bytes = self._db.serialize()
+        journal._db = self  # type: ignore[assignment]
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        """Done by the database; a commit with full sync is what outlives the next power cut."""
+        done = self._db.execute(statement, *values)
+        if statement.startswith("PRAGMA synchronous"):
+            self._is_synced = statement.endswith("FULL")
+        elif statement == "COMMIT" and self._is_synced:
+            self._kept = self._db.serialize()
+        return done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def lose(self) -> None:
+        """The machine had no power any more; to be called when nothing has the journal open."""
+        for path in self._path.parent.glob(f"{JOURNAL}-*"):
+            path.unlink()
+        Path(self._path).write_bytes(self._kept)
 
 
 def take_away(fake: FakeCalls) -> None:

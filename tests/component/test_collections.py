@@ -8,10 +8,10 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.collecting import Collecting
 from orionfs.models import Kind
-from orionfs.protection import Protection
-from orionfs.removing import Removing
+from orionfs.tree.protection import Protection
+from orionfs.vfs.collecting import Collecting
+from orionfs.vfs.removing import Removing
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount
 

@@ -18,10 +18,10 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.early import Pressure
+from orionfs.durable.journal import UploadStep
 from orionfs.fuse import callers
-from orionfs.journal import UploadStep
 from orionfs.models import HandleId
+from orionfs.outgoing.early import Pressure
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.test_sync import FAILURES, OFFLINE
 from tests.component.world import World, mount, settle

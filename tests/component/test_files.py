@@ -9,11 +9,12 @@ from functools import partial
 import pytest
 import trio
 
-from orionfs import errors, moves
-from orionfs.basis import Basis
-from orionfs.content import Staged
-from orionfs.staged_files import StagedFiles
-from orionfs.upload import UploadState
+from orionfs import errors
+from orionfs.cache.content import Staged
+from orionfs.outgoing.staged_files import StagedFiles
+from orionfs.outgoing.upload import UploadState
+from orionfs.vfs import moves
+from orionfs.vfs.basis import Basis
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 

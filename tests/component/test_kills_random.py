@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from tests.component.fake_orion import FakeCalls
-from tests.component.killing import Loader, cut_off, orphans, take_away
+from tests.component.killing import JournalDisk, Loader, cut_off, orphans, take_away
 from tests.component.world import mount
 from tests.model.orion import threads, trouble
 
@@ -23,9 +23,25 @@ pytestmark = [
     pytest.mark.expect_log("^(?!.*unexpected)"),
 ]
 BACK = pytest.mark.parametrize("write_back", [False, True], ids=["through", "back"])
-SEEDS = pytest.mark.parametrize(
-    "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 200))]
+LAGS_S = [0.0]
+
+
+def seeds(*variants):
+    """Each seed with each variant; the first seeds, with a variant each, whenever tests run."""
+    rows = [(seed, variant) for seed in range(200) for variant in variants]
+    usual = {(seed, variants[seed % len(variants)]) for seed in range(6)}
+    return [
+        pytest.param(
+            row[0], *row[1], marks=[] if row in usual else pytest.mark.long, id="-".join(map(str, row))
+        )
+        for row in rows
+    ]
+
+
+ENDS = pytest.mark.parametrize(
+    ("seed", "lag_s", "end"), seeds(*((lag_s, end) for end in ("kill", "power cut") for lag_s in LAGS_S))
 )
+SEEDS = pytest.mark.parametrize(("seed", "lag_s"), seeds(*((lag_s,) for lag_s in LAGS_S)))
 KILLS = 4
 LOADERS = ["one", "two"]
 
@@ -33,9 +49,10 @@ LOADERS = ["one", "two"]
 class Work:
     """Loaders on one Orion, and the mounts that they work on one after the other."""
 
-    def __init__(self, folder, seed, write_back):
+    def __init__(self, folder, seed, write_back, *, lag_s=0.0):
         self.dice = random.Random(seed)
         self.fake = FakeCalls()
+        self.fake.read_lag_s, self.fake.finds_lag = lag_s, self.dice.random() < 0.5
         self.fake.duplicate_names = self.dice.random() < 0.7
         self.loaders = [Loader(self.fake, name, self.dice) for name in LOADERS]
         draw = random.Random(seed)
@@ -54,17 +71,22 @@ class Work:
 
 
 @BACK
-@SEEDS
-async def test_daemons_killed_while_programs_work_lose_nothing_that_was_reported(tmp_path, seed, write_back):
-    work = Work(tmp_path, seed, write_back)
+@ENDS
+async def test_daemons_killed_while_programs_work_lose_nothing_that_was_reported(
+    tmp_path, seed, write_back, lag_s, end
+):
+    work = Work(tmp_path, seed, write_back, lag_s=lag_s)
     for _ in range(KILLS):
         work.misbehave()
         async with work.mounted() as world, trio.open_nursery() as nursery:
+            disk = JournalDisk(world)
             for loader in work.loaders:
                 nursery.start_soon(loader.run, world)
             await trio.sleep(work.dice.choice([0.5, 3.0, 10.0, 40.0]) * work.dice.random())
             cut_off(world)
             nursery.cancel_scope.cancel()
+        if end == "power cut":
+            disk.lose()
         if work.dice.random() < 0.7:
             work.fake.heal()
             async with work.mounted() as world:
@@ -77,8 +99,10 @@ async def test_daemons_killed_while_programs_work_lose_nothing_that_was_reported
 
 @BACK
 @SEEDS
-async def test_orion_gone_while_programs_work_costs_nothing_that_was_reported(tmp_path, seed, write_back):
-    work = Work(tmp_path, seed, write_back)
+async def test_orion_gone_while_programs_work_costs_nothing_that_was_reported(
+    tmp_path, seed, write_back, lag_s
+):
+    work = Work(tmp_path, seed, write_back, lag_s=lag_s)
     async with work.mounted() as world:
         for _ in range(KILLS):
             work.misbehave()

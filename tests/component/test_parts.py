@@ -13,9 +13,9 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.fetch import PART_BYTES, Window
+from orionfs.cache.fetch import PART_BYTES, Window
 from orionfs.models import Key, Kind
-from orionfs.remote import Limits
+from orionfs.orion.remote import Limits
 from tests.component.fake_orion import HOME, failure
 from tests.component.test_fetch import MIB, Stand, stand
 from tests.component.virtual import sleep_in_thread

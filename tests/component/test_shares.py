@@ -7,9 +7,9 @@ import os
 import pytest
 import trio
 
+from orionfs.durable.share_rows import Share
 from orionfs.models import Key, Kind
-from orionfs.share_rows import Share
-from orionfs.upload import Upload
+from orionfs.outgoing.upload import Upload
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount
 

@@ -14,9 +14,9 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.journal import UploadStep
-from orionfs.remote import Health
-from orionfs.upload import UploadState
+from orionfs.durable.journal import UploadStep
+from orionfs.orion.remote import Health
+from orionfs.outgoing.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import KNOWN, World, mount, outcomes, settle
 

@@ -15,6 +15,7 @@ import pytest
 from orionfs.models import MARK_PREFIX
 from tests.cli.processes import wait_for
 from tests.mount.conftest import watched
+from tests.mount.replacing import replace_while_others_look
 from tests.mount.stand import Client, Stand
 from tests.server.process import HOME
 
@@ -92,6 +93,11 @@ def test_bytes_that_nobody_had_closed_are_kept_aside_and_told(back):
     assert back.direct.find(f"{HOME}/unclosed") is None
 
 
+def test_files_that_are_replaced_can_be_looked_at_all_the_time(back, tmp_path):
+    (back.mine / "replaced").mkdir()
+    replace_while_others_look(back.mine / "replaced", tmp_path / "stop", times=8, lookers=2)
+
+
 @pytest.mark.parametrize("arguments", [[], BACK], ids=["through", "back"])
 def test_children_of_a_shell_that_write_to_one_file_are_three_uploads_at_most(
     mounted, back, arguments
@@ -116,8 +122,9 @@ def test_bytes_and_promise_are_synced_before_close_is_answered(
     answers = [at for at in range(written, len(calls)) if is_answer(calls[at])]
     flushed = answers[1]  # the first answers the write
     data = first(calls, r"fdatasync\(\d+<[^>]*/staged/", written)
-    journal = first(calls, r"f(data)?sync\(\d+<[^>]*/journal\.db", data)
-    assert written < data < journal < flushed, "\n".join(calls[written : flushed + 1])
+    name = first(calls, r"fsync\(\d+<[^>]*/staged>", data)
+    journal = first(calls, r"f(data)?sync\(\d+<[^>]*/journal\.db", name)
+    assert written < data < name < journal < flushed, "\n".join(calls[written : flushed + 1])
 
 
 def is_answer(call: str) -> bool:

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orionfs import content, presence
-from orionfs.content import CacheEntry, ContentCache, Staged, copy_range
+from orionfs.cache import content, presence
+from orionfs.cache.content import CacheEntry, ContentCache, Staged, copy_range
+from orionfs.cache.presence import boot_id
 from orionfs.errors import LocalDiskError, NoSpace
 from orionfs.models import Key, Kind
-from orionfs.presence import boot_id
 
 KEY = Key(Kind.FILE, 5)
 HOLDS = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from math import inf
 
-from orionfs.leaving import Leaving
+from orionfs.outgoing.leaving import Leaving
 
 PART = 10
 

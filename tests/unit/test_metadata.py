@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from orionfs.inodes import Inode
-from orionfs.metadata import UNDATED_NS, Permissions, attributes_of
 from orionfs.models import InodeNumber, Item, Kind, LocalAttributes
+from orionfs.tables.inodes import Inode
+from orionfs.tables.metadata import UNDATED_NS, Permissions, attributes_of
 
 
 @pytest.mark.parametrize("size", [None, 0, 10, 2**70])
