@@ -16,6 +16,7 @@ import pytest
 from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
 from tests.mount.posix import DirectoryStream
+from tests.mount.stand import Client
 
 MEBI = 2**20
 
@@ -134,6 +135,19 @@ def test_open_to_write_without_truncating_keeps_the_rest(mounted, cold, on_orion
     wanted = data[:1000] + b"HERE" + data[1004:]
     assert on_orion(cold / "x") == wanted
     assert (cold / "x").read_bytes() == wanted
+
+
+@pytest.mark.parametrize("client", [Client.OWN], ids=["own"], scope="session")
+def test_overwriting_most_of_a_file_fetches_only_the_rest(mounted, cold, on_orion) -> None:
+    data, new = content(12 * MEBI), content(10 * MEBI, 2)
+    mounted.direct.put(mounted.orion_path(cold / "x"), data)
+    with mounted.counting() as counted:
+        descriptor = os.open(cold / "x", os.O_WRONLY)
+        for at in range(0, len(new), MEBI):
+            os.pwrite(descriptor, new[at : at + MEBI], MEBI + at)
+        os.close(descriptor)
+    assert sum(row.response_bytes for row in counted.of("blob")) == 2 * MEBI
+    assert on_orion(cold / "x") == data[:MEBI] + new + data[11 * MEBI :]
 
 
 def test_open_to_write_that_writes_nothing_asks_nothing(mounted, folder) -> None:
