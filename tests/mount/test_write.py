@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
-from tests.mount.posix import DirectoryStream
+from tests.mount.posix import DirectoryStream, map_shared, store_and_unmap
 from tests.mount.stand import Client
 
 MEBI = 2**20
@@ -250,9 +250,8 @@ def test_shared_mapping_is_written_back(mounted, folder, on_orion) -> None:
 def test_stores_into_a_mapping_after_close_go_up_as_well(mounted, folder, on_orion) -> None:
     (folder / "x").write_bytes(b"a" * 10_000)
     with (folder / "x").open("r+b") as file:
-        mapped = mmap.mmap(file.fileno(), 0)
-    mapped[:4] = b"LATE"
-    mapped.close()
+        address = map_shared(file.fileno(), 10_000)
+    store_and_unmap(address, 10_000, b"LATE")
 
     def has_arrived() -> bool:
         mounted.drain()
