@@ -88,8 +88,7 @@ class Sync:
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
         self.steps = Steps()
-        # Versions that can't be sealed yet, and tags on their way.
-        self._behind = Behind(remote, self._background, self.steps.note)
+        self._behind = Behind(remote, self._background, self.steps.note)  # unsealed versions, late tags
         self.late_tags = LateTags(remote, self._journal, self._behind)
         means = Means(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
         self.early = EarlyUploads(means, is_wanted=not is_write_back)
