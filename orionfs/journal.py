@@ -26,7 +26,7 @@ from orionfs.models import Key, LocalAttributes
 from orionfs.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.parked_rows import ParkedRows
 from orionfs.private import sync_folder
-from orionfs.promises import RelocationRow, Removal, Rename, UploadRow, UploadStep, rewritten
+from orionfs.promises import RelocationRow, Removal, Rename, UploadRow, UploadStep, marked_to_go, rewritten
 from orionfs.rename_rows import SCHEMA as RENAMES_SCHEMA
 from orionfs.rename_rows import RenameRows
 from orionfs.share_rows import SCHEMA as SHARES_SCHEMA
@@ -39,6 +39,7 @@ __all__ = [
     "Rename",
     "UploadRow",
     "UploadStep",
+    "marked_to_go",
     "rewritten",
 ]
 
