@@ -47,6 +47,7 @@ class Row:
     count: int = 0
     is_deleted: bool = False
     ready_at: float = -inf
+    made_at: float = -inf
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.id} {self.name!r} {len(self.contents)} bytes>"
@@ -738,7 +739,8 @@ class FakeCalls:
     def _is_heard_of(self, row: Row) -> bool:
         """Whether what a replica that lags tells of all items has this one under its name."""
         named = self._below.get(row.folder or 0, {}).get(row.name, [])
-        return any(placed.row is row and placed.is_shown(self._visible_at()) for placed in named)
+        shown = [placed.is_shown(self._visible_at()) for placed in named if placed.row is row]
+        return any(shown) or (not shown and row.made_at <= self._visible_at())
 
     def _make(self, kind: str, name: str, folder: int | None) -> Row:
         row = self._row(kind, name, folder)
@@ -749,6 +751,7 @@ class FakeCalls:
         """A resource that is shown nowhere yet."""
         created = _EPOCH + timedelta(microseconds=next(self._moments))
         row = Row(kind, next(self._ids), name, folder, created.isoformat().replace("+00:00", "Z"))
+        row.made_at = self.clock()
         self._rows[row.id] = row
         return row
 
