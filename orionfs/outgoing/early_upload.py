@@ -195,7 +195,8 @@ class EarlyUpload:
                 id_, part_bytes = await means.remote.begin_upload(mark)
             await means.journal.run(lambda journal: journal.uploaded(mark, id_ or 0))
         except OrionFsError as error:
-            means.behind.start(f"{mark}", partial(_remove, means, mark, id_, may_be_there=error.is_unclear))
+            asked_at_s = trio.current_time() if error.is_unclear else None
+            means.behind.start(f"{mark}", partial(_remove, means, mark, id_, asked_at_s))
             if isinstance(error, InvalidCall):
                 log.info("files leave for Orion when they are closed: %s", error)
                 self._on_refused()
@@ -311,11 +312,15 @@ class EarlyUpload:
         await _remove(self._means, self.mark, self.id)
 
 
-async def _remove(means: Means, mark: str, id_: int | None, *, may_be_there: bool = False) -> None:
-    """Nothing is on Orion under a mark, and nothing is promised of it."""
+async def _remove(means: Means, mark: str, id_: int | None, asked_at_s: float | None = None) -> None:
+    """Nothing is on Orion under a mark, and nothing is promised of it.
+
+    `asked_at_s`: something that is not known may have been begun under the mark until then.
+    """
     if id_ is not None:
         await means.remote.delete(Key(Kind.FILE, id_))
-    elif may_be_there:
+    elif asked_at_s is not None:
+        await means.remote.until_heard_of(asked_at_s)
         item = await means.remote.find_upload(means.home, mark)
         if item is not None and item.key is not None:
             await means.remote.delete(item.key)
