@@ -53,7 +53,7 @@ RANKS: list[set[str]] = [
     {"changes", "metadata", "journal_thread", "uses", "protection", "relocation", "partners"},
     {"glimpses"},
     {"journal", "content", "metacache", "walks", "shard_rules", "workspaces"},
-    {"inodes"},
+    {"inodes", "crossover"},
     {"presence", "attribute_text", "leaving"},
     {
         "names",

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orionfs.cache import presence
+from orionfs.cache.crossover import Crossover
 from orionfs.cache.presence import Presence
 from orionfs.cache.ranges import RangeSet
 from orionfs.errors import NoSpace, disk_error
@@ -58,16 +59,22 @@ class CacheEntry:
     that no other mount evicts the file while it is open.
     """
 
+    can_hold = True
+
     def __init__(self, path: Path, size: int, on_added: Callable[[int], None] = lambda _count: None) -> None:
         """`on_added` hears how many bytes became present."""
         self.path = path
         self.size = size
         self.readers = 0
         self._on_added = on_added
-        self.fd = _open_shared(path)
-        self._presence = presence.load(path, self.fd, size)
+        self.fd, self._presence = self._open()
         self.present = self._presence.ranges
         self._unsaved_bytes = 0
+
+    def _open(self) -> tuple[int, Presence]:
+        """The descriptor, and what is there already."""
+        fd = _open_shared(self.path)
+        return fd, presence.load(self.path, fd, self.size)
 
     def __repr__(self) -> str:
         return f"<CacheEntry {self.path.name} {self.present.total}/{self.size}>"
@@ -119,6 +126,15 @@ class CacheEntry:
         os.close(self.fd)
 
 
+class Unheld(CacheEntry):
+    """The entry of a version whose file can't be made: nothing of it is ever here."""
+
+    can_hold = False
+
+    def _open(self) -> tuple[int, Presence]:
+        return os.memfd_create("orionfs", os.MFD_CLOEXEC), Presence()
+
+
 class ContentCache:
     """Versions of one account on one stack, below a limit shared with every mount of the same user.
 
@@ -135,6 +151,7 @@ class ContentCache:
         self.has_room = limit_bytes > 0
         self._open: dict[Key, CacheEntry] = {}
         self._added_bytes = 0
+        self._crossover = Crossover(_UNFINISHED)
 
     def open(self, key: Key, size: int) -> CacheEntry:
         """The entry of a version, one reader more; `release` it. Raises NoSpace, LocalDiskError."""
@@ -148,6 +165,12 @@ class ContentCache:
             self._open[key] = entry
         entry.readers += 1
         os.utime(entry.fd)
+        return entry
+
+    def open_unheld(self, key: Key, size: int) -> CacheEntry:
+        """The same for one that can't be opened, until all of its readers have released it."""
+        entry = self._open[key] = Unheld(self._path(key), size)
+        entry.readers += 1
         return entry
 
     def release(self, key: Key, entry: CacheEntry) -> bool:
@@ -169,23 +192,27 @@ class ContentCache:
         """A new empty file beside those of the cache, for what `adopt` is to get. Raises OSError."""
         make_private(self._folder)
         path = self._folder / f"{uuid.uuid4().hex}{_UNFINISHED}"
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        path.touch(0o600, exist_ok=False)
         return path
 
-    def adopt(self, key: Key, staged: Path, size: int) -> None:
-        """A staged file is now the version `key` on Orion; where it can't be renamed it is dropped."""
+    def adopt(self, key: Key, staged: Path, size: int, *, is_synced: bool = False) -> None:
+        """A staged file is now the version `key` on Orion; where it can't be renamed it is dropped.
+
+        That of another disk is copied: `upkeep`. `is_synced`: it would survive a power cut.
+        """
         try:
             os.rename(staged, self._path(key))
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EXDEV and self.has_room:
+                self._crossover.take(staged, self._path(key), size)
+                self._added_bytes += size
             staged.unlink(missing_ok=True)
             return
         self._added_bytes += size
-        with contextlib.suppress(OSError):
-            fd = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                presence.save(self._path(key), fd, size, Presence(RangeSet([(0, size)])))
-            finally:
-                os.close(fd)
+        whole = RangeSet([(0, size)])
+        there = Presence(whole, whole if is_synced else RangeSet())
+        with contextlib.suppress(OSError), self._path(key).open("rb") as file:
+            presence.save(self._path(key), file.fileno(), size, there)
 
     def forget(self, key: Key) -> None:
         """The version is gone from Orion: nobody but who has it open will ask for it again."""
@@ -196,6 +223,11 @@ class ContentCache:
 
     def _note_added(self, count: int) -> None:
         self._added_bytes += count
+
+    def upkeep(self) -> list[Callable[[], None]]:
+        """What is to be done now that more may have been added; blocking, in threads, each by itself."""
+        copying = [self._crossover.copy] if self._crossover else []
+        return [*copying, self.evict] if self.is_over_limit() else copying
 
     def is_over_limit(self) -> bool:
         """True once enough was added that `evict` is worth its scan."""
@@ -242,6 +274,7 @@ class ContentCache:
         for entry in self._open.values():
             entry.close()
         self._open.clear()
+        self._crossover.close()
 
     def _path(self, key: Key) -> Path:
         within = "" if key.part is None else f"{key.part}-"

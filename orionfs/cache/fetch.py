@@ -23,7 +23,7 @@ import trio
 from orionfs.cache.asides import Asides
 from orionfs.cache.content import CacheEntry, ContentCache
 from orionfs.cache.windows import AHEAD_MAX_BYTES, FIRST_BYTES, PART_BYTES, RANDOM_BYTES, Window
-from orionfs.errors import NoSpace, NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
+from orionfs.errors import LocalDiskError, NoSpace, NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
 from orionfs.metrics import Hits
 from orionfs.models import Key
 from orionfs.orion.limiter import Priority, current_urgency, working_with
@@ -86,13 +86,25 @@ class Fetcher:
         await trio.to_thread.run_sync(self._content.make_room)
 
     def open(self, key: Key, size: int) -> Source:
-        """A version for reading; give it back with `close`."""
-        entry = self._content.open(key, size)
+        """A version for reading; give it back with `close`. Raises LocalDiskError, NoSpace.
+
+        That only for one that comes whole or of unknown length: any other passes through memory then.
+        """
+        entry = self._entry(key, size)
         source = self._sources.get(key)
         if source is None or source.entry is not entry:
             source = self._sources[key] = Source(key, entry)
         source.users += 1
         return source
+
+    def _entry(self, key: Key, size: int) -> CacheEntry:
+        try:
+            return self._content.open(key, size)
+        except (LocalDiskError, NoSpace) as error:
+            if not size or not self._remote.can_read_ranges(key):
+                raise
+            log.info("contents of %s %s pass through memory: %s", key.kind.value, key.id, error)
+            return self._content.open_unheld(key, size)
 
     def close(self, source: Source) -> None:
         """One user less; after the last one, what nobody ever waited for is not fetched to its end."""
@@ -126,7 +138,8 @@ class Fetcher:
         self.reads.hits += is_here
         self.reads.misses += not is_here
         is_ranged = self._remote.can_read_ranges(source.key)
-        if is_here or self._content.has_room or not is_ranged:
+        may_hold = entry.can_hold and (self._content.has_room or not is_ranged)
+        if is_here or may_hold:
             try:
                 self._start_missing(source, offset, ahead_to, needed_to=0 if is_here else end)
                 await self.ensure(source, offset, end)
@@ -140,24 +153,39 @@ class Fetcher:
         return await self._asides.read(source.key, entry.size, offset, end, ahead_to)
 
     async def begin(self, source: Source) -> None:
-        """Have the first bytes of a version of which nothing is here yet, or on their way if that takes long.
+        """Have the first bytes of a version on their way of which nothing is here yet, and sure to come.
 
         Raises Stale if the id is gone, NoSpace for a version that comes only whole and can't be held.
         """
+        size = source.entry.size
         if source.entry.present:
             return
-        if self._remote.can_read_ranges(source.key):
-            size = source.entry.size
+        if not self._remote.can_read_ranges(source.key):
+            await self._check_room(size)
+            with trio.move_on_after(_BEGIN_S):
+                await self.ensure(source, 0, size)
+        elif self._content.has_room:
+            await self._find(source)
+        else:
             await self._read(source, 0, min(1, size), min(FIRST_BYTES, size))
-            return
-        await self._check_room(source.entry.size)
-        with trio.move_on_after(_BEGIN_S):
-            await self.ensure(source, 0, source.entry.size)
+
+    async def _find(self, source: Source) -> None:
+        """Begin with the first bytes, and wait until Orion has said that they are there.
+
+        They themselves are waited for by who reads them: many a reader begins somewhere else.
+        """
+        self._start_missing(source, 0, min(FIRST_BYTES, source.entry.size), needed_to=1)
+        flight = next(f for f in source.flights if f.part.start == 0)
+        await flight.part.until_found()
+        if flight.error is not None and not isinstance(flight.error, NoSpace):
+            raise flight.error
 
     async def ensure(self, source: Source, start: int, end: int) -> None:
         """Wait until `[start, end)` is in the cache file. Raises NoSpace where it can't be."""
         entry = source.entry
         end = min(end, entry.size)
+        if not entry.can_hold and end > start:
+            raise NoSpace(f"{source.key.kind.value} {source.key.id}: the content cache can't hold it")
         while not entry.present.covers(start, end):
             self._start_missing(source, start, end, needed_to=end)
             gap_start, gap_end = entry.present.missing(start, end)[0]

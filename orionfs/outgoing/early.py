@@ -1,8 +1,8 @@
 """What of the files that are being written goes to Orion before they are closed, and how far writers may be
 ahead of that.
 
-A staged file that began empty is followed from its first write on; once enough of it is there from its
-start, its parts leave behind the writer (`early_upload`). A write or a truncate of what has left gives that
+Whoever writes is followed; once enough of a staged file was written in one go, its parts leave behind the
+writer, what was there before first (`early_upload`). A write or a truncate of what has left gives that
 up: then all of it goes when it is closed, as everything does where the session can't send a file of which
 nobody knows how long it gets, or with write-back. In that case nobody is slowed: `close` takes as long as
 it takes. Sealing a version `claim`s its early upload, which is `carry`'s from then on.
@@ -14,24 +14,21 @@ Must not know inodes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from weakref import WeakSet
 
 from orionfs.cache.content import Staged
 from orionfs.durable.journal import UploadRow, UploadStep
 from orionfs.errors import Conflict, InvalidCall, NoSuchName
 from orionfs.models import Item
-from orionfs.outgoing.early_upload import EarlyUpload, Means, Pressure
+from orionfs.outgoing.early_upload import EarlyUpload, Means, Pressure, Writing
 from orionfs.outgoing.shard_rules import collection_of
 
-__all__ = ["EarlyUploads", "Means", "Pressure"]
+__all__ = ["EarlyUploads", "Means", "Pressure", "Writing"]
 
 log = logging.getLogger(__name__)
-
-Name = Callable[[], str | None]
-"""What a file is called, for people; None for one that Orion is not to see before it is closed."""
 
 
 class EarlyUploads:
@@ -42,30 +39,46 @@ class EarlyUploads:
         self._is_possible = is_wanted
         self._followed: dict[Staged, EarlyUpload] = {}
         self._claimed: dict[str, tuple[Staged, EarlyUpload]] = {}  # by mark
+        self._given_up = WeakSet[Staged]()  # whose writers go back to what has left
 
     # What staging tells
 
-    def note_written(self, staged: Staged, size_before: int, start: int, end: int, name: Name) -> None:
+    def note_written(self, staged: Staged, size_before: int, start: int, end: int, writing: Writing) -> None:
         """`[start, end)` of a staged file, which was so long before, has been written."""
-        upload = self._upload_of(staged, size_before, name)
+        upload = self._upload_of(staged, size_before, start, writing)
         if upload is None:
             return
         leaving = upload.leaving
-        if leaving.has_left(start, end) or leaving.has_gaps or name() is None:
-            self.leave(staged)
+        if leaving.has_left(start, end) or leaving.has_gaps or writing.name() is None:
+            self._give_up(staged)
             return
-        leaving.note_written(start, end)
-        upload.go_on()
+        upload.note_written(start, end)
 
-    def note_truncated(self, staged: Staged, size_before: int, size: int, name: Name) -> None:
+    def note_truncated(self, staged: Staged, size_before: int, size: int, writing: Writing) -> None:
         """A staged file, which was so long before, has this length now."""
-        upload = self._upload_of(staged, size_before, name)
+        upload = self._followed.get(staged)
+        if upload is None and size_before == 0:
+            upload = self._upload_of(staged, size_before, 0, writing)
         if upload is None:
             return
         if upload.leaving.has_left(size, inf):
-            self.leave(staged)
+            self._give_up(staged)
         else:
             upload.leaving.cut(size)
+
+    def moved(self, old: Staged, new: Staged, writing: Writing) -> None:
+        """The writer of a staged file goes on in a copy of it."""
+        if old in self._given_up:
+            self._given_up.add(new)
+        upload = self._followed.pop(old, None)
+        if upload is not None:
+            self._followed[new] = upload
+            upload.goes_on_in(writing)
+
+    def _give_up(self, staged: Staged) -> None:
+        """Nothing of a staged file leaves before it is closed, unless it is emptied."""
+        self._given_up.add(staged)
+        self.leave(staged)
 
     def leave(self, staged: Staged) -> None:
         """Nothing of a staged file leaves before it is sealed."""
@@ -84,12 +97,24 @@ class EarlyUploads:
         if upload is not None:
             await upload.until_room()
 
-    def _upload_of(self, staged: Staged, size_before: int, name: Name) -> EarlyUpload | None:
+    def _upload_of(
+        self, staged: Staged, size_before: int, start: int, writing: Writing
+    ) -> EarlyUpload | None:
+        """The early upload of a staged file that is written at `start`, which may be where that begins."""
         found = self._followed.get(staged)
-        if found is None and size_before == 0 and self._can_begin and (what := name()) is not None:
-            found = EarlyUpload(self._means, staged.path, what, self._end)
-            self._followed[staged] = found
-        return found
+        if size_before == 0:
+            self._given_up.discard(staged)
+        elif found is not None and found.has_jumped_to(start):
+            found = None
+        if found is not None or staged in self._given_up or not self._can_begin:
+            return found
+        what = writing.name()
+        if what is None:
+            return None
+        self._followed[staged] = made = EarlyUpload(
+            self._means, writing, what, start if size_before else None, self._end
+        )
+        return made
 
     @property
     def _can_begin(self) -> bool:

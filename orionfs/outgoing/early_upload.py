@@ -8,7 +8,7 @@ which parts have left. Must not know who writes, nor inodes; when it is finished
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from orionfs.cache.content import Staged
 from orionfs.durable.journal import UploadRow, UploadStep
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import InvalidCall, OrionFsError, RemoteFailure
@@ -38,7 +39,8 @@ _SLOWER = 2.0  # a part that takes so much longer than any before it may never l
 class Pressure:
     """When a file that is being written begins to leave, and how far its writer may be ahead of that.
 
-    `wait_max_s`: how long a single write waits for a part to leave.
+    `begin_at_bytes`: so much was written in one go. `wait_max_s`: how long a single write waits for a part
+    to leave.
     """
 
     begin_at_bytes: int = 2 * 2**23
@@ -59,21 +61,41 @@ class Means:
     pressure: Pressure
 
 
-class EarlyUpload:
-    """The early upload of one staged file, at `path`; `what` names the file for people."""
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A staged file that is being written, as far as this must know it.
 
-    def __init__(self, means: Means, path: Path, what: str, on_refused: Callable[[], None]) -> None:
-        """`on_refused` hears that this Orion takes no upload whose size it is not told first."""
-        self._means, self._path, self._what = means, path, what
+    `name` is what it is called, for people; None for one that Orion is not to see before it is closed.
+    `have` brings all that it still lacks before an offset. Raises Stale, NoSpace, and what a fetch does.
+    """
+
+    staged: Staged
+    name: Callable[[], str | None]
+    have: Callable[[int], Awaitable[None]]
+
+
+class EarlyUpload:
+    """The early upload of one staged file; `what` names the file for people."""
+
+    def __init__(
+        self, means: Means, writing: Writing, what: str, start: int | None, on_refused: Callable[[], None]
+    ) -> None:
+        """Its writer begins at `start`, and what lies before that is to be had. None: the file was empty.
+
+        `on_refused` hears that this Orion takes no upload whose size it is not told first.
+        """
+        self._means, self._writing, self._what = means, writing, what
+        self._sealed: Path | None = None  # where its bytes are once nothing more is written
         self._on_refused = on_refused
-        self.leaving = Leaving()
+        self._began_empty = start is None
+        self.leaving = Leaving(start or 0)
         self.mark: str | None = None
         self.id: int | None = None
         self.is_over = False
         self.is_stalled = False  # a writer has waited for a part in vain, and none has left since
         self._size: int | None = None  # once nothing more is written
         self._error: OrionFsError | None = None
-        self._is_beginning = False
+        self.is_beginning = False  # or has begun
         self._settled = trio.Event()  # the first attempt to begin has ended
         self._closing = trio.Event()
         self._changed = trio.Event()
@@ -86,20 +108,34 @@ class EarlyUpload:
 
     # While it is written
 
-    def go_on(self) -> None:
+    def note_written(self, start: int, end: int) -> None:
+        """`[start, end)` has been written."""
+        self.leaving.note_written(start, end)
+        self.leaving.take_holes(self._means.pressure.unsent_max_bytes)
+        self._go_on()
+
+    def _go_on(self) -> None:
         """Begin, or send what may leave, in the background."""
         if self.is_over:
             return
         if self.id is not None:
             self._send_more()
-        elif not self._is_beginning and self.leaving.front >= self._means.pressure.begin_at_bytes:
-            self._is_beginning = True
+        elif not self.is_beginning and self.leaving.run_bytes >= self._means.pressure.begin_at_bytes:
+            self.is_beginning = True
             self._means.background.start(f"early upload of {self._what}", self._begin)
+
+    def has_jumped_to(self, start: int) -> bool:
+        """True if its writer goes on elsewhere in what was there; before it begins, only one go counts."""
+        return not (self._began_empty or self.is_beginning) and start > self.leaving.front
+
+    def goes_on_in(self, writing: Writing) -> None:
+        """What was written so far is in another file as well, in which its writer goes on."""
+        self._writing = writing
 
     @property
     def is_behind(self) -> bool:
         """True if the writer is too far ahead of what has left, and more can leave."""
-        if self.is_over or self.is_stalled or self._error is not None or not self._is_beginning:
+        if self.is_over or self.is_stalled or self._error is not None or not self.is_beginning:
             return False
         is_moving = self.id is None or self.leaving.flying or self.leaving.next_full() is not None
         return bool(is_moving) and self.leaving.unsent_bytes > self._means.pressure.unsent_max_bytes
@@ -120,14 +156,14 @@ class EarlyUpload:
 
     async def until_begun(self) -> None:
         """Wait for the end of the first attempt to begin, if there is one."""
-        if self._is_beginning:
+        if self.is_beginning:
             with trio.move_on_after(self._means.pressure.wait_max_s):
                 await self._settled.wait()
 
     async def _begin(self) -> None:
         pause_s = _PAUSE_S
         try:
-            while not self.is_over and not await self._has_begun():
+            while not self.is_over and not (await self._has_all() and await self._has_begun()):
                 self._settled.set()
                 with trio.move_on_after(pause_s):
                     await self._closing.wait()
@@ -135,7 +171,18 @@ class EarlyUpload:
                 pause_s = min(_PAUSE_MAX_S, 2 * pause_s)
         finally:
             self._settled.set()
-        self.go_on()
+        self._go_on()
+
+    async def _has_all(self) -> bool:
+        """One attempt to have what lies before the place where its writer began."""
+        try:
+            with working_with(self._urgency):
+                await self._writing.have(self.leaving.start)
+        except OrionFsError as error:
+            self.is_over = not error.is_retryable
+            log.debug("%s: what it lacks is not there yet: %s", self._what, error)
+            return False
+        return True
 
     async def _has_begun(self) -> bool:
         """One attempt. What it may leave on Orion is removed if it fails."""
@@ -148,7 +195,8 @@ class EarlyUpload:
                 id_, part_bytes = await means.remote.begin_upload(mark)
             await means.journal.run(lambda journal: journal.uploaded(mark, id_ or 0))
         except OrionFsError as error:
-            means.behind.start(f"{mark}", partial(_remove, means, mark, id_, may_be_there=error.is_unclear))
+            asked_at_s = trio.current_time() if error.is_unclear else None
+            means.behind.start(f"{mark}", partial(_remove, means, mark, id_, asked_at_s))
             if isinstance(error, InvalidCall):
                 log.info("files leave for Orion when they are closed: %s", error)
                 self._on_refused()
@@ -163,6 +211,11 @@ class EarlyUpload:
         return True
 
     # Parts
+
+    @property
+    def _path(self) -> Path:
+        """Where its bytes are now; a staged file gets another name once it lacks nothing."""
+        return self._sealed or self._writing.staged.path
 
     def _send_more(self) -> None:
         while self._error is None and len(self.leaving.flying) < self._means.pressure.parts_at_once:
@@ -187,22 +240,20 @@ class EarlyUpload:
             if number in self.leaving.sent:
                 self.is_stalled, self._sent_at_s = False, trio.current_time()
                 self._slowest_s = max(self._slowest_s, self._sent_at_s - began_s)
-            self.go_on()
+            self._go_on()
             self._tell()
 
     async def _has_sent(self, number: int) -> bool:
         """One attempt. An error that will stay so, or any once somebody waits for the end, is kept."""
-        size, urgency = self._size, self._urgency
+        size, urgency, path = self._size, self._urgency, self._path
         length = self.leaving.length_of(number, size)
         assert self.id is not None
         try:
             with working_with(urgency):
-                await self._means.remote.send_part(
-                    self.id, self.leaving.part_bytes, number, self._path, length
-                )
+                await self._means.remote.send_part(self.id, self.leaving.part_bytes, number, path, length)
         except OrionFsError as error:
             log.debug("%s: part %d: %s", self._what, number, error)
-            if self._size is not None or not error.is_retryable:
+            if path == self._path and (self._size is not None or not error.is_retryable):
                 self._error = error
             return False
         self.leaving.sent.add(number)
@@ -220,7 +271,7 @@ class EarlyUpload:
         Raises what the session fails with, when nothing of it is on its way any more.
         """
         assert self.id is not None
-        self._path, self._size, self._error = path, size, None
+        self._sealed, self._size, self._error = path, size, None
         self._closing.set()
         self._urgency.raise_to(Priority.FOREGROUND)
         self._send_more()
@@ -261,11 +312,15 @@ class EarlyUpload:
         await _remove(self._means, self.mark, self.id)
 
 
-async def _remove(means: Means, mark: str, id_: int | None, *, may_be_there: bool = False) -> None:
-    """Nothing is on Orion under a mark, and nothing is promised of it."""
+async def _remove(means: Means, mark: str, id_: int | None, asked_at_s: float | None = None) -> None:
+    """Nothing is on Orion under a mark, and nothing is promised of it.
+
+    `asked_at_s`: something that is not known may have been begun under the mark until then.
+    """
     if id_ is not None:
         await means.remote.delete(Key(Kind.FILE, id_))
-    elif may_be_there:
+    elif asked_at_s is not None:
+        await means.remote.until_heard_of(asked_at_s)
         item = await means.remote.find_upload(means.home, mark)
         if item is not None and item.key is not None:
             await means.remote.delete(item.key)

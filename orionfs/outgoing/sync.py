@@ -88,8 +88,7 @@ class Sync:
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
         self.steps = Steps()
-        # Versions that can't be sealed yet, and tags on their way.
-        self._behind = Behind(remote, self._background, self.steps.note)
+        self._behind = Behind(remote, self._background, self.steps.note)  # unsealed versions, late tags
         self.late_tags = LateTags(remote, self._journal, self._behind)
         means = Means(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
         self.early = EarlyUploads(means, is_wanted=not is_write_back)
@@ -194,8 +193,7 @@ class Sync:
     def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
         """A version that an earlier daemon sealed."""
         upload = self._enter(Upload(row, None, on_placed), is_ordered=True)
-        upload.is_unclear = upload.state is not UploadState.LOCAL
-        upload.sent_tags = None if upload.is_unclear else frozenset()
+        upload.adopted(self._remote.recent)
         return upload
 
     async def hide_half_made(self, row: UploadRow) -> None:
@@ -399,6 +397,11 @@ class Sync:
         if upload.state is UploadState.DONE:
             upload.tell_conflict(self._reports)
             await self._over(upload)
+            for work in self._content.upkeep():  # the end of the mount does not wait for it
+                do = partial(trio.to_thread.run_sync, work, abandon_on_cancel=True)
+                self._background.start("upkeep of the cache", do)
+            if upload.may_be_doubled:
+                self._behind.start(f"rest of {upload.row.path}", partial(self._carrier.sweep, upload))
             if self._content.is_over_limit():
                 self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
 

@@ -8,6 +8,10 @@ serialises what changes the staged file; must not know handles or inodes.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import trio
 
 from orionfs.cache.content import Staged, copy_range
@@ -15,6 +19,7 @@ from orionfs.cache.fetch import Fetcher, Source, Window
 from orionfs.cache.ranges import RangeSet
 
 _PIECE_BYTES = 2**20
+_COPIED_AT_ONCE_BYTES = 2**26
 
 Brought = list[tuple[int, bytes]]
 """Bytes of a version and where they begin in it."""
@@ -57,24 +62,39 @@ class Basis:
         """The file was truncated: nothing of the version shows from there on, even if it grows again."""
         self._end = min(self._end, size)
 
-    async def fetch(self, limit_bytes: int | None = None) -> bool:
-        """Have all that is missing on this machine; False if that is more than the limit."""
+    async def fetch(self, limit_bytes: int | None = None, end: int | None = None) -> bool:
+        """Have all that is missing (before `end`) on this machine; False if that is more than the limit.
+
+        Raises Stale if the version is gone.
+        """
         if (
             limit_bytes is not None
             and self.missing_bytes > limit_bytes
             and not self._source.entry.is_complete
         ):
             return False
-        for start, end in self.gaps(0, self._end):
-            await self._fetcher.ensure(self._source, start, end)
+        with self._held() as source:
+            for gap in self.gaps(0, self._end if end is None else end):
+                for gap_start, gap_end in self.gaps(*gap):  # some of it may have been written meanwhile
+                    await self._fetcher.ensure(source, gap_start, gap_end)
         return True
 
     async def bring(self, window: Window, offset: int, size: int) -> Brought:
         """What the file lacks at a place. Raises Stale if the version is gone."""
-        return [
-            (start, await self._fetcher.read(self._source, window, start, end - start))
-            for start, end in self.gaps(offset, offset + size)
-        ]
+        with self._held() as source:
+            return [
+                (start, await self._fetcher.read(source, window, start, end - start))
+                for start, end in self.gaps(offset, offset + size)
+            ]
+
+    @contextmanager
+    def _held(self) -> Iterator[Source]:
+        """The version stays open meanwhile, also if whoever writes needs it no more and closes this."""
+        source = self._fetcher.open(self._source.key, self._source.entry.size)
+        try:
+            yield source
+        finally:
+            self._fetcher.close(source)
 
     def read(self, offset: int, size: int, brought: Brought) -> bytes:
         """Bytes of the file as it stands; what it lacked there was brought."""
@@ -84,12 +104,24 @@ class Basis:
                 data[gap_start - offset : gap_end - offset] = there[gap_start - start : gap_end - start]
         return bytes(data)
 
-    async def fill(self) -> None:
-        """Copy what is missing into the staged file. All of it was fetched; nobody writes meanwhile."""
-        entry = self._source.entry
-        for start, end in self.gaps(0, self._end):
-            await trio.to_thread.run_sync(copy_range, entry.fd, self._staged.fd, end, start)
-            self.note_written(start, end)
+    async def fill(self, end: int | None = None) -> None:
+        """Copy some of what is missing (before `end`) into the staged file; all of it was fetched.
+
+        Nobody writes meanwhile.
+        """
+        gaps = self.gaps(0, self._end if end is None else end)
+        if not gaps:
+            return
+        start, gap_end = gaps[0]
+        gap_end = min(gap_end, start + _COPIED_AT_ONCE_BYTES)
+        # Whoever closes the file closes these descriptors, perhaps meanwhile.
+        source_fd, staged_fd = os.dup(self._source.entry.fd), os.dup(self._staged.fd)
+        try:
+            await trio.to_thread.run_sync(copy_range, source_fd, staged_fd, gap_end, start)
+        finally:
+            os.close(source_fd)
+            os.close(staged_fd)
+        self.note_written(start, gap_end)
 
     async def next_piece(self) -> Brought:
         """A little of what is missing, where all of it can't be held beside the staged file."""

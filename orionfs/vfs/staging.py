@@ -6,8 +6,8 @@ Used by `files` alone. What is sealed never changes: who must write there gets a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -15,6 +15,7 @@ from orionfs.cache.content import Staged, copy_range
 from orionfs.cache.fetch import Fetcher, Source, Window
 from orionfs.errors import NoSpace, Stale
 from orionfs.models import Kind
+from orionfs.outgoing.early import Writing
 from orionfs.outgoing.sync import Sync
 from orionfs.outgoing.upload import Upload
 from orionfs.tables.inodes import Inode
@@ -121,7 +122,7 @@ class Staging:
                 file.basis.note_written(offset, offset + len(data))
                 self._close_basis_if_complete(file)
             end = offset + len(data)
-            self._sync.early.note_written(staged, size_before, offset, end, self._name_of(file))
+            self._sync.early.note_written(staged, size_before, offset, end, self._writing(file, staged))
             return staged.size
 
     async def read(self, handle: Handle, offset: int, size: int) -> bytes:
@@ -129,19 +130,29 @@ class Staging:
         file = handle.file
         while True:
             if file.staged is None:
-                source = self.source(file)
-                try:
-                    return await self._fetcher.read(source, handle.window, offset, size)
-                except Stale:
-                    if file.staged is None and file.source is source:
-                        raise  # else another handle has saved it meanwhile
-                    continue
-            basis = file.basis
-            if basis is None:
+                found = await self._read_version(handle, offset, size)
+            elif file.basis is None:
                 return file.staged.read(offset, size)
-            brought = await basis.bring(handle.window, offset, size)
-            if file.basis is basis:  # nobody has completed it meanwhile
-                return basis.read(offset, size, brought)
+            else:
+                found = await self._read_changed(handle, file.basis, offset, size)
+            if found is not None:
+                return found
+
+    async def _read_version(self, handle: Handle, offset: int, size: int) -> bytes | None:
+        """Bytes of what Orion has; None if another handle has saved the file meanwhile, and they are gone."""
+        file = handle.file
+        source = self.source(file)
+        try:
+            return await self._fetcher.read(source, handle.window, offset, size)
+        except Stale:
+            if file.staged is None and file.source is source:
+                raise
+            return None
+
+    async def _read_changed(self, handle: Handle, basis: Basis, offset: int, size: int) -> bytes | None:
+        """Bytes of a version that is being changed; None if somebody has completed it meanwhile."""
+        brought = await basis.bring(handle.window, offset, size)
+        return basis.read(offset, size, brought) if handle.file.basis is basis else None
 
     def source(self, file: OpenFile) -> Source:
         key = file.inode.item.key
@@ -172,21 +183,32 @@ class Staging:
             assert file.staged is not None
             size_before = file.staged.size
             file.staged.truncate(size)
-            self._sync.early.note_truncated(file.staged, size_before, size, self._name_of(file))
+            writing = self._writing(file, file.staged)
+            self._sync.early.note_truncated(file.staged, size_before, size, writing)
             if file.basis is not None:
                 file.basis.cut(size)
                 self._close_basis_if_complete(file)
 
-    def _name_of(self, file: OpenFile) -> Callable[[], str | None]:
-        """What an open file is called, now; None for one of which Orion is not to have anything yet."""
+    def _writing(self, file: OpenFile, staged: Staged) -> Writing:
+        """A staged file that is written now, for who sends it behind its writer."""
 
         def name() -> str | None:
             inode = file.inode
-            is_for_orion = inode.is_attached and inode.item.kind is Kind.FILE and file.basis is None
+            is_for_orion = inode.is_attached and inode.item.kind is Kind.FILE
             is_litter = self._sync.holding.names.is_litter(inode.name)
             return inode.local_path() if is_for_orion and not is_litter else None
 
-        return name
+        return Writing(staged, name, partial(self._have, file, staged))
+
+    async def _have(self, file: OpenFile, staged: Staged, end: int) -> None:
+        """Have all before `end` in a staged file, for as long as it is that of the open file."""
+        while file.staged is staged and (basis := file.basis) is not None and basis.gaps(0, end):
+            await basis.fetch(end=end)
+            async with file.staging:
+                if file.basis is basis:
+                    await basis.fill(end)
+                    if file.basis is basis:  # nobody has let go of the file meanwhile
+                        self._close_basis_if_complete(file)
 
     async def complete(self, file: OpenFile) -> None:
         """Have all bytes in the staged file, as it must be to be sealed. Raises Stale, NoSpace and others."""
@@ -209,13 +231,16 @@ class Staging:
                 self._close_basis_if_complete(file)
 
     async def make_readable(self, file: OpenFile, limit_bytes: int) -> bool:
-        """Have all of a file on this machine; False if more than the limit would have to be fetched."""
-        if file.staged is not None:
-            return file.basis is None or await file.basis.fetch(limit_bytes)
-        source = self.source(file)
-        if source.entry.size > limit_bytes and not source.entry.is_complete:
+        """Have all of a file on this machine; False if it has no room, or more than the limit is missing."""
+        try:
+            if file.staged is not None:
+                return file.basis is None or await file.basis.fetch(limit_bytes)
+            source = self.source(file)
+            if source.entry.size > limit_bytes and not source.entry.is_complete:
+                return False
+            await self._fetcher.ensure(source, 0, source.entry.size)
+        except NoSpace:
             return False
-        await self._fetcher.ensure(source, 0, source.entry.size)
         return True
 
     def leave_staged(self, file: OpenFile) -> None:
@@ -279,6 +304,7 @@ class Staging:
             os.close(source_fd)
         staged.size = keep
         if file.staged is old:
+            self._sync.early.moved(old, staged, self._writing(file, staged))
             self.drop(old)
         file.staged = staged
 
