@@ -40,7 +40,7 @@ class RecentChanges:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.began_at_s = clock()  # what an earlier daemon has changed may have been changed until then
+        self._began_at_s: float | None = None
         self.read_lag_s = 10.0
         self._moved: dict[
             Key, float
@@ -50,6 +50,13 @@ class RecentChanges:
         self._folders: dict[str, tuple[bool, float]] = {}  # path -> whether it was made or removed, and when
         self._made: dict[str, set[str]] = {}  # folder -> names of folders made in it
         self._tags: dict[Key, _Tags] = {}  # the latest last
+
+    @property
+    def began_at_s(self) -> float:
+        """When this mount began to ask; an earlier daemon may have changed something until then."""
+        if self._began_at_s is None:
+            self._began_at_s = self._clock()
+        return self._began_at_s
 
     def made(self, path: str) -> None:
         """A folder was made."""
