@@ -45,7 +45,7 @@ RANKS: list[set[str]] = [
     {"carry", "relocating"},
     {"early"},
     {"early_upload"},
-    {"contested"},
+    {"contested", "sweeps"},
     {"late_tags"},
     {"upload"},
     {"lanes", "emptied", "behind", "pending_removals"},
