@@ -50,7 +50,7 @@ RANKS: list[set[str]] = [
     {"upload"},
     {"lanes", "emptied", "behind", "pending_removals"},
     {"assigning", "relocated", "shard_carry", "parking", "conflicts", "shares", "staged_files"},
-    {"changes", "metadata", "journal_thread", "uses", "protection", "relocation", "partners"},
+    {"changes", "metadata", "journal_thread", "uses", "freshness", "protection", "relocation", "partners"},
     {"glimpses"},
     {"journal", "content", "metacache", "walks", "shard_rules", "workspaces"},
     {"inodes", "crossover"},

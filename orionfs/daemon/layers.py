@@ -23,11 +23,11 @@ from orionfs.orion.sizes import SizeStore
 from orionfs.outgoing.early import Pressure
 from orionfs.outgoing.sync import Sync
 from orionfs.reports import Reports
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.metacache import MetaCache
 from orionfs.tables.metadata import Permissions
 from orionfs.tree.about import about_text
 from orionfs.tree.ahead import Ahead
-from orionfs.tree.beliefs import Freshness
 from orionfs.tree.namespace import Namespace
 from orionfs.tree.protection import ALL, Protection
 from orionfs.tree.refresh import Refresher
@@ -91,7 +91,7 @@ def build(
         pressure=Pressure(wait_max_s=config.change_deadline_s),
     )
     kernel = fuse.Invalidations()
-    namespace = _tree(config, remote, account, tops, sync, claimed.journal.packed_local(), kernel)
+    namespace = _tree(config, remote, account, tops, sync, claimed.journal.local.packed(), kernel)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
     opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
