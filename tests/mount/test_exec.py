@@ -207,6 +207,7 @@ def test_signal_while_it_is_being_mounted_leaves_nothing_and_runs_nothing(own_se
     wait_for(lambda: bool(_children(process.pid)))
     (daemon,) = _children(process.pid)
     wait_for(lambda: b"--life-fd" in Path(f"/proc/{daemon}/cmdline").read_bytes())
+    wait_for(lambda: len(os.listdir(f"/proc/{daemon}/task")) > 1)  # it asks who it is
     process.send_signal(number)
     assert end_of(stand, process, 20) == (128 + number, "")
     assert not is_alive(daemon)
