@@ -147,7 +147,7 @@ def load_mount_config(
         read_only=bool(fields.pop("read_only", False)) or read_only,
         log_level=log_level,
         write_back=bool(fields.pop("write_back", False)) or write_back,
-        cache_dir=_private_folder(cache_folder()),
+        cache_dir=private_cache_folder(),
         state_dir=_private_folder(state_folder()),
         runtime_dir=private_runtime_folder(),
         **fields,
@@ -285,6 +285,11 @@ def cache_folder() -> Path:
     if found is not None and found.is_network:
         return Path(f"/var/tmp/orionfs-{os.getuid()}")
     return usual
+
+
+def private_cache_folder() -> Path:
+    """The same, made, and seen to be ours alone. Raises StartupError."""
+    return _private_folder(cache_folder())
 
 
 def state_folder() -> Path:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orionfs.content import EXACT_SUFFIX, GAPS_SUFFIX
-from orionfs.glimpses import look_into
+from orionfs.cache.content import EXACT_SUFFIX, GAPS_SUFFIX
+from orionfs.durable.glimpses import look_into
 from orionfs.private import make_private
 from orionfs.state import JOURNAL, KEPT, LOCK, STAGED, alone, safe_name
 

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orionfs.content import EXACT_SUFFIX, GAPS_SUFFIX
-from orionfs.glimpses import look_into
-from orionfs.journal import Journal
+from orionfs.cache.content import EXACT_SUFFIX, GAPS_SUFFIX
+from orionfs.durable.glimpses import look_into
+from orionfs.durable.journal import Journal
 from orionfs.models import Account
 from orionfs.mountinfo import mount_of, read_mountinfo
 from orionfs.private import make_private, sync_folder

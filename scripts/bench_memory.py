@@ -18,12 +18,12 @@ from typing import Any, cast
 
 import trio
 
-from orionfs.beliefs import Freshness
 from orionfs.memory import give_back_early
-from orionfs.metacache import MetaCache
-from orionfs.metadata import Permissions
-from orionfs.namespace import Namespace
-from orionfs.remote import Remote
+from orionfs.orion.remote import Remote
+from orionfs.tables.metacache import MetaCache
+from orionfs.tables.metadata import Permissions
+from orionfs.tree.beliefs import Freshness
+from orionfs.tree.namespace import Namespace
 
 FOLDER = "/project/1/user/demo/big"
 _MEMORY_PAGE_BYTES = 4096

@@ -4,7 +4,9 @@
 * An `async def` test runs under trio; with `virtual_time` its clock jumps when nothing else is to do.
   There are no async fixtures: a test opens what it needs with `async with`.
 * Processes of `orionfs` are forked from a loaded one (`tests.forked`), except in a test marked `started`.
-* Every process that a test starts finds the modules compiled, whatever the environment says of that.
+* Every process that a test starts finds the modules compiled, whatever the environment says of that; so do
+  the workers of a run (`tests.compiling`).
+* Tests that take long are not there, unless they are asked for.
 * Nothing of the user is touched: HOME and the XDG folders lie in the session's temporary folder.
 * Mounts that an aborted run left below pytest's temporary folders are taken away.
 """
@@ -12,6 +14,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import logging
 import os
@@ -29,7 +32,7 @@ import trio
 import trio.testing
 
 from orionfs.mountinfo import ORIONFS_TYPE, read_mountinfo
-from tests import forked
+from tests import compiling, forked
 from tests.documented.shapes import SEED_VARIABLE
 from tests.standin.python import NoVendorPython, VendorPython, vendor_python
 
@@ -65,6 +68,23 @@ def pytest_configure(config: pytest.Config) -> None:
     logging.getLogger().addHandler(handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have the modules compiled before the workers start."""
+    compiling.compile_for_workers(session.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage in what is collected, now or later: all of it stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_report_header() -> str:
     """Say what was drawn, so that it can be drawn again."""
     return f"{SEED_VARIABLE}={os.environ[SEED_VARIABLE]}"
@@ -76,13 +96,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what was not asked for and what this machine can't do, saying why."""
-    why_no_fuse = _why_no_fuse()
+    """Leave out what was not asked for; skip what this machine can't do, saying why."""
     for item in items:
         if item.get_closest_marker("own_first") and "[documented" in item.name:
             item.add_marker(pytest.mark.long)
-        if item.get_closest_marker("long") and not config.getoption("--long"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes: run with --long"))
+    if not config.getoption("--long"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    why_no_fuse = _why_no_fuse()
+    for item in items:
         if item.get_closest_marker("needs_fuse") and why_no_fuse:
             item.add_marker(pytest.mark.skip(reason=why_no_fuse))
 

@@ -205,7 +205,7 @@ def _ask_token(name: str, values: Values, path: Path) -> str:
 
 
 def _token_by_password(name: str, values: Values, path: Path, password: str) -> str:
-    from orionfs.login import token_by_password
+    from orionfs.orion.login import token_by_password
 
     # It has no token yet, which is no matter for this one question.
     asking = profiles.profile_of(name, {**_without_token(values), "token": "none"}, path)
@@ -248,7 +248,7 @@ def _is_interactive() -> bool:
 
 def _try_out(made: Profile) -> None:
     """Connect and tell what was found. Raises StartupError unless the user goes on all the same."""
-    from orionfs.login import try_out
+    from orionfs.orion.login import try_out
 
     try:
         with waiting("connecting"):

@@ -14,12 +14,12 @@ from typing import Any
 
 import click
 
-from orionfs.attribute_text import parse_tags
 from orionfs.cli.asking import asked
 from orionfs.cli.items import Refused, Subject, for_each
 from orionfs.cli.terminal import printable
 from orionfs.errors import StartupError
 from orionfs.models import Kind
+from orionfs.xattrs.attribute_text import parse_tags
 
 Told = dict[str, Any]
 _ATTRIBUTES = (

@@ -19,10 +19,10 @@ from typing import TypeVar
 
 import click
 
-from orionfs.attribute_text import PREFIX
 from orionfs.cli.refresh import Place, current_folder, find_place
 from orionfs.cli.terminal import own_command, printable, shell_word
 from orionfs.errors import ExitStatus
+from orionfs.xattrs.attribute_text import PREFIX
 
 AT_ONCE = 16
 """Paths at a time: as many requests as a mount has in flight."""

@@ -18,8 +18,8 @@ from orionfs.cli.refresh import find_place
 from orionfs.cli.talking import answers, connect
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.models import Account, Key, Kind
-from orionfs.names import decode_name
 from orionfs.profiles import ENVIRONMENT
+from orionfs.tables.names import decode_name
 
 if TYPE_CHECKING:
     from orionfs.transfers import Place
@@ -44,6 +44,26 @@ def locate_folder(text: str) -> Located:
 def locate_item(text: str) -> Located:
     """The item that is meant. Raises StartupError."""
     return _located(text, _item_in)
+
+
+def check_writable(where: Located) -> None:
+    """Raise StartupError for a place named by a path in a mount that may not be changed through that."""
+    from orionfs.transfers import OrionPath
+
+    if where.inside is None:
+        return
+    told = _status_of(where.inside)
+    if told is None:
+        raise _no_answer(where.inside)
+    for place in told.get("protected", ()):
+        if f"{where.inside.inner}/".startswith(f"{place.rstrip('/')}/"):
+            what = "the mount" if place == "/" else f"{place} in the mount"
+            on_orion = where.place.text if isinstance(where.place, OrionPath) else where.words
+            raise StartupError(
+                f"{where.inside.path}: {what} is read-only; what is to go there all the same is put to its"
+                f" place on Orion: {on_orion}",
+                ExitStatus.FAILED,
+            )
 
 
 def _located(text: str, ask: Callable[[str], Place]) -> Located:
@@ -144,10 +164,14 @@ def _ask_mount(inside: PlaceInMount) -> Mounted:
     point = inside.entry.mountpoint
     told = _status_of(inside)
     if told is None:
-        raise StartupError(f"the daemon of {point} does not answer", ExitStatus.FAILED)
+        raise _no_answer(inside)
     name = str(told.get("profile"))
     profile = None if name == ENVIRONMENT else name
     return Mounted(str(point), profile, str(told["stack"]), str(told["user"]), str(told["project"]))
+
+
+def _no_answer(inside: PlaceInMount) -> StartupError:
+    return StartupError(f"the daemon of {inside.entry.mountpoint} does not answer", ExitStatus.FAILED)
 
 
 def _status_of(inside: PlaceInMount) -> dict[str, Any] | None:

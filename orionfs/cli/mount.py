@@ -278,7 +278,7 @@ def _run_here(
 
 def _serve(config: MountConfig, ready: Callable[[str], None]) -> int:
     from orionfs import daemon
-    from orionfs.refusals import explained
+    from orionfs.orion.refusals import explained
 
     try:
         return daemon.run(config, ready)

@@ -70,10 +70,10 @@ def _probed(name: str | None, folder: str | None, ranges: bool) -> tuple[Outcome
     """Carry a probe out and keep what it found."""
     from orionfs import facts
     from orionfs.config import state_folder
+    from orionfs.orion.refusals import explained, in_words
+    from orionfs.orion.sessions import connect, connect_as_stranger, stack_name
     from orionfs.probe import Plan, Probe
     from orionfs.profiles import load_profile
-    from orionfs.refusals import explained, in_words
-    from orionfs.sessions import connect, connect_as_stranger, stack_name
 
     profile = load_profile(name)
     plan = Plan(stack_name(profile), folder, ranges)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orionfs.cli.locating import Located, locate_folder
+from orionfs.cli.locating import Located, check_writable, locate_folder
 from orionfs.cli.refresh import ask_refresh
 from orionfs.cli.transferring import AT_ONCE, carried_out, transfers_for
 from orionfs.errors import StartupError
@@ -45,10 +45,11 @@ KINDS = ("file", "dataset", "collection")
 def put(sources: tuple[Path, ...], folder: str, profile: str | None, as_json: bool, **how: Any) -> int:
     """Bring each SRC into DIR on Orion, whole, as one item of the kind that --as says.
 
-    DIR is a folder on Orion (/project/1/team/results, my-data/results) or in a mount; it is made if it is
-    missing. Nothing is seen under its name before it is complete. What is there already is left: a file if
-    its size is the same (else that is an error), anything else by its name alone; so the command can be
-    given again after an interruption. A collection goes on where it was, other items begin anew.
+    DIR is a folder on Orion (/project/1/team/results, my-data/results) or in a mount, if it is not read-only
+    there; it is made if it is missing. Nothing is seen under its name before it is complete. What is there
+    already is left: a file if its size is the same (else that is an error), anything else by its name alone;
+    so the command can be given again after an interruption. A collection goes on where it was, other items
+    begin anew.
 
     \b
     Examples:
@@ -66,6 +67,7 @@ def put(sources: tuple[Path, ...], folder: str, profile: str | None, as_json: bo
         raise click.UsageError("--name is for one SRC")
     metadata = _metadata(how.pop("metadata"), how["kind"])
     where = locate_folder(folder)
+    check_writable(where)
     kind, at_once = Kind(how.pop("kind")), how.pop("jobs")
     what = Put(sources, kind, where.place, at_once=at_once, metadata=metadata, **how)
     transfers = transfers_for(profile, [where])

@@ -9,9 +9,9 @@ from functools import partial
 
 import click
 
-from orionfs.attribute_text import PARTNERS, PERMISSIONS, SHARE
 from orionfs.cli.items import Refused, Subject, for_each
 from orionfs.cli.terminal import printable
+from orionfs.xattrs.attribute_text import PARTNERS, PERMISSIONS, SHARE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from orionfs.attribute_text import NAME_MAX_BYTES, PREFIX, TAG, format_tags, parse_tags
 from orionfs.cli.items import Refused, Subject, for_each
 from orionfs.cli.terminal import printable
 from orionfs.models import Kind
+from orionfs.xattrs.attribute_text import NAME_MAX_BYTES, PREFIX, TAG, format_tags, parse_tags
 
 _HELP = ("-h", "--help")
 

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import trio
 
-from orionfs import control, exporter, facts, fuse, logs, state
-from orionfs.adoption import adopt
+from orionfs import facts, fuse, logs, state
 from orionfs.bridge import only_reading
 from orionfs.config import MountConfig, control_path
+from orionfs.daemon import control, exporter
+from orionfs.daemon.adoption import adopt
 from orionfs.daemon.endings import ENDING, end_process_soon, end_with_starter, heed_signals
 from orionfs.daemon.figures import figures_of
 from orionfs.daemon.layers import Layers, build, limits
@@ -28,13 +29,13 @@ from orionfs.daemon.orders import orders
 from orionfs.daemon.service import Service
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import StackFacts
-from orionfs.forgetting import Forgetting
 from orionfs.memory import give_back_early
 from orionfs.models import Account
-from orionfs.refusals import in_words
-from orionfs.remote import Remote
-from orionfs.sessions import connect, stack_name
-from orionfs.toplevel import Top, find_tops
+from orionfs.orion.refusals import in_words
+from orionfs.orion.remote import Remote
+from orionfs.orion.sessions import connect, stack_name
+from orionfs.tree.forgetting import Forgetting
+from orionfs.tree.toplevel import Top, find_tops
 
 log = logging.getLogger(__name__)
 

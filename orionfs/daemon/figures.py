@@ -6,7 +6,7 @@ from orionfs import __version__
 from orionfs.config import MountConfig
 from orionfs.daemon.layers import Layers
 from orionfs.metrics import Figures, Queue
-from orionfs.remote import Health
+from orionfs.orion.remote import Health
 
 
 def figures_of(config: MountConfig, layers: Layers) -> Figures:

@@ -12,37 +12,37 @@ from math import inf
 from pathlib import Path
 
 from orionfs import fuse, state
-from orionfs.about import about_text
-from orionfs.ahead import Ahead
-from orionfs.attributes import ExtendedAttributes, Sources
-from orionfs.beliefs import Freshness
-from orionfs.collecting import Collecting
+from orionfs.cache.content import ContentCache, usual_limit_bytes
+from orionfs.cache.fetch import Fetcher
 from orionfs.config import MountConfig
-from orionfs.content import ContentCache, usual_limit_bytes
-from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
-from orionfs.early import Pressure
 from orionfs.facts import StackFacts
-from orionfs.fetch import Fetcher
-from orionfs.files import Files
-from orionfs.item_attributes import ItemAttributes
-from orionfs.metacache import MetaCache
-from orionfs.metadata import Permissions
 from orionfs.models import Account, Key, LocalAttributes
 from orionfs.mountinfo import mount_of, read_mountinfo
-from orionfs.moves import Moves
-from orionfs.namespace import Namespace
-from orionfs.opening import Opening
-from orionfs.progress import Progress
-from orionfs.protection import ALL, Protection
-from orionfs.refresh import Refresher
-from orionfs.remote import Limits, Remote
-from orionfs.removing import Removing
+from orionfs.orion.remote import Limits, Remote
+from orionfs.orion.sizes import SizeStore
+from orionfs.outgoing.early import Pressure
+from orionfs.outgoing.sync import Sync
 from orionfs.reports import Reports
-from orionfs.resources import Resources
-from orionfs.sharing import Sharing
-from orionfs.sizes import SizeStore
-from orionfs.sync import Sync
-from orionfs.toplevel import Top, plant
+from orionfs.tables.metacache import MetaCache
+from orionfs.tables.metadata import Permissions
+from orionfs.tree.about import about_text
+from orionfs.tree.ahead import Ahead
+from orionfs.tree.beliefs import Freshness
+from orionfs.tree.namespace import Namespace
+from orionfs.tree.protection import ALL, Protection
+from orionfs.tree.refresh import Refresher
+from orionfs.tree.resources import Resources
+from orionfs.tree.toplevel import Top, plant
+from orionfs.vfs.collecting import Collecting
+from orionfs.vfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.vfs.files import Files
+from orionfs.vfs.moves import Moves
+from orionfs.vfs.opening import Opening
+from orionfs.vfs.progress import Progress
+from orionfs.vfs.removing import Removing
+from orionfs.xattrs.attributes import ExtendedAttributes, Sources
+from orionfs.xattrs.item_attributes import ItemAttributes
+from orionfs.xattrs.sharing import Sharing
 
 _AHEAD_SHARE = 8  # of the cache
 
@@ -101,7 +101,7 @@ def build(
         ContentsAhead(namespace, fetcher, remote, files.on_open, min(BYTES_MAX, cache_bytes // _AHEAD_SHARE)),
     )
     moves, collecting = Moves(namespace, files, sync, remote), Collecting(namespace, remote)
-    protection = Protection(ALL if config.read_only else config.protected)
+    protection = Protection(read_only_places(config))
     operations = fuse.Operations(
         namespace,
         files,
@@ -154,6 +154,11 @@ def _attributes(
     refresher.on_demand += [resources.forget_all, sharing.forget_all]
     sources = Sources(namespace, items, sharing, collecting, Progress(files, sync), reports)
     return ExtendedAttributes(sources, lists_all=config.xattrs == "all")
+
+
+def read_only_places(config: MountConfig) -> tuple[tuple[str, ...], ...]:
+    """The names that lead to each place in which this mount changes nothing; no names: to all of it."""
+    return ALL if config.read_only else config.protected
 
 
 def _tree(

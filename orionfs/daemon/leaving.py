@@ -17,8 +17,8 @@ import trio
 from orionfs.daemon.layers import Layers
 from orionfs.daemon.sending import look
 from orionfs.errors import OrionFsError
-from orionfs.remote import Health
-from orionfs.upload import UploadState
+from orionfs.orion.remote import Health
+from orionfs.outgoing.upload import UploadState
 
 DRAIN_LIMIT_S = 60.0
 _PROGRESS_EVERY_S = 1.0

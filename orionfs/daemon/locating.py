@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orionfs import control
-from orionfs.attribute_text import format_uri
+from orionfs.daemon import control
 from orionfs.daemon.layers import Layers
 from orionfs.errors import NoSuchName, NotADirectory, NotSupported, OrionFsError, TimedOut
-from orionfs.inodes import Inode
 from orionfs.models import Key, Kind
-from orionfs.namespace import Namespace
-from orionfs.whereabouts import Whereabouts
+from orionfs.tables.inodes import Inode
+from orionfs.tree.namespace import Namespace
+from orionfs.tree.whereabouts import Whereabouts
+from orionfs.xattrs.attribute_text import format_uri
 
 _ROWS_AT_ONCE = 500
 

@@ -12,15 +12,14 @@ from typing import Any
 
 import trio
 
-from orionfs import control
 from orionfs.config import MountConfig
-from orionfs.daemon import leaving
+from orionfs.daemon import control, leaving
 from orionfs.daemon.endings import end
 from orionfs.daemon.layers import Layers
 from orionfs.daemon.locating import locating_orders
 from orionfs.daemon.status import Beginning, status_of
 from orionfs.errors import OrionFsError
-from orionfs.remote import Health
+from orionfs.orion.remote import Health
 
 _PROGRESS_EVERY_S = 1.0
 _TELLING_LIMIT_S = 10.0

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from orionfs.daemon.layers import Layers
-from orionfs.journal import UploadStep
-from orionfs.progress import word_of
-from orionfs.upload import Upload, UploadState
+from orionfs.durable.journal import UploadStep
+from orionfs.outgoing.upload import Upload, UploadState
+from orionfs.vfs.progress import word_of
 
 _WORTH_A_LOOK_BYTES = 2**20
 _NS_PER_S = 10**9

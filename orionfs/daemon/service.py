@@ -11,7 +11,7 @@ import trio
 from orionfs import fuse
 from orionfs.daemon.layers import Layers
 from orionfs.notify import Notifier
-from orionfs.refresh import Refreshed
+from orionfs.tree.refresh import Refreshed
 
 _LOOK_EVERY_S = 2.0  # at how it is; uploads are told of as they end
 _TELL_AT_MOST_EVERY_S = 1.0

@@ -15,7 +15,7 @@ from typing import Any
 from orionfs import __version__
 from orionfs.config import MountConfig
 from orionfs.daemon.figures import figures_of
-from orionfs.daemon.layers import Layers
+from orionfs.daemon.layers import Layers, read_only_places
 from orionfs.daemon.sending import look
 from orionfs.leftovers import kept_files
 
@@ -62,6 +62,7 @@ def _who(config: MountConfig, layers: Layers) -> Mapping[str, Any]:
         "root": config.root,
         "read_only": config.read_only,
         "write_back": config.write_back,
+        "protected": [f"/{'/'.join(names)}" for names in read_only_places(config)],
     }
 
 

@@ -43,8 +43,8 @@ from orionfs.errors import ExitStatus, StartupError
 from orionfs.facts import facts_path, load_facts
 from orionfs.fuseconf import allows_other, may_mount
 from orionfs.leftovers import find_leftovers
-from orionfs.login import try_out
 from orionfs.mountinfo import mount_at, mount_of, read_mountinfo
+from orionfs.orion.login import try_out
 from orionfs.profiles import Profile, load_profile
 
 LOGIN_LIMIT_S = 10.0

@@ -19,16 +19,16 @@ from typing import Any
 from orionfs import facts
 from orionfs.bridge import SessionCalls
 from orionfs.config import state_folder
+from orionfs.durable.promises import Removal, Rename
 from orionfs.errors import OrionFsError
 from orionfs.fs.asking import CHANGE_DEADLINE_S, Asking
 from orionfs.fs.changes import Changes, Promises
 from orionfs.fs.contents import Contents, cache_of
 from orionfs.fs.tree import Tree
 from orionfs.models import Account, Key
+from orionfs.orion.refusals import in_words
+from orionfs.orion.sessions import calls_of, connect, stack_name
 from orionfs.profiles import OWN_CLIENT, Profile, load_profile
-from orionfs.promises import Removal, Rename
-from orionfs.refusals import in_words
-from orionfs.sessions import calls_of, connect, stack_name
 
 log = logging.getLogger(__name__)
 

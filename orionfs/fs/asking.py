@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 from orionfs.bridge import CallFailed, SessionCalls
 from orionfs.errors import Conflict, NoSuchName, OrionFsError, RemoteFailure
 from orionfs.facts import UNKNOWN, StackFacts
-from orionfs.failures import busy, empty_refused, failure_of, pause_before_retry_s
 from orionfs.models import Account, Assignment, Item, Key, Kind
-from orionfs.paging import PAGES, FolderAnswer, all_pages, shards_of_lines
-from orionfs.shapes import Page, read_account, read_found, read_item, read_shard, read_tags
+from orionfs.orion.failures import busy, empty_refused, failure_of, pause_before_retry_s
+from orionfs.orion.paging import PAGES, FolderAnswer, all_pages, shards_of_lines
+from orionfs.orion.shapes import Page, read_account, read_found, read_item, read_shard, read_tags
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from orionfs.durable.promises import Removal, Rename
 from orionfs.errors import (
     AccessDenied,
     Busy,
@@ -30,7 +31,6 @@ from orionfs.errors import (
 from orionfs.fs.asking import Asking
 from orionfs.marks import new_mark, new_old_mark
 from orionfs.models import MARK_PREFIX, Account, Assignment, Item, Key, Kind
-from orionfs.promises import Removal, Rename
 
 log = logging.getLogger(__name__)
 

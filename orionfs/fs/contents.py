@@ -19,14 +19,23 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from orionfs.errors import LocalDiskError, NoSpace, NoSuchName, OrionFsError, RemoteFailure, Stale, disk_error
+from orionfs.cache.ranges import RangeSet
+from orionfs.cache.windows import PART_BYTES, RANDOM_BYTES
+from orionfs.errors import (
+    LocalDiskError,
+    NoSpace,
+    NoSuchName,
+    OrionFsError,
+    RemoteFailure,
+    Stale,
+    StartupError,
+    disk_error,
+)
 from orionfs.fs.asking import Asking
 from orionfs.models import Account, Item, Key, Kind
-from orionfs.ranges import RangeSet
-from orionfs.windows import PART_BYTES, RANDOM_BYTES
 
 if TYPE_CHECKING:
-    from orionfs.content import CacheEntry, ContentCache
+    from orionfs.cache.content import CacheEntry, ContentCache
 
 log = logging.getLogger(__name__)
 
@@ -327,11 +336,12 @@ class Contents:
 
     def _look_after_room(self) -> None:
         """Look at the disk when enough was added; nobody else waits for that."""
-        if self._cache is None or not self._cache.is_over_limit():
+        if self._cache is None or not (upkeep := self._cache.upkeep()):
             return
         if self._evicting.acquire(blocking=False):
             try:
-                self._cache.evict()
+                for work in upkeep:
+                    work()
             finally:
                 self._evicting.release()
 
@@ -352,14 +362,14 @@ def _gone(key: Key, error: OrionFsError) -> Stale:
 def cache_of(account: Account) -> ContentCache | None:
     """The content cache of this user's mounts for one account; None where this platform can't have it."""
     try:
-        from orionfs.config import cache_folder
-        from orionfs.content import ContentCache, usual_limit_bytes
+        from orionfs.cache.content import ContentCache, usual_limit_bytes
+        from orionfs.config import private_cache_folder
     except ImportError:
         log.debug("this platform has no locks on files: contents are not kept")
         return None
-    folder = cache_folder()
     try:
+        folder = private_cache_folder()
         return ContentCache(folder, account.stack, account.username, usual_limit_bytes(folder))
-    except OSError as error:
+    except (OSError, StartupError) as error:
         log.info("contents are not kept: %s", error)
         return None

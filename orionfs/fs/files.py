@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.spec import AbstractBufferedFile
 
+from orionfs.cache.windows import Window
 from orionfs.fs.errors import in_python
-from orionfs.windows import Window
 
 if TYPE_CHECKING:
     from orionfs.fs.access import Access

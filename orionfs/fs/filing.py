@@ -26,7 +26,7 @@ from orionfs.fs import paths
 from orionfs.fs.access import Access
 from orionfs.fs.tree import Node
 from orionfs.models import Item, Kind
-from orionfs.names import true_name
+from orionfs.tables.names import true_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from orionfs.errors import AccessDenied, InvalidCall, NoSuchName, NotADirectory
 from orionfs.fs.asking import Asking
 from orionfs.fs.paths import ROOT, child_of, is_below, parent_of
 from orionfs.models import Account, Item, Kind
-from orionfs.names import base_name, decode_name, is_plain, visible_names
-from orionfs.workspaces import workspace_names
+from orionfs.orion.workspaces import workspace_names
+from orionfs.tables.names import base_name, decode_name, is_plain, visible_names
 
 _FOLDERS_MAX = 10_000
 

@@ -18,26 +18,26 @@ from typing import Any
 import pyfuse3
 import trio
 
-from orionfs.attributes import ExtendedAttributes
 from orionfs.errors import (
     NameExists,
     NotPermitted,
     NotSupported,
 )
-from orionfs.files import Files
 from orionfs.fuse.boundary import Presentation, changing, contents, reading, uploading
 from orionfs.fuse.callers import Callers
 from orionfs.fuse.reporting import Reporter
 from orionfs.holds import Holds
-from orionfs.inodes import Inode
 from orionfs.marks import new_mark
 from orionfs.models import Attributes, HandleId
-from orionfs.moves import Moves
-from orionfs.names import from_kernel
-from orionfs.namespace import Namespace
-from orionfs.protection import Protection
 from orionfs.reports import Reports
-from orionfs.snapshots import Snapshot
+from orionfs.tables.inodes import Inode
+from orionfs.tables.names import from_kernel
+from orionfs.tree.namespace import Namespace
+from orionfs.tree.protection import Protection
+from orionfs.tree.snapshots import Snapshot
+from orionfs.vfs.files import Files
+from orionfs.vfs.moves import Moves
+from orionfs.xattrs.attributes import ExtendedAttributes
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orionfs.errors import LocalDiskError, OrionFsError, Stale, Unexpected
-from orionfs.inodes import Inode, InodeTable
 from orionfs.printable import printable
 from orionfs.reports import Reports
+from orionfs.tables.inodes import Inode, InodeTable
 
 # Under its name the boundary is known to those who read logs.
 log = logging.getLogger("orionfs.fuse.boundary")

@@ -15,6 +15,7 @@ from orionfs.bridge import SessionCalls
 from orionfs.errors import ExitStatus, OrionFsError, StartupError, TimedOut
 from orionfs.facts import CHOICES, StackFacts, facts_of
 from orionfs.models import Account
+from orionfs.orion.shapes import read_account
 from orionfs.probe.asking import REFUSALS, Desk, Pace
 from orionfs.probe.findings import NEEDS_RANGES, NEEDS_WRITE, Evidence, Finding, chosen, look_at
 from orionfs.probe.ranging import compare_ranges
@@ -22,7 +23,6 @@ from orionfs.probe.report import report_of, sorted_literals
 from orionfs.probe.scratch import Leftover, Scratch
 from orionfs.probe.trying import Trial
 from orionfs.probe.walking import tops_of, walk
-from orionfs.shapes import read_account
 
 __all__ = ["QUESTIONS", "Finding", "Leftover", "Outcome", "Pace", "Plan", "Probe"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orionfs.models import Kind
-from orionfs.shapes import first_of, read_kind, read_time_ns
+from orionfs.orion.shapes import first_of, read_kind, read_time_ns
 
 Row = Mapping[str, Any]
 

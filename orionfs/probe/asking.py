@@ -24,7 +24,7 @@ from orionfs.errors import (
     Throttled,
     Unreachable,
 )
-from orionfs.failures import failure_of, pause_before_retry_s
+from orionfs.orion.failures import failure_of, pause_before_retry_s
 from orionfs.probe.answers import Listing, Row, listing_of
 
 REFUSALS = (InvalidCall, Conflict, NoSuchName, AccessDenied, CredentialsRefused, FileTooLarge)

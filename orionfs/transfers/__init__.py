@@ -13,8 +13,8 @@ import trio
 
 from orionfs.bridge import SessionCalls
 from orionfs.models import Account
+from orionfs.orion.sessions import connect
 from orionfs.profiles import Profile
-from orionfs.sessions import connect
 from orionfs.transfers.desk import Desk, opened
 from orionfs.transfers.getting import Get
 from orionfs.transfers.getting import works_of as works_of_get

@@ -14,15 +14,15 @@ from pathlib import Path
 import trio
 
 from orionfs import facts, state
-from orionfs.assigning import Assigner
 from orionfs.bridge import SessionCalls
+from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import Conflict, ExitStatus, NoSuchName, StartupError
-from orionfs.journal_thread import JournalThread
 from orionfs.models import Account, Item
+from orionfs.orion.refusals import in_words
+from orionfs.orion.remote import Limits, Remote
+from orionfs.orion.sessions import stack_name
+from orionfs.outgoing.assigning import Assigner
 from orionfs.profiles import Profile
-from orionfs.refusals import in_words
-from orionfs.remote import Limits, Remote
-from orionfs.sessions import stack_name
 from orionfs.transfers.places import Place
 
 PARTS_AT_ONCE = 8  # of one large item

@@ -27,13 +27,13 @@ from orionfs.errors import (
     StartupError,
 )
 from orionfs.models import NAME_MAX_BYTES, Item, Key, Kind
-from orionfs.names import base_name, visible_names
-from orionfs.parts import Part
+from orionfs.orion.parts import Part
+from orionfs.orion.whole_calls import WholeCalls
+from orionfs.tables.names import base_name, visible_names
 from orionfs.transfers import report
 from orionfs.transfers.desk import Desk
 from orionfs.transfers.outcomes import Listener, Outcome, Status, Work, all_or_first_error
 from orionfs.transfers.places import Place
-from orionfs.whole_calls import WholeCalls
 
 _DATASET_SUFFIX = ".oedb"
 _PART = ".orionfs-part"

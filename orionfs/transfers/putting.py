@@ -20,6 +20,7 @@ from typing import Any
 
 import trio
 
+from orionfs.durable.journal import Removal, Rename
 from orionfs.errors import (
     AccessDenied,
     ExitStatus,
@@ -29,15 +30,14 @@ from orionfs.errors import (
     RemoteFailure,
     StartupError,
 )
-from orionfs.journal import Removal, Rename
 from orionfs.marks import new_mark
 from orionfs.models import MARK_PREFIX, Assignment, Item, Key, Kind
-from orionfs.shard_calls import SHARD_MAX_BYTES
+from orionfs.orion.shard_calls import SHARD_MAX_BYTES
+from orionfs.orion.whole_calls import WholeCalls
 from orionfs.transfers.desk import Desk
 from orionfs.transfers.outcomes import Listener, Outcome, Status, Work, all_or_first_error
 from orionfs.transfers.places import Place
 from orionfs.transfers.swaps import finish_swaps
-from orionfs.whole_calls import WholeCalls
 
 _DATASET_SUFFIX = ".oedb"
 _OPEN, _CLOSED = "open", "close"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from functools import partial
 
+from orionfs.durable.journal import Journal, Removal, Rename
 from orionfs.errors import OrionFsError
-from orionfs.journal import Journal, Removal, Rename
 from orionfs.transfers.desk import Desk
 
 log = logging.getLogger(__name__)

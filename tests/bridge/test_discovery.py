@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from orionfs import sessions
 from orionfs.bridge import Discovery, discovery, find_client
 from orionfs.errors import ExitStatus, StartupError
+from orionfs.orion import sessions
 from orionfs.profiles import VENDOR_CLIENT, Profile
 from tests.bridge.conftest import children, wait_until
 

@@ -12,7 +12,7 @@ import pytest
 
 from orionfs.bridge import CallFailed, Calls, InProcess
 from orionfs.models import Key, Kind
-from orionfs.shapes import read_item, read_page, read_paths
+from orionfs.orion.shapes import read_item, read_page, read_paths
 from tests.bridge.conftest import MakePool
 from tests.client.embedded import Embedded
 from tests.documented import types

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from orionfs import sessions
 from orionfs.bridge import CallFailed, Calls, InProcess
 from orionfs.bridge.renewal import Renewal
+from orionfs.orion import sessions
+from orionfs.orion.sessions import connect
 from orionfs.profiles import OWN_CLIENT, Profile, Token, load_profile
-from orionfs.sessions import connect
 from tests.bridge.conftest import MakePool, wait_until
 from tests.client.embedded import REPOSITORY, Embedded, running_server
 

@@ -15,10 +15,10 @@ import trio
 
 from orionfs import errors
 from orionfs.bridge import BridgePool, CallFailed, find_client, program
-from orionfs.failures import failure_of
+from orionfs.orion.failures import failure_of
+from orionfs.orion.remote import Health, Limits, Remote
+from orionfs.orion.sessions import connect
 from orionfs.profiles import VENDOR_CLIENT, Profile
-from orionfs.remote import Health, Limits, Remote
-from orionfs.sessions import connect
 from tests.bridge.conftest import children, descriptors, wait_until
 from tests.bridge.test_documented import work_through
 from tests.client.embedded import Embedded, running_server

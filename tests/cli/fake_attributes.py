@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from orionfs.attribute_text import PREFIX
 from orionfs.cli import items
 from orionfs.cli.refresh import Place
 from orionfs.mountinfo import MountEntry
+from orionfs.xattrs.attribute_text import PREFIX
 
 Attributes = dict[str, str]
 

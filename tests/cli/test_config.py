@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from orionfs import calling, profiles
+from orionfs import profiles
 from orionfs.cli.main import cli
+from orionfs.orion import calling
 from tests.cli.person import Person
 from tests.client.fake import INFO_PATH, Fake, Reply, running_fake
 

@@ -12,7 +12,7 @@ import pytest
 from orionfs.client import OrionSession
 from orionfs.client.errors import BadResponse, NotFoundResponse, ValidationError
 from orionfs.client.types import File
-from orionfs.shapes import read_item, read_page, read_tags
+from orionfs.orion.shapes import read_item, read_page, read_tags
 from tests.client.conftest import Connect
 from tests.client.embedded import running_server
 from tests.covering import Row, covering_rows

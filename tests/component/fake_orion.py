@@ -180,6 +180,7 @@ class FakeCalls:
         self.latency_s = 0.0
         self.piece_bytes = 2**18  # of what read_into brings
         self.piece_s = 0.0  # between two of them
+        self.says_where = False  # that there are bytes to come is told before any of them
         self.break_off_after: int | None = None  # bytes
         self.edit_page: Callable[[dict[str, Any]], dict[str, Any]] | None = None
         self.chaos: Callable[[str], Failure | None] | None = None  # a failure for any call, or none
@@ -664,6 +665,9 @@ class FakeCalls:
         fd_offset: int,
         progress: Callable[[int], None] | None = None,
     ) -> int:
+        if self.says_where and progress is not None:
+            self._readable(kind, id)
+            progress(0)
         with self._called("read_into", kind, id, offset, length):
             if kind not in ("file", "shard"):
                 raise failure("ValidationError", None, detail=f"this session has no type for {kind}")

@@ -8,9 +8,9 @@ from contextlib import closing
 from typing import Any
 
 from orionfs.bridge import SessionCalls
+from orionfs.orion.sessions import connect, connect_as_stranger, stack_name
 from orionfs.probe import Outcome, Pace, Plan, Probe
 from orionfs.profiles import Profile
-from orionfs.sessions import connect, connect_as_stranger, stack_name
 
 HOME = "/project/1/user/demo"
 PACE = Pace(absence_s=0.1, rows=1_010, sleep=lambda pause_s: time.sleep(pause_s / 50))

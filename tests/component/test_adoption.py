@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from orionfs import state
-from orionfs.journal import Removal, Rename, UploadRow, UploadStep
+from orionfs.durable.journal import Removal, Rename, UploadRow, UploadStep
 from orionfs.models import Key, Kind
 from orionfs.state import StateFolder
 from tests.component.fake_orion import HOME, FakeCalls

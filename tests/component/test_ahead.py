@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 import trio
 
-from orionfs.beliefs import Freshness
 from orionfs.errors import NoSuchName, RemoteFailure
-from orionfs.limiter import Priority, working_at
-from orionfs.remote import Limits
-from orionfs.walks import LEAD_AT_FIRST, LEAD_MAX
+from orionfs.orion.limiter import Priority, working_at
+from orionfs.orion.remote import Limits
+from orionfs.tables.walks import LEAD_AT_FIRST, LEAD_MAX
+from orionfs.tree.beliefs import Freshness
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 

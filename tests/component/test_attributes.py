@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.inodes import Inode
+from orionfs.tables.inodes import Inode
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.beliefs import Freshness
-from orionfs.remote import Health
+from orionfs.orion.remote import Health
+from orionfs.tree.beliefs import Freshness
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import mount, outcomes, settle
 

@@ -8,10 +8,10 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.collecting import Collecting
 from orionfs.models import Kind
-from orionfs.protection import Protection
-from orionfs.removing import Removing
+from orionfs.tree.protection import Protection
+from orionfs.vfs.collecting import Collecting
+from orionfs.vfs.removing import Removing
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount
 
@@ -86,6 +86,28 @@ async def test_absence_that_only_a_listing_tells_holds_as_long_as_that(tmp_path,
         await trio.sleep(20)
         fake.add_shard(fake.ids_at(SET)[0], "none", b"now")
         assert await world.stat(f"{HERE}/none") is not None
+
+
+async def test_listing_that_took_long_holds_longer_where_nothing_else_tells_of_a_shard(
+    tmp_path, fake
+) -> None:
+    """By its end it was out of date already: each stat in a large collection listed it again, in vain."""
+    documented_only(fake)
+    fake.add_collection(SET, a=b"one")
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        fake.latency_s = 40.0
+        assert await world.ls(HERE) == ["a"]
+        fake.latency_s = 0.0
+        with fake.counting() as calls:
+            for _ in range(9):
+                await trio.sleep(20)
+                assert await world.stat(f"{HERE}/a") is not None
+                assert await world.stat(f"{HERE}/b") is None
+        assert "list_shards" not in calls
+        fake.add_shard(fake.ids_at(SET)[0], "b", b"now")
+        await trio.sleep(30)
+        assert await world.stat(f"{HERE}/b") is not None
 
 
 async def test_one_name_is_asked_for_alone_and_the_second_by_a_listing(tmp_path, fake) -> None:

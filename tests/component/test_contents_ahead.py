@@ -14,8 +14,8 @@ import trio
 
 from orionfs.errors import Stale, TimedOut
 from orionfs.models import Key, Kind
-from orionfs.remote import SMALL_BYTES
-from orionfs.runs import LEAD_AT_FIRST, LEAD_MAX
+from orionfs.orion.remote import SMALL_BYTES
+from orionfs.vfs.runs import LEAD_AT_FIRST, LEAD_MAX
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 

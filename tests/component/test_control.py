@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from orionfs import control
+from orionfs.daemon import control
 
 
 async def status(request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:

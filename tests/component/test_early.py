@@ -18,10 +18,10 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.early import Pressure
+from orionfs.durable.journal import UploadStep
 from orionfs.fuse import callers
-from orionfs.journal import UploadStep
 from orionfs.models import HandleId
+from orionfs.outgoing.early import Pressure
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.test_sync import FAILURES, OFFLINE
 from tests.component.world import World, mount, settle
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.virtual_time
 PART = 1000
 PRESSURE = Pressure(begin_at_bytes=2 * PART, unsent_max_bytes=6 * PART, parts_at_once=2)
 CONTENTS = bytes(range(256)) * 60  # 15,360: sixteen parts, the last one short
-KEPT = pytest.mark.expect_log("what was being written when an earlier mount ended is kept")
+KEPT = pytest.mark.expect_log("what was being written (into a file )?when an earlier mount ended is kept")
 TRIED_AGAIN = pytest.mark.expect_log("is not on Orion yet; it is kept and tried again")
 
 
@@ -60,7 +60,7 @@ def sent(fake: FakeCalls) -> list[int]:
 
 def verbs(fake: FakeCalls) -> list[str]:
     """The verbs that change something, in order."""
-    reading = ("ls_path", "stat_path", "get", "find", "whoami")
+    reading = ("ls_path", "stat_path", "get", "find", "whoami", "read_into")
     return [call.verb for call in fake.log if call.verb not in reading]
 
 
@@ -135,7 +135,8 @@ async def test_pieces_that_come_out_of_order_leave_once_all_before_them_are_ther
     async with mount(tmp_path, fake, pressure=PRESSURE) as world:
         handle = await begin(world)
         await write(world, handle, CONTENTS[:PART])
-        await write(world, handle, CONTENTS[3 * PART :], at=3 * PART)
+        await write(world, handle, CONTENTS[9 * PART :], at=9 * PART)
+        await write(world, handle, CONTENTS[3 * PART : 9 * PART], at=3 * PART)
         await settle()
         assert fake.log[-1].verb != "send_part"
         await write(world, handle, CONTENTS[PART : 3 * PART], at=PART)
@@ -167,7 +168,7 @@ async def test_holes_are_sent_as_zeros(tmp_path, fake) -> None:
         await check_end(world, new=CONTENTS[: 4 * PART] + bytes(5 * PART) + b"end")
 
 
-async def test_version_after_a_flush_goes_as_a_whole(tmp_path, fake) -> None:
+async def test_version_after_a_flush_leaves_behind_its_writer_as_well(tmp_path, fake) -> None:
     async with mount(tmp_path, fake, pressure=PRESSURE) as world:
         handle = await begin(world)
         await write(world, handle, CONTENTS)
@@ -176,9 +177,25 @@ async def test_version_after_a_flush_goes_as_a_whole(tmp_path, fake) -> None:
         assert verbs(fake)[-2:] == ["finish_upload", "assign_paths"]
         await write(world, handle, CONTENTS, at=len(CONTENTS))
         await settle()
-        assert fake.count("begin_upload") == 1
+        assert sorted(sent(fake)[16:]) == list(range(2, 31))
         await world.close(handle)
+        assert fake.count("upload", "read_into") == 0
         await check_end(world, new=CONTENTS * 2)
+
+
+async def test_holes_of_a_copy_leave_as_zeros_once_too_much_waits_for_them(tmp_path, fake) -> None:
+    """`cp` of a sparse file goes forward over its holes."""
+    piece = CONTENTS[: 4 * PART]
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await begin(world)
+        for at in range(0, 40 * PART, 8 * PART):
+            await write(world, handle, piece, at=at + 50)
+        await settle()
+        assert unsent_bytes(fake, 36 * PART) <= PRESSURE.unsent_max_bytes + PART
+        await world.files.truncate(await world.inode("my-data/new"), 40 * PART, handle)
+        await world.close(handle)
+        assert fake.count("upload") == 0
+        await check_end(world, new=(bytes(50) + piece + bytes(4 * PART - 50)) * 5)
 
 
 async def test_renamed_file_gets_its_new_name(tmp_path, fake) -> None:
@@ -222,6 +239,158 @@ async def test_file_that_two_handles_write_leaves_as_one(tmp_path, fake) -> None
         assert sorted(sent(fake)) == list(range(1, 17))
         assert fake.count("upload", "finish_upload") == 1
         await check_end(world, new=CONTENTS)
+
+
+# -- over what is there -------------------------------------------------------------------------------
+
+
+async def go_on(world: World, path: str = "my-data/doc", flags: int = os.O_APPEND) -> HandleId:
+    """Open a file that Orion has, as `>>` and `dd conv=notrunc` do."""
+    return await world.open(path, os.O_WRONLY | flags)
+
+
+async def test_what_is_appended_leaves_behind_its_writer_after_what_was_there(tmp_path, fake) -> None:
+    fake.add_file(f"{HOME}/doc", CONTENTS, tags=("lead",))
+    fake.latency_s = 1.0
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await go_on(world)
+        for at in range(len(CONTENTS), 3 * len(CONTENTS), 512):
+            await world.operations.write(handle, at, CONTENTS[:512])
+            is_begun = at - len(CONTENTS) >= PRESSURE.begin_at_bytes
+            assert not is_begun or unsent_bytes(fake, at + 512) <= PRESSURE.unsent_max_bytes + 512
+        before = len(sent(fake))
+        await world.close(handle)
+        assert len(sent(fake)) - before <= PRESSURE.unsent_max_bytes // PART
+        assert fake.count("upload") == 0
+        assert sum(call.args[3] for call in fake.log if call.verb == "read_into") == len(CONTENTS)
+        (new,) = fake.ids_at(f"{HOME}/doc")
+        assert fake.row(new).tags == {"lead"}
+        await check_end(world, doc=CONTENTS + CONTENTS[:512] * 60)
+
+
+async def test_file_that_is_written_over_leaves_as_far_as_that_is_done(tmp_path, fake) -> None:
+    fake.add_file(f"{HOME}/doc", CONTENTS * 2)
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await go_on(world, flags=0)
+        await write(world, handle, b"x" * (8 * PART))
+        await settle()
+        assert sorted(sent(fake)) == list(range(2, 9))
+        assert fake.count("read_into") == 0
+        await world.close(handle)
+        await check_end(world, doc=b"x" * (8 * PART) + (CONTENTS * 2)[8 * PART :])
+
+
+async def test_file_that_is_written_from_its_middle_leaves_with_what_is_before_that(tmp_path, fake) -> None:
+    fake.add_file(f"{HOME}/doc", CONTENTS)
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await go_on(world, flags=0)
+        await write(world, handle, b"x" * (6 * PART), at=5 * PART)
+        await settle()
+        assert sorted(sent(fake)) == list(range(2, 12))
+        await world.close(handle)
+        await check_end(world, doc=CONTENTS[: 5 * PART] + b"x" * (6 * PART) + CONTENTS[11 * PART :])
+
+
+async def test_head_of_an_old_file_may_be_patched_as_it_grows(tmp_path, fake) -> None:
+    fake.add_file(f"{HOME}/doc", CONTENTS)
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await go_on(world, flags=0)
+        for count in range(4):
+            await write(world, handle, b"count", at=100)
+            await write(world, handle, CONTENTS[:PART], at=len(CONTENTS) + count * PART)
+        await settle()
+        assert sent(fake)
+        await world.close(handle)
+        assert fake.count("upload", "finish_upload") == 1
+        await check_end(world, doc=CONTENTS[:100] + b"count" + CONTENTS[105:] + CONTENTS[:PART] * 4)
+
+
+async def test_few_bytes_here_and_there_of_an_old_file_go_at_close(tmp_path, fake) -> None:
+    old = bytearray(CONTENTS * 2)
+    fake.add_file(f"{HOME}/doc", bytes(old))
+    dice = random.Random(7)
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await go_on(world, flags=0)
+        for _ in range(30):
+            at = dice.randrange(len(old) - 512)
+            old[at : at + 512] = piece = dice.randbytes(512)
+            await write(world, handle, piece, at=at)
+        await settle()
+        assert verbs(fake) == []
+        await world.close(handle)
+        assert verbs(fake)[:2] == ["upload", "assign_paths"]
+        await check_end(world, doc=bytes(old))
+
+
+async def test_writer_that_goes_back_to_what_has_left_of_an_old_file_is_not_followed_again(
+    tmp_path, fake
+) -> None:
+    fake.add_file(f"{HOME}/doc", CONTENTS)
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await go_on(world, flags=0)
+        await write(world, handle, CONTENTS, at=len(CONTENTS))
+        await settle()
+        await write(world, handle, b"patch", at=5 * PART)
+        await write(world, handle, CONTENTS, at=2 * len(CONTENTS))
+        await settle()
+        assert (fake.count("begin_upload"), fake.unfinished()) == (1, [])
+        await world.close(handle)
+        assert fake.count("upload") == 1
+        await check_end(world, doc=CONTENTS[: 5 * PART] + b"patch" + CONTENTS[5 * PART + 5 :] + CONTENTS * 2)
+
+
+async def test_what_was_there_and_can_t_be_had_yet_is_had_later(tmp_path, fake) -> None:
+    fake.add_file(f"{HOME}/doc", CONTENTS)
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await go_on(world, flags=0)
+        stall = fake.stall("read_into")
+        await write(world, handle, CONTENTS, at=len(CONTENTS))
+        await stall.arrived.wait()
+        assert fake.count("begin_upload") == 0
+        stall.release()
+        await settle()
+        assert sorted(sent(fake)) == list(range(2, 31))
+        await world.close(handle)
+        await check_end(world, doc=CONTENTS * 2)
+
+
+async def test_file_that_is_emptied_while_what_was_there_comes_needs_that_no_more(tmp_path, fake) -> None:
+    fake.add_file(f"{HOME}/doc", CONTENTS)
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await go_on(world, flags=0)
+        stall = fake.stall("read_into")
+        await write(world, handle, CONTENTS[: 4 * PART], at=len(CONTENTS))
+        await stall.arrived.wait()
+        await world.files.truncate(await world.inode("my-data/doc"), 0, handle)
+        await write(world, handle, b"new")
+        await world.close(handle)
+        stall.release()
+        await check_end(world, doc=b"new")
+
+
+async def test_version_that_goes_up_while_its_writer_goes_on_loses_nothing_of_the_next(
+    tmp_path, fake
+) -> None:
+    """A child of a shell has closed its descriptor, and the shell's output grows on in a copy."""
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await begin(world)
+        await write(world, handle, b"first")
+        await world.files.flush(handle)  # this one is waited for
+        await write(world, handle, CONTENTS, at=5)
+        await world.files.flush(handle)  # this one goes up in a while
+        await write(world, handle, CONTENTS, at=5 + len(CONTENTS))
+        await settle()
+        begun = fake.count("begin_upload")
+        assert sent(fake)
+        stall = fake.stall("assign_paths")
+        await stall.arrived.wait()
+        await write(world, handle, CONTENTS, at=5 + 2 * len(CONTENTS))
+        await settle()
+        assert (fake.count("begin_upload"), fake.count("upload")) == (begun, 1)
+        assert 40 in sent(fake)
+        stall.release()
+        await world.close(handle)
+        await check_end(world, new=b"first" + CONTENTS * 3)
 
 
 # -- what does not leave ------------------------------------------------------------------------------
@@ -647,13 +816,15 @@ async def test_daemon_that_dies_anywhere_leaves_a_promised_version_or_none(tmp_p
 
 
 async def scribble(world: World, dice: random.Random, sealed: list[bytes]) -> None:
-    """Write a file again and again, mostly from its start to its end; `sealed` gets what was to be kept."""
+    """Write a file anew or go on with it, mostly from there to its end; `sealed` gets what was to be kept."""
     while True:
         await trio.sleep(0.1)
         with suppress(errors.OrionFsError):
-            handle = await begin(world)
-            data = bytearray()
-            while len(data) < 12 * PART:
+            is_longer = dice.random() < 0.4
+            handle = await go_on(world, "my-data/new", flags=0) if is_longer else await begin(world)
+            data = bytearray(await world.read("my-data/new") if is_longer else b"")
+            ends_at = len(data) + 12 * PART
+            while len(data) < ends_at:
                 at = len(data) if dice.random() < 0.95 else dice.randrange(len(data) + 1)
                 piece = dice.randbytes(dice.randrange(1, PART))
                 await world.files.write(handle, at, piece)

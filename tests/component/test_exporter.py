@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from orionfs import exporter
+from orionfs.daemon import exporter
 from orionfs.errors import StartupError
 from tests.unit.test_metrics import figures
 

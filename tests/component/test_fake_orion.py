@@ -12,8 +12,8 @@ from orionfs.bridge import CallFailed, GrowingCalls, InProcess, SessionCalls
 from orionfs.client import OrionSession, SessionConfig, get_session, types
 from orionfs.errors import NoSuchName
 from orionfs.models import Key, Kind
-from orionfs.remote import Remote
-from orionfs.shapes import read_item, read_page, read_shard, read_shards
+from orionfs.orion.remote import Remote
+from orionfs.orion.shapes import read_item, read_page, read_shard, read_shards
 from tests.client.embedded import Embedded, running_server
 from tests.component.fake_orion import HOME, FakeCalls
 

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orionfs import errors
-from orionfs.content import ContentCache
-from orionfs.fetch import PART_BYTES, Fetcher, Source, Window
+from orionfs.cache.content import ContentCache
+from orionfs.cache.fetch import PART_BYTES, Fetcher, Source, Window
 from orionfs.models import Key, Kind
-from orionfs.remote import Limits, Remote
+from orionfs.orion.remote import Limits, Remote
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.virtual import held_clock
 from tests.component.world import mount, outcomes, settle

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 
-from orionfs import errors, moves
-from orionfs.basis import Basis
-from orionfs.content import Staged
-from orionfs.staged_files import StagedFiles
-from orionfs.upload import UploadState
+from orionfs import errors
+from orionfs.cache import content
+from orionfs.cache.content import Staged
+from orionfs.outgoing.staged_files import StagedFiles
+from orionfs.outgoing.upload import UploadState
+from orionfs.vfs import moves
+from orionfs.vfs.basis import Basis
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 
@@ -728,6 +732,22 @@ async def test_large_file_unlinked_while_it_is_read_is_removed_at_the_last_close
         await finish(world, doc=b"0123456789")
         await trio.sleep(100)
         assert await world.ls("my-data") == ["doc"]
+
+
+async def test_file_unlinked_while_it_is_read_and_nothing_can_be_held_is_removed_at_the_last_close(
+    tmp_path, fake, monkeypatch
+) -> None:
+    def used_up(path: Path) -> int:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", str(path))
+
+    monkeypatch.setattr(content, "_open_shared", used_up)
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/doc")
+        await world.unlink("my-data/doc")
+        assert await world.read_all(handle) == b"0123456789"
+        assert "doc" in on_orion(world)
+        await world.close(handle)
+        await finish(world)
 
 
 async def test_large_file_unlinked_while_it_is_read_is_removed_by_the_next_mount(

@@ -7,7 +7,7 @@ from pathlib import Path
 from orionfs.daemon import _begin_with_facts
 from orionfs.facts import StackFacts, save_facts
 from orionfs.models import Key, Kind
-from orionfs.remote import Remote
+from orionfs.orion.remote import Remote
 from tests.component.fake_orion import FakeCalls
 
 FILE = Key(Kind.FILE, 5)

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from orionfs.forgetting import Forgetting
 from orionfs.models import InodeNumber
+from orionfs.tree.forgetting import Forgetting
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.kernel import FakeKernel, look_up, read_directory
 from tests.component.world import World, mount

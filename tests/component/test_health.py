@@ -14,8 +14,8 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.health import Condition, Health, HealthWatch
-from orionfs.remote import Limits, Remote
+from orionfs.orion.health import Condition, Health, HealthWatch
+from orionfs.orion.remote import Limits, Remote
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.test_remote import OFFLINE, REFUSED, session, started_at
 from tests.component.world import mount, outcomes

@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.lowlevel
 
+from orionfs.durable.journal import Journal, Removal
+from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import LocalDiskError
-from orionfs.journal import Journal, Removal
-from orionfs.journal_thread import JournalThread
 from orionfs.models import Key, Kind
 
 pytestmark = [pytest.mark.virtual_time]

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from orionfs.errors import OrionFsError
-from orionfs.remote import Health, Limits
+from orionfs.orion.remote import Health, Limits
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.killing import cut_off
 from tests.component.world import World, check_end, mount

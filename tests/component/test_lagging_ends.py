@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.early import Pressure
-from orionfs.remote import Limits
+from orionfs.orion.remote import Limits
+from orionfs.outgoing.early import Pressure
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.killing import cut_off
 from tests.component.world import World, check_end, mount, outcomes
@@ -36,7 +36,7 @@ def fake() -> FakeCalls:
 
 
 async def unclearly(world: World, call, verb: str, *, has_happened: bool) -> None:
-    """A call in which one request gets no answer, and no other one has an effect; Orion is well then."""
+    """A call whose first request gets no answer, and no later one has an effect; Orion is well again then."""
     world.fake.fail(verb, "OrionConnectionError", has_effect=has_happened)
     world.fake.fail(verb, "OrionConnectionError", nth=2, times=10**6)
     (error,) = await outcomes(call)

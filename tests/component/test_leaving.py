@@ -12,8 +12,8 @@ import trio
 
 from orionfs.daemon import leaving, sending
 from orionfs.daemon.layers import Layers
-from orionfs.early import Pressure
-from orionfs.remote import Limits
+from orionfs.orion.remote import Limits
+from orionfs.outgoing.early import Pressure
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import ACCOUNT, World, mount
 

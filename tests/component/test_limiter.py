@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from orionfs.limiter import AdaptiveLimiter, Priority, Urgency, current_urgency, working_at
+from orionfs.orion.limiter import AdaptiveLimiter, Priority, Urgency, current_urgency, working_at
 from tests.component.world import settle
 
 pytestmark = pytest.mark.virtual_time

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from orionfs.carry import UploadState
+from orionfs.outgoing.carry import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.test_litter import everything, on_orion, tags_of
 from tests.component.world import mount, settle

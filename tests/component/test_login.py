@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from orionfs.errors import AccessDenied, ExitStatus, RemoteFailure, StartupError, TimedOut, WrongServer
-from orionfs.login import try_out
+from orionfs.orion.login import try_out
+from orionfs.orion.refusals import explained, in_words
 from orionfs.profiles import ENVIRONMENT, Profile, Token, write_profile
-from orionfs.refusals import explained, in_words
 from tests.client.fake import Reply, running_fake
 
 OWN = Profile("lab", "http://h", Token("the-secret"), None, "own", None)

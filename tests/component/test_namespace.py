@@ -11,7 +11,7 @@ import trio
 from orionfs import errors
 from orionfs.errors import ExitStatus, StartupError
 from orionfs.models import Kind
-from orionfs.toplevel import Top, find_tops
+from orionfs.tree.toplevel import Top, find_tops
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.world import ACCOUNT, mount, outcomes
 
@@ -609,9 +609,9 @@ async def test_move_that_changes_who_can_read_is_worth_a_line(
     tmp_path, fake, caplog, new, is_worth_a_line
 ) -> None:
     async with mount(tmp_path, fake) as world:
-        with caplog.at_level("INFO", logger="orionfs.moves"):
+        with caplog.at_level("INFO", logger="orionfs.vfs.moves"):
             await world.rename("my-data/f/a", new)
-        lines = [record.getMessage() for record in caplog.records if record.name == "orionfs.moves"]
+        lines = [record.getMessage() for record in caplog.records if record.name == "orionfs.vfs.moves"]
         assert bool(lines) == is_worth_a_line
         assert all(f"{HOME}/f/a" in line and TEAM in line for line in lines)
 

@@ -78,7 +78,7 @@ async def test_dataset_that_has_changed_is_fetched_anew_and_the_kernel_drops_its
         told.append(number)
 
     async with mount(tmp_path, fake) as world:
-        monkeypatch.setattr(world.opening, "_tell_attributes", tell)
+        monkeypatch.setattr(world.opening, "tell_attributes", tell)
         inode = await world.inode(PATH)
         inode.lookups = 1
         await world.read(PATH)

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from orionfs.errors import NoSuchName
-from orionfs.failures import failure_of
+from orionfs.orion.failures import failure_of
 from orionfs.transfers.outcomes import Outcome, Status, Work, all_or_first_error, do_all
 
 T = TypeVar("T")

@@ -13,9 +13,10 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.fetch import PART_BYTES, Window
+from orionfs.cache import content
+from orionfs.cache.fetch import PART_BYTES, Window
 from orionfs.models import Key, Kind
-from orionfs.remote import Limits
+from orionfs.orion.remote import Limits
 from tests.component.fake_orion import HOME, failure
 from tests.component.test_fetch import MIB, Stand, stand
 from tests.component.virtual import sleep_in_thread
@@ -37,6 +38,40 @@ async def test_read_waits_for_its_own_bytes_and_not_for_their_part(tmp_path) -> 
         await it.read(source, Window(), 0, 1000)
         assert trio.current_time() < 1.5
         assert source.flights, "the rest is still on its way"
+        it.fetcher.close(source)
+
+
+@pytest.mark.parametrize("says_where", [True, False])
+async def test_open_waits_until_it_is_known_that_there_are_bytes_and_no_longer(tmp_path, says_where) -> None:
+    async with stand(tmp_path, PART_BYTES) as it:
+        it.fake.says_where = says_where
+        stall = it.fake.stall("read_into")
+        source = it.open()
+        begun = trio.Event()
+
+        async def begin() -> None:
+            await it.fetcher.begin(source)
+            begun.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begin)
+            await stall.arrived.wait()
+            await settle()
+            assert begun.is_set() is says_where
+            assert not source.entry.present
+            stall.release()
+        await it.read(source, Window(), 0, 1000)
+        assert it.asked() == [(0, MIB)]
+        it.fetcher.close(source)
+
+
+async def test_open_of_what_is_gone_is_stale_whatever_was_to_be_fetched_first(tmp_path) -> None:
+    async with stand(tmp_path, PART_BYTES) as it:
+        it.fake.says_where = True
+        it.fake.remove(f"{HOME}/a")
+        source = it.open()
+        with pytest.raises(errors.Stale):
+            await it.fetcher.begin(source)
         it.fetcher.close(source)
 
 
@@ -167,6 +202,34 @@ async def test_cache_of_no_size_holds_nothing_and_reads_all_the_same(tmp_path) -
         found = await outcomes(*[partial(it.read, source, Window(), offset, 10) for offset in (0, MIB, MIB)])
         assert found == [it.data[offset : offset + 10] for offset in (0, MIB, MIB)]
         assert not source.entry.present
+        it.fetcher.close(source)
+
+
+async def test_version_whose_file_can_t_be_made_is_read_through_memory(tmp_path, monkeypatch) -> None:
+    """A quota of files may be used up where there is room for bytes."""
+
+    def used_up(path: Path) -> int:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", str(path))
+
+    async with stand(tmp_path, 3 * MIB) as it:
+        with monkeypatch.context() as patched:
+            patched.setattr(content, "_open_shared", used_up)
+            first, second, window = it.open(), it.open(), Window()
+            await it.fetcher.begin(first)
+            for offset in range(0, 3 * MIB, 128 * 1024):
+                await it.read(first, window, offset, 128 * 1024)
+            await it.read(second, Window(), MIB - 5, 10)
+            with pytest.raises(errors.NoSpace):
+                await it.fetcher.ensure(first, 0, 1000)
+            it.fetcher.close(first)
+            it.fetcher.close(second)
+            it.fake.ranged = False
+            with pytest.raises(errors.NoSpace):
+                it.open()
+            it.fake.ranged = True
+        source = it.open()
+        await it.fetcher.ensure(source, 0, 3 * MIB)
+        assert source.entry.is_complete, "once there is room again it is kept"
         it.fetcher.close(source)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from orionfs.bridge import CallFailed, SessionCalls
 from orionfs.errors import ExitStatus, RemoteFailure, StartupError, Unreachable
+from orionfs.orion.sessions import connect
 from orionfs.probe import Plan, Probe
-from orionfs.sessions import connect
 from tests.component.probe_host import Host, Hosted, hosted_servers
 from tests.component.probing import HOME, SMALL_PACE, Meddling, marked, probed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from orionfs.beliefs import Freshness
-from orionfs.refresh import Refreshed
+from orionfs.tree.beliefs import Freshness
+from orionfs.tree.refresh import Refreshed
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.kernel import FakeKernel, look_up, read_directory
 from tests.component.world import World, mount

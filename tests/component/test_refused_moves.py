@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orionfs import errors
-from orionfs.journal import Journal, UploadStep
+from orionfs.durable.journal import Journal, UploadStep
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 

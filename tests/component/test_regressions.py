@@ -19,9 +19,9 @@ import pyfuse3
 import pytest
 import trio
 
-from orionfs.content import ContentCache
-from orionfs.journal import Journal
-from orionfs.toplevel import find_tops
+from orionfs.cache.content import ContentCache
+from orionfs.durable.journal import Journal
+from orionfs.tree.toplevel import find_tops
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import ACCOUNT, World, mount, outcomes
 from tests.model.kernel import Kernel, readdir_reply

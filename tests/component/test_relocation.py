@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.beliefs import Freshness
+from orionfs.durable.journal import Journal, RelocationRow
 from orionfs.facts import UNKNOWN
-from orionfs.journal import Journal, RelocationRow
-from orionfs.remote import Limits
+from orionfs.orion.remote import Limits
+from orionfs.tree.beliefs import Freshness
 from tests.component.fake_orion import HOME, Failure, FakeCalls, failure
 from tests.component.world import KNOWN, World, mount, outcomes, settle
 

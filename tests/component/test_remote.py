@@ -15,11 +15,11 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.limiter import Priority, working_at
-from orionfs.listings import together
 from orionfs.models import Assignment, Item, Key, Kind
-from orionfs.parts import Part
-from orionfs.remote import Health, Limits, Remote
+from orionfs.orion.limiter import Priority, working_at
+from orionfs.orion.listings import together
+from orionfs.orion.parts import Part
+from orionfs.orion.remote import Health, Limits, Remote
 from tests.cli.processes import wait_for
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import trio
 
-from orionfs import errors, moves
-from orionfs.journal import Removal
+from orionfs import errors
+from orionfs.durable.journal import Removal
 from orionfs.models import Key, Kind
+from orionfs.vfs import moves
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, settle
 

@@ -18,11 +18,11 @@ from orionfs import fuse
 from orionfs.daemon.service import Service
 from orionfs.errors import NoSuchName
 from orionfs.fuse import boundary, pulse
-from orionfs.health import Condition
 from orionfs.holds import Holds
 from orionfs.notify import Notifier
-from orionfs.refresh import Refreshed
+from orionfs.orion.health import Condition
 from orionfs.tasks import Steps
+from orionfs.tree.refresh import Refreshed
 
 WATCHDOG_S = 20.0
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import trio
 
+from orionfs.durable.share_rows import Share
 from orionfs.models import Key, Kind
-from orionfs.share_rows import Share
+from orionfs.outgoing.upload import Upload
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount
 
@@ -114,6 +117,31 @@ async def test_item_that_was_not_made_here_is_named_once(tmp_path, fake, caplog)
         await world.save("my-data/other", b"newer")
     said = [record.getMessage() for record in caplog.records if WARNING in record.getMessage()]
     assert [line.split(":")[0] for line in said] == [f"{HOME}/doc", f"{HOME}/other"]
+
+
+async def test_version_that_goes_up_while_its_file_is_removed_is_no_reason_to_warn(
+    tmp_path, fake, caplog, monkeypatch
+) -> None:
+    """A journal of SQLite: made, synced, written on and removed, with the second version on its way."""
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/doc-journal", os.O_RDWR | os.O_CREAT)
+        await world.files.write(handle, 0, b"one")
+        await world.files.fsync(handle)
+        await world.files.write(handle, 0, b"two")
+        stall, cancel = fake.stall("upload"), world.sync.cancel
+
+        async def cancel_late(upload: Upload) -> None:
+            stall.release()
+            await trio.sleep(1)
+            await cancel(upload)
+
+        monkeypatch.setattr(world.sync, "cancel", cancel_late)
+        await world.close(handle)
+        await stall.arrived.wait()
+        await world.unlink("my-data/doc-journal")
+        await world.drain()
+        assert await world.ls("my-data") == ["doc"]
+    assert [record for record in caplog.records if WARNING in record.getMessage()] == []
 
 
 async def test_shares_of_a_removed_item_are_forgotten(tmp_path, fake) -> None:

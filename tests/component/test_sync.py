@@ -14,9 +14,10 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.journal import UploadStep
-from orionfs.remote import Health
-from orionfs.upload import UploadState
+from orionfs.cache import presence
+from orionfs.durable.journal import UploadStep
+from orionfs.orion.remote import Health
+from orionfs.outgoing.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import KNOWN, World, mount, outcomes, settle
 
@@ -101,12 +102,16 @@ async def test_version_over_one_that_somebody_else_has_removed_gets_its_name(
         await check_end(world, doc=b"new")
 
 
-async def test_saved_bytes_are_cached_and_not_fetched_again(tmp_path, fake) -> None:
+async def test_saved_bytes_are_cached_and_not_fetched_again(tmp_path, fake, monkeypatch) -> None:
     async with mount(tmp_path, fake) as world:
         await world.save("my-data/doc", b"new")
         with fake.counting() as verbs:
             assert await world.read("my-data/doc") == b"new"
         assert verbs == []
+    monkeypatch.setattr(presence, "boot_id", lambda: "another boot")
+    async with mount(tmp_path, fake) as world:
+        assert await world.read("my-data/doc") == b"new"
+        assert fake.count("read_into") == 0
 
 
 async def test_empty_file_is_uploaded(tmp_path, fake) -> None:
@@ -660,14 +665,23 @@ async def test_staged_bytes_that_are_gone_are_an_error_and_not_a_short_upload(tm
         await check_end(world, doc=b"new")
 
 
-async def test_cache_on_another_disk_than_staging_loses_nothing(tmp_path, fake, monkeypatch) -> None:
+async def test_saved_bytes_are_cached_on_another_disk_than_staging_as_well(
+    tmp_path, fake, monkeypatch
+) -> None:
+    real = os.rename
+
     def refuse(source: Path, target: Path) -> None:
-        raise OSError(errno.EXDEV, "not between disks")
+        if source.parent != target.parent:
+            raise OSError(errno.EXDEV, "not between disks")
+        real(source, target)
 
     async with mount(tmp_path, fake) as world:
         monkeypatch.setattr(os, "rename", refuse)
         await world.save("my-data/doc", b"new")
         monkeypatch.undo()
+        await settle()
+        assert await world.read("my-data/doc") == b"new"
+        assert fake.count("read_into") == 0
         await check_end(world, doc=b"new")
 
 

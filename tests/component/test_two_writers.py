@@ -12,7 +12,7 @@ import trio
 
 from orionfs import errors
 from orionfs.models import HandleId
-from orionfs.upload import UploadState
+from orionfs.outgoing.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.kernel import FakeKernel
 from tests.component.world import World, mount, outcomes

@@ -10,7 +10,7 @@ import trio
 
 from orionfs import errors
 from orionfs.models import Assignment, Item, Key, Kind
-from orionfs.remote import Limits, Remote
+from orionfs.orion.remote import Limits, Remote
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.test_remote import session
 

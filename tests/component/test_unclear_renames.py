@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.journal import Removal, Rename
+from orionfs.durable.journal import Removal, Rename
 from orionfs.models import Key, Kind
-from orionfs.remote import Health, Limits
+from orionfs.orion.remote import Health, Limits
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes
 

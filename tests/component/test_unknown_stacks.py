@@ -10,7 +10,7 @@ import trio
 
 from orionfs import errors
 from orionfs.facts import UNKNOWN, StackFacts
-from orionfs.upload import UploadState
+from orionfs.outgoing.upload import UploadState
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import KNOWN, mount
 

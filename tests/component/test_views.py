@@ -208,7 +208,7 @@ async def test_answers_outlive_an_outage(tmp_path, fake) -> None:
 
 
 async def test_more_than_can_be_shown_is_an_error_and_not_short(tmp_path, fake, monkeypatch) -> None:
-    monkeypatch.setattr("orionfs.views.SHOWN_MAX", 4)
+    monkeypatch.setattr("orionfs.tree.views.SHOWN_MAX", 4)
     for number in range(5):
         fake.add_file(f"{HOME}/n{number}", tags=("many",))
     async with mount(tmp_path, fake) as world:

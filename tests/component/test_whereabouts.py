@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orionfs.models import Key, Kind
-from orionfs.whereabouts import Whereabouts
+from orionfs.tree.whereabouts import Whereabouts
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.world import World, mount
 

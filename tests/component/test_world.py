@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from orionfs.errors import TimedOut
-from orionfs.remote import Limits, Remote
+from orionfs.orion.remote import Limits, Remote
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.virtual import held_clock
 from tests.component.world import mount

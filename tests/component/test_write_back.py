@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from orionfs import errors
-from orionfs.order import PLACES, SMALL_BYTES
-from orionfs.upload import UploadState
+from orionfs.outgoing.order import PLACES, SMALL_BYTES
+from orionfs.outgoing.upload import UploadState
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.world import World, mount, settle
 

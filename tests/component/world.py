@@ -17,38 +17,38 @@ from typing import Any
 import trio
 
 from orionfs import state
-from orionfs.adoption import adopt
-from orionfs.ahead import Ahead
-from orionfs.attributes import ExtendedAttributes, Sources
-from orionfs.beliefs import Freshness
-from orionfs.collecting import Collecting
-from orionfs.content import ContentCache
-from orionfs.contents_ahead import BYTES_MAX, ContentsAhead
-from orionfs.early import Pressure
+from orionfs.cache.content import ContentCache
+from orionfs.cache.fetch import Fetcher
+from orionfs.daemon.adoption import adopt
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.facts import StackFacts
-from orionfs.fetch import Fetcher
-from orionfs.files import Files
 from orionfs.fuse import Operations, Presentation
-from orionfs.inodes import Inode
-from orionfs.item_attributes import ItemAttributes
 from orionfs.marks import new_mark
-from orionfs.metacache import MetaCache
-from orionfs.metadata import Permissions
 from orionfs.models import MARK_PREFIX, Account, HandleId, Item, KernelView
-from orionfs.moves import Moves
-from orionfs.namespace import Namespace
-from orionfs.opening import Opening
-from orionfs.progress import Progress
-from orionfs.protection import Protection
-from orionfs.refresh import Refresher
-from orionfs.remote import Limits, Remote
+from orionfs.orion.remote import Limits, Remote
+from orionfs.orion.sizes import SizeStore
+from orionfs.outgoing.early import Pressure
+from orionfs.outgoing.sync import Sync
 from orionfs.reports import Reports
-from orionfs.resources import Resources
-from orionfs.sharing import Sharing
-from orionfs.sizes import SizeStore
-from orionfs.sync import Sync
-from orionfs.toplevel import Top, plant
+from orionfs.tables.inodes import Inode
+from orionfs.tables.metacache import MetaCache
+from orionfs.tables.metadata import Permissions
+from orionfs.tree.ahead import Ahead
+from orionfs.tree.beliefs import Freshness
+from orionfs.tree.namespace import Namespace
+from orionfs.tree.protection import Protection
+from orionfs.tree.refresh import Refresher
+from orionfs.tree.resources import Resources
+from orionfs.tree.toplevel import Top, plant
+from orionfs.vfs.collecting import Collecting
+from orionfs.vfs.contents_ahead import BYTES_MAX, ContentsAhead
+from orionfs.vfs.files import Files
+from orionfs.vfs.moves import Moves
+from orionfs.vfs.opening import Opening
+from orionfs.vfs.progress import Progress
+from orionfs.xattrs.attributes import ExtendedAttributes, Sources
+from orionfs.xattrs.item_attributes import ItemAttributes
+from orionfs.xattrs.sharing import Sharing
 from tests.component.fake_orion import HOME, TEAM, FakeCalls
 from tests.component.virtual import held_clock
 

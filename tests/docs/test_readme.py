@@ -20,10 +20,10 @@ from prometheus_client import generate_latest
 from orionfs.cli.main import cli
 from orionfs.client import wire, wire_file
 from orionfs.config import KNOWN_OPTIONS, MountConfig
+from orionfs.daemon.exporter import make_registry
 from orionfs.errors import ExitStatus
-from orionfs.exporter import make_registry
-from orionfs.failures import _BY_STATUS
 from orionfs.metrics import Figures, Hits, Queue, Timings, Traffic
+from orionfs.orion.failures import _BY_STATUS
 from orionfs.profiles import PROFILE_KEYS, load_profile
 from orionfs.server.faults import parse_plan
 from orionfs.server.switches import Switches
@@ -225,7 +225,7 @@ def test_paths_of_the_project_are_there() -> None:
 
 def test_modules_of_the_picture_are_there() -> None:
     (picture,) = (block.text for block in readme.blocks("text") if "/dev/fuse" in block.text)
-    own = {path.stem for path in PACKAGE.glob("*")}
+    own = {path.stem for path in PACKAGE.rglob("*")}
     drawn = set(re.findall(MODULES, picture))
     assert len(drawn) == 16
     assert drawn <= own

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import inf
 
 from orionfs.models import Item, Key, Kind
-from orionfs.names import base_name, is_hidden, visible_names
-from orionfs.shapes import read_item
+from orionfs.orion.shapes import read_item
+from orionfs.tables.names import base_name, is_hidden, visible_names
 from tests.component.fake_orion import HOME, FakeCalls, Placement
 
 Entity = Key | str

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from orionfs.early import Pressure
+from orionfs.outgoing.early import Pressure
 from tests.component.fake_orion import Failure, FakeCalls, failure
 from tests.component.virtual import threads_in_turn
 

@@ -23,11 +23,11 @@ import trio
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from orionfs.beliefs import Freshness
 from orionfs.models import Item, Key, Kind
-from orionfs.names import visible_names
-from orionfs.remote import Limits
-from orionfs.shapes import read_item
+from orionfs.orion.remote import Limits
+from orionfs.orion.shapes import read_item
+from orionfs.tables.names import visible_names
+from orionfs.tree.beliefs import Freshness
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount
 from tests.model.contract import Contract, Entity

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orionfs.attribute_text import format_tags, parse_tags
+from orionfs.xattrs.attribute_text import format_tags, parse_tags
 from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
 from tests.mount.stand import Client

@@ -105,6 +105,11 @@ def by_cp(source: Path, work: Path) -> bytes:
     return (work / "copy").read_bytes()
 
 
+def by_sparse_cp(source: Path, work: Path) -> bytes:
+    run("cp", "--sparse=always", source, work / "copy")
+    return (work / "copy").read_bytes()
+
+
 def by_tar(source: Path, work: Path) -> bytes:
     run("tar", "-C", source.parent, "-cf", work / "a.tar", source.name)
     return run("tar", "-xOf", work / "a.tar", source.name)
@@ -117,8 +122,10 @@ def by_rsync(source: Path, work: Path) -> bytes:
 
 def by_zip(source: Path, work: Path) -> bytes:
     run("zip", "-q", "-j", work / "a.zip", source)
-    with zipfile.ZipFile(work / "a.zip") as archive:
-        return archive.read(source.name)
+    with zipfile.ZipFile(work / "b.zip", "w") as archive:  # it takes no date before 1980
+        archive.write(source, source.name)
+    with zipfile.ZipFile(work / "a.zip") as one, zipfile.ZipFile(work / "b.zip") as other:
+        return b"".join({one.read(source.name), other.read(source.name)})
 
 
 def by_copyfile(source: Path, work: Path) -> bytes:
@@ -140,6 +147,7 @@ def by_md5sum(source: Path, _work: Path) -> bytes:
 
 PROGRAMS: dict[str, Callable[[Path, Path], bytes]] = {
     "cp": by_cp,
+    "cp --sparse": by_sparse_cp,
     "tar": by_tar,
     "rsync": by_rsync,
     "zip": by_zip,
@@ -152,7 +160,7 @@ PROGRAMS: dict[str, Callable[[Path, Path], bytes]] = {
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_what_was_never_opened_is_copied_whole(stand, collection, tmp_path, program) -> None:
     number, shards = collection
-    contents = os.urandom(300_000)
+    contents = os.urandom(200_000) + bytes(100_000) + os.urandom(50_000)
     fill(stand, number, "shard", contents)
     stand.direct.put(f"{stand.direct.home}/{shards.name}.file", contents)
     records = make_dataset(stand, f"{shards.name}-set", 1000)

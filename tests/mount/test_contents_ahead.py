@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orionfs.runs import LEAD_AT_FIRST, LEAD_MAX
+from orionfs.vfs.runs import LEAD_AT_FIRST, LEAD_MAX
 from tests.cli.processes import wait_for
 from tests.mount.stand import Client, Counted, Stand
 

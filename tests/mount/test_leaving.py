@@ -19,9 +19,9 @@ PARTS = 5
 CONTENT = random.Random(5).randbytes(PARTS * PART_BYTES - MEBI)
 
 
-def write(path: Path) -> int:
-    """A new file with all of the content, and open."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+def write(path: Path, flags: int = os.O_CREAT | os.O_TRUNC) -> int:
+    """A file with all of the content written to it, and open; by default a new one."""
+    descriptor = os.open(path, os.O_WRONLY | flags, 0o644)
     for start in range(0, len(CONTENT), MEBI):
         assert os.write(descriptor, CONTENT[start : start + MEBI]) == MEBI
     return descriptor
@@ -53,8 +53,23 @@ def test_parts_have_left_before_close_and_none_goes_twice(mounted, folder) -> No
         "complete",
         "assign",
     ]
+    if mounted.client is Client.OWN:
+        check_growing(mounted, path)
     assert marked(mounted) == []
     path.unlink()
+
+
+def check_growing(stand: Stand, path: Path) -> None:
+    """A file that grows leaves with what was there before, read back from the cache."""
+    start = stand.server.mark()
+    with stand.counting() as counted:
+        descriptor = write(path, os.O_APPEND)
+        full = 2 * len(CONTENT) // PART_BYTES
+        wait_for(lambda: [row.word for row in stand.server.rows(start)].count("part") == full - 1)
+        assert stand.direct.content(stand.orion_path(path)) == CONTENT
+        os.close(descriptor)
+    assert len({row.path for row in counted.of("part")}) == len(counted.of("part")) == full + 1
+    assert stand.direct.content(stand.orion_path(path)) == CONTENT * 2
 
 
 @pytest.mark.expect_log("what was being written when an earlier mount ended is kept")

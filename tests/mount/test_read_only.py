@@ -100,6 +100,8 @@ def test_read_only_mount_makes_no_request_that_changes_anything(make_stand) -> N
     assert set(errors_of(folder)) == {"EROFS"}
     done = stand.run("rm", folder / "there", folder / "sub")
     assert (done.returncode, done.stderr.count("read-only")) == (1, 2), done.stderr
+    done = stand.run("put", "--as", "file", __file__, folder)
+    assert (done.returncode, "the mount is read-only" in done.stderr) == (1, True), done
     if os.geteuid() == 0:
         # The kernel lets everything through now, and the mount itself refuses.
         subprocess.run(["mount", "-i", "-o", "remount,rw", stand.point], check=True)

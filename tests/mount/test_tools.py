@@ -204,6 +204,45 @@ def test_zip_is_written_and_read(sample, folder) -> None:
     assert run("diff", "-r", sample, folder / "out") == ""
 
 
+IN_PLACE = """
+tar -cf x.tar a
+tar -rf x.tar run.sh
+tar --delete -f x.tar a/data.bin
+tar -xOf x.tar run.sh > listed
+printf 'b\\na\\nc\\n' > sorted
+sort -o sorted sorted
+perl -pi.bak -e s/a/first/ sorted
+printf '1d\\nw\\nq\\n' | ed -s sorted 2>/dev/null || sed -i 1d sorted
+cp a/b/data.bin parts
+dd if=a/b/data.bin of=parts bs=1000 seek=7 count=3 conv=notrunc status=none
+dd if=a/b/data.bin of=parts bs=1000 count=3 oflag=append conv=notrunc status=none
+truncate -s -50 parts
+truncate -s +5000 parts
+gzip -kn parts
+split -b 10000 parts part-
+cp -b sorted listed
+install -b -m 600 sorted listed
+exec 5<>sorted
+read -u 5 line
+echo X >&5
+exec 5>&-
+rm -r "with space"
+"""
+
+
+def test_programs_that_change_files_in_place_leave_what_they_leave_on_a_disk(mounted, sample, folder) -> None:
+    run("cp", "-r", sample, folder / "in")
+    for place in (folder / "in", sample):
+        run("bash", "-c", IN_PLACE, cwd=place)
+    packed = [sorted(run("tar", "-tf", place / "x.tar").split()) for place in (folder / "in", sample)]
+    assert packed[0] == packed[1]
+    assert run("diff", "-r", "--exclude=*.tar", sample, folder / "in") == ""
+    mounted.drain()
+    there = mounted.direct.tree(mounted.orion_path(folder / "in"))
+    wanted = sorted(os.listdir(sample))
+    assert sorted(name for name, _ in there if "/" not in name) == [n for n in wanted if not n.endswith("~")]
+
+
 def test_find_deletes_what_it_finds(sample, folder) -> None:
     run("cp", "-r", sample, folder / "in")
     run("find", folder / "in", "-name", "*.bin", "-delete")

@@ -247,6 +247,10 @@ def test_places_in_a_mount_stand_for_their_account_and_are_shown_at_once(own, lo
     assert (local / "fetched").read_bytes() == shown.read_bytes()
     assert "copy it with cp -r" in run(own, "get", folder, local)[2]
     assert "does not exist" in run(own, "get", folder / "absent", local)[2]
+    mark = own.server.mark()
+    status, _, err = run(own, "put", "--as", "file", local / "notes.txt", own.point / "organization" / "new")
+    assert (status, "/organization in the mount is read-only" in err) == (1, True), err
+    assert {row.method for row in own.server.rows(mark)} <= {"GET"}
 
 
 def test_at_a_terminal_each_item_has_a_line_of_its_own_above_the_bar(own, local) -> None:

@@ -14,8 +14,8 @@ import pytest
 from orionfs.client import File, OrionSession
 from orionfs.client.errors import OrionError
 from orionfs.client.profiles import SessionConfig
-from orionfs.names import visible_names
-from orionfs.shapes import read_item
+from orionfs.orion.shapes import read_item
+from orionfs.tables.names import visible_names
 from tests.mount.stand import Stand
 
 NAMES = ["a", "b", "c", "d/a", "d/b", "d/e", "d/e/a"]

@@ -15,6 +15,7 @@ import pytest
 from orionfs.models import MARK_PREFIX
 from tests.cli.processes import wait_for
 from tests.mount.conftest import watched
+from tests.mount.replacing import replace_while_others_look
 from tests.mount.stand import Client, Stand
 from tests.server.process import HOME
 
@@ -90,6 +91,11 @@ def test_bytes_that_nobody_had_closed_are_kept_aside_and_told(back):
     assert [Path(kept["file"]).read_bytes() for kept in status["kept"]] == [b"unclosed"]
     assert (status["failed"], status["pending"]) == ({}, 0)
     assert back.direct.find(f"{HOME}/unclosed") is None
+
+
+def test_files_that_are_replaced_can_be_looked_at_all_the_time(back, tmp_path):
+    (back.mine / "replaced").mkdir()
+    replace_while_others_look(back.mine / "replaced", tmp_path / "stop", times=8, lookers=2)
 
 
 @pytest.mark.parametrize("arguments", [[], BACK], ids=["through", "back"])

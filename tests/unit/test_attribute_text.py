@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from orionfs import attribute_text as text
 from orionfs import errors
+from orionfs.durable.share_rows import Share
 from orionfs.models import Kind
-from orionfs.share_rows import Share
+from orionfs.xattrs import attribute_text as text
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orionfs.changes import Changes
-from orionfs.metacache import Listing
 from orionfs.models import InodeNumber, Item, Key, Kind
-from orionfs.names import visible_names
+from orionfs.tables.changes import Changes
+from orionfs.tables.metacache import Listing
+from orionfs.tables.names import visible_names
 
 FOLDER = InodeNumber(7)
 OTHER = InodeNumber(8)

@@ -11,16 +11,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orionfs import content, presence
-from orionfs.content import CacheEntry, ContentCache, Staged, copy_range
+from orionfs.cache import content, presence
+from orionfs.cache.content import CacheEntry, ContentCache, Staged, copy_range
+from orionfs.cache.presence import boot_id
 from orionfs.errors import LocalDiskError, NoSpace
 from orionfs.models import Key, Kind
-from orionfs.presence import boot_id
 
 KEY = Key(Kind.FILE, 5)
 HOLDS = """
@@ -146,6 +147,17 @@ def test_ranges_of_another_boot_that_were_synced_are_believed(
     sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "synced": [[0, 3]]}))
     monkeypatch.setattr(presence, "boot_id", lambda: "another boot")
     assert reopened(tmp_path, 3) == [(0, 3)]
+
+
+@pytest.mark.parametrize("is_synced", [True, False])
+def test_what_was_written_here_is_believed_in_another_boot_if_it_was_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_synced: bool
+) -> None:
+    cache, staged = make_cache(tmp_path), tmp_path / "staged"
+    staged.write_bytes(b"abc")
+    cache.adopt(KEY, staged, 3, is_synced=is_synced)
+    monkeypatch.setattr(presence, "boot_id", lambda: "another boot")
+    assert reopened(tmp_path, 3) == ([(0, 3)] if is_synced else [])
 
 
 def test_version_of_another_length_is_not_believed(tmp_path: Path) -> None:
@@ -323,6 +335,16 @@ def test_versions_of_other_accounts_of_the_user_count_as_well(tmp_path: Path) ->
     assert not other.exists()
 
 
+@pytest.mark.parametrize(("free_gib", "expected_gib"), [(1000, 20), (100, 20), (50, 10), (0, 0)])
+def test_usual_limit_is_a_fifth_of_the_free_room_and_twenty_gibibytes_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_gib: int, expected_gib: int
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free_gib * 2**18, f_frsize=4096))
+    folder = tmp_path / "new" / "cache"
+    assert content.usual_limit_bytes(folder) == expected_gib * 2**30
+    assert (folder.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o700, 0o700)
+
+
 def test_eviction_is_worth_its_scan_once_enough_was_added(tmp_path: Path) -> None:
     cache = make_cache(tmp_path, limit=40 * 8192)
     put(cache, Key(Kind.FILE, 1), BLOCK)
@@ -423,6 +445,50 @@ def test_staged_file_that_can_not_become_a_version_is_dropped(cache: ContentCach
     path.mkdir()
     cache.adopt(KEY, staged, 3)
     assert not staged.exists()
+
+
+def refuse(source: Path, target: Path) -> None:
+    """`os.rename` where source and target lie on two disks."""
+    if source.parent != target.parent:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+    source.replace(target)
+
+
+def test_staged_file_of_another_disk_is_copied(
+    cache: ContentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "rename", refuse)
+    data = os.urandom(100)
+    for number in (1, 2):
+        staged = tmp_path / f"staged{number}"
+        staged.write_bytes(data)
+        cache.adopt(Key(Kind.FILE, number), staged, len(data))
+        assert not staged.exists(), "its room is that of the state"
+    (copying,) = cache.upkeep()
+    copying()
+    assert cache.upkeep() == []
+    for number in (1, 2):
+        entry = cache.open(Key(Kind.FILE, number), len(data))
+        assert (entry.is_complete, entry.read(0, len(data))) == (True, data)
+        cache.release(Key(Kind.FILE, number), entry)
+
+
+def test_what_of_another_disk_can_t_be_copied_is_fetched_when_it_is_wanted(
+    cache: ContentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "rename", refuse)
+    staged = tmp_path / "staged"
+    staged.write_bytes(b"abc")
+    cache.adopt(KEY, staged, 4)  # it is shorter than it was
+    (copying,) = cache.upkeep()
+    copying()
+    assert not cache.open(KEY, 4).present
+    staged.write_bytes(b"abc")
+    cache.adopt(Key(Kind.FILE, 99), staged, 3)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    cache.close()
+    assert len(os.listdir("/proc/self/fd")) == descriptors - 2, "nothing waits any more"
+    assert [path.suffix for path in tmp_path.rglob("*.tmp")] == []
 
 
 def test_whole_download_takes_the_place_of_the_entry(cache: ContentCache, tmp_path: Path) -> None:

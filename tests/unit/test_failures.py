@@ -11,7 +11,7 @@ import pytest
 
 from orionfs import errors
 from orionfs.bridge.worker import DOCUMENTED_ERRORS
-from orionfs.failures import failure_of, parse_retry_after_s, pause_before_retry_s, subject_of
+from orionfs.orion.failures import failure_of, parse_retry_after_s, pause_before_retry_s, subject_of
 
 
 def failed(error: str = "BadResponse", status: int | None = None, **info: Any) -> errors.OrionFsError:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from orionfs.errors import Stale
-from orionfs.inodes import ROOT_NUMBER, Inode, InodeTable, number_of
 from orionfs.models import InodeNumber, Item, Key, Kind
+from orionfs.tables.inodes import ROOT_NUMBER, Inode, InodeTable, number_of
 
 TOP = "/project/1/user/demo"
 

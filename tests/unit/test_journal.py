@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orionfs.durable.journal import Journal, Removal, Rename, UploadRow, UploadStep
 from orionfs.errors import LocalDiskError, OrionFsError
-from orionfs.journal import Journal, Removal, Rename, UploadRow, UploadStep
 from orionfs.models import Key, Kind, LocalAttributes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -317,7 +317,7 @@ def test_absorbing_takes_over_everything(journal: Journal, tmp_path: Path, fd: i
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from orionfs.journal import Journal, UploadRow
+from orionfs.durable.journal import Journal, UploadRow
 journal = Journal(Path(sys.argv[1]), on_network_disk=sys.argv[2] == "network")
 fd = os.open(sys.argv[3], os.O_RDWR | os.O_CREAT)
 os.write(fd, b"abc")

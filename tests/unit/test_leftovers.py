@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from orionfs import leftovers
-from orionfs.content import EXACT_SUFFIX, GAPS_SUFFIX
-from orionfs.journal import Removal, UploadRow, UploadStep
+from orionfs.cache.content import EXACT_SUFFIX, GAPS_SUFFIX
+from orionfs.durable.journal import Removal, UploadRow, UploadStep
 from orionfs.models import Account, Key, Kind
 from orionfs.state import StateFolder, claim
 

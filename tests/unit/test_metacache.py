@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import inf
 
-from orionfs.metacache import FolderBelief, Listing, MetaCache, Single
 from orionfs.models import InodeNumber, Item, Kind
+from orionfs.tables.metacache import FolderBelief, Listing, MetaCache, Single
 
 ONE, TWO, THREE = InodeNumber(1), InodeNumber(2), InodeNumber(3)
 

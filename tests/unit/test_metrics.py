@@ -8,7 +8,7 @@ import sys
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from orionfs import exporter
+from orionfs.daemon import exporter
 from orionfs.errors import StartupError
 from orionfs.metrics import BUCKETS, Figures, Hits, Queue, Timing, Timings, Traffic
 

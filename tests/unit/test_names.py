@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orionfs.errors import NameTooLong, NotUnicode
 from orionfs.models import Item, Kind
-from orionfs.names import base_name, decode_name, encode_name, from_kernel, is_hidden, visible_names
+from orionfs.tables.names import base_name, decode_name, encode_name, from_kernel, is_hidden, visible_names
 
 PIECES = ("%", "%2F", "2F", "25", "%25", "00", "%00", "2E", "%2E", ".", "..", "/", "\0", "a", " ", "\n", "~")
 MORE = ("😀", "e\u0301", "é", "ß", "\u202e", "-", ".oedb", ".gz", "file", "~file-1")

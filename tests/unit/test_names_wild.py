@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from orionfs.errors import RemoteFailure
 from orionfs.models import NAME_MAX_BYTES, Item, Kind
-from orionfs.names import base_name, decode_name, duplicate_name, encode_name, is_plain, visible_names
-from orionfs.shapes import read_page
+from orionfs.orion.shapes import read_page
+from orionfs.tables.names import base_name, decode_name, duplicate_name, encode_name, is_plain, visible_names
 
 # Half surrogate pairs too: JSON can carry them.
 any_text = st.text(st.characters(codec=None), min_size=1, max_size=6)

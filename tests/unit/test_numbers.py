@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orionfs.numbers import NumberTable
+from orionfs.tables.numbers import NumberTable
 
 # Few and close together, so that they get into each other's way; and as large as they get.
 numbers = st.integers(0, 40) | st.sampled_from([2**63 - 1, 2**63 - 17, 2**62])

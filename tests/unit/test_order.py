@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from orionfs.order import PLACES, PLACES_OF_SMALL, SMALL_BYTES, Order
+from orionfs.outgoing.order import PLACES, PLACES_OF_SMALL, SMALL_BYTES, Order
 
 ORDINARY = PLACES - PLACES_OF_SMALL
 LARGE = SMALL_BYTES

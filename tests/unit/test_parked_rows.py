@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orionfs.journal import Journal, UploadRow, UploadStep
+from orionfs.durable.journal import Journal, UploadRow, UploadStep
+from orionfs.durable.parked_rows import ParkedRow
 from orionfs.models import Item, Key, Kind
-from orionfs.parked_rows import ParkedRow
 
 KEY = Key(Kind.FILE, 7)
 ROW = ParkedRow(

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orionfs.ranges import RangeSet
+from orionfs.cache.ranges import RangeSet
 
 END = 24
 pairs = st.tuples(st.integers(0, END), st.integers(0, END))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from orionfs.models import Item, Key, Kind
-from orionfs.recent import RecentChanges
+from orionfs.orion.recent import RecentChanges
 
 KEY = Key(Kind.FILE, 5)
 

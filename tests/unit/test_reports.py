@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 from orionfs.errors import AccessDenied, Busy, NoSpace
-from orionfs.failures import failure_of
 from orionfs.models import InodeNumber, Key, Kind
+from orionfs.orion.failures import failure_of
 from orionfs.reports import Reports
 
 FILE = InodeNumber(17)

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from orionfs.runs import LEAD_AT_FIRST, LEAD_MAX, File, Run, Visit, recognise
+from orionfs.vfs.runs import LEAD_AT_FIRST, LEAD_MAX, File, Run, Visit, recognise
 
 
 def run_of(names: list[str], before: str, opened: str, numbers: dict[str, int] | None = None) -> Run | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orionfs.errors import RemoteFailure
 from orionfs.models import Item, Kind
-from orionfs.shapes import first_of, read_item, read_kind, read_page, read_tags, read_time_ns
+from orionfs.orion.shapes import first_of, read_item, read_kind, read_page, read_tags, read_time_ns
 
 ROW = {"resource_type": "file", "id": 5, "name": "a"}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orionfs.models import MARK_PREFIX, Item, Kind
-from orionfs.shapes import read_kind, read_shard, read_shards
-from orionfs.shard_rules import collection_of, is_open, is_ready, mark_for, new_item
+from orionfs.orion.shapes import read_kind, read_shard, read_shards
+from orionfs.outgoing.shard_rules import collection_of, is_open, is_ready, mark_for, new_item
 
 
 def collection(state: str) -> Item:

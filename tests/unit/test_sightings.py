@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orionfs.models import Key, Kind
-from orionfs.predecessors import Predecessors
-from orionfs.sightings import Sightings
+from orionfs.orion.sightings import Sightings
+from orionfs.tables.predecessors import Predecessors
 
 
 def key(number: int) -> Key:

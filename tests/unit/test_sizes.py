@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orionfs.models import Key, Kind
-from orionfs.sizes import SizeStore, Told
+from orionfs.orion.sizes import SizeStore, Told
 
 FILE = Key(Kind.FILE, 5)
 SHARD = Key(Kind.SHARD, 2**62 + 1, 7)

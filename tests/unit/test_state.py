@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from orionfs.content import EXACT_SUFFIX
-from orionfs.journal import Removal, Rename, UploadRow, UploadStep
+from orionfs.cache.content import EXACT_SUFFIX
+from orionfs.durable.journal import Removal, Rename, UploadRow, UploadStep
 from orionfs.models import Account, Key, Kind, LocalAttributes
 from orionfs.state import StateFolder, claim, claim_for_now, claim_nothing, claim_swaps
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orionfs.attribute_text import format_tags, parse_tags
 from orionfs.errors import NotUnicode
+from orionfs.xattrs.attribute_text import format_tags, parse_tags
 
 tag_texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=8)
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orionfs.models import Item, Kind
-from orionfs.toplevel import Top
-from orionfs.workspaces import workspace_names
+from orionfs.orion.workspaces import workspace_names
+from orionfs.tree.toplevel import Top
 
 
 def space(name: str, id: int | None = None, title: str = "") -> Item:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orionfs.inodes import Inode, InodeTable
 from orionfs.models import Item, Kind
-from orionfs.walks import LEAD_AT_FIRST, LEAD_MAX, Order, Stop, Visit, Walk
+from orionfs.tables.inodes import Inode, InodeTable
+from orionfs.tables.walks import LEAD_AT_FIRST, LEAD_MAX, Order, Stop, Visit, Walk
 
 
 class Tree:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orionfs.windows import AHEAD_MAX_BYTES, FIRST_BYTES, PART_BYTES, RANDOM_BYTES, Window
+from orionfs.cache.windows import AHEAD_MAX_BYTES, FIRST_BYTES, PART_BYTES, RANDOM_BYTES, Window
 
 MIB = 2**20
 KIB = 1024

@@ -1,0 +1,1 @@
+"""Bytes on the local disk, and bringing what is missing of them."""

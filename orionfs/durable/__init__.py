@@ -1,0 +1,1 @@
+"""What survives the daemon: the journal and its tables."""

@@ -1,0 +1,101 @@
+"""Two writers of one name: whether it still means what was there when writing began, and what to do if not.
+
+Orion overwrites nothing, and no call takes a condition; so before a version replaces another one the name is
+looked up, unless what is known of it is fresh. What this mount has itself put there or taken away is lag of
+a replica, no conflict. Whatever else is found stays: who comes second goes beside it, under a name that says
+so. A look and the replacement are two calls, so two who save within that moment both have the name; the
+later removal then finds its item gone, and looks again. Used by `carry` and `moves`.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+import trio
+
+from orionfs.models import Item, Key, Kind
+from orionfs.orion.remote import Remote
+from orionfs.tables.names import marked_name
+
+FRESH_S = 5.0  # a guess: what is known for longer is asked for again before something is replaced
+_HOST_MAX = 32
+_MARKER = re.compile(r"~conflict-[A-Za-z0-9-]+-\d{8}-\d{6}(-\d+)?(?=\.[^.]*\Z|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The last that Orion told of a name, whatever this mount is changing there, and when it was asked."""
+
+    key: Key | None
+    at_s: float
+
+
+class Finding(Enum):
+    """What a name means now, compared with when writing began."""
+
+    SAME = "same"
+    GONE = "gone"  # nothing is there: removed elsewhere, or moved, and then it is not ours to remove
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found under a name; `item` is what somebody else has put there, as far as that was told.
+
+    If it is the same, `item` is how Orion tells it now, where it was asked.
+    """
+
+    finding: Finding
+    item: Item | None = None
+
+
+async def look(remote: Remote, path: str, base: Key, own: Key | None, heard: Heard | None) -> Look:
+    """What an absolute Orion path means, if `base` was to be replaced there by `own`; asks if it must."""
+    now_s = trio.current_time()
+    placed_at_s = remote.recent.placed_at_s(base, path)
+    last = heard.at_s if heard is not None and heard.key == base else placed_at_s
+    if last is not None and now_s - last < FRESH_S and _is_last(heard, base, last):
+        return Look(Finding.SAME)
+    there = await remote.stat(path)
+    if there is None:
+        is_lag = last is not None and now_s - last < remote.recent.read_lag_s
+        return Look(Finding.SAME if is_lag else Finding.GONE)
+    if _is_ours(remote, there, base, own):
+        return Look(Finding.SAME, there if there.key == base else None)
+    return await look_beside(remote, path, base, own)
+
+
+async def look_beside(remote: Remote, path: str, base: Key, own: Key | None) -> Look:
+    """The same by all that has the name: OTHER if a folder or somebody else's File is there."""
+    folder, _, name = path.rpartition("/")
+    there = [each for each in await remote.list_named(folder, name) if each.kind in (Kind.FILE, Kind.FOLDER)]
+    if any(each.key == base for each in there):
+        return Look(Finding.SAME)
+    others = [each for each in there if not _is_ours(remote, each, base, own)]
+    if others:
+        return Look(Finding.OTHER, max(others, key=lambda each: (each.kind is Kind.FOLDER, each.created_ns)))
+    return Look(Finding.SAME if there else Finding.GONE)
+
+
+def conflict_name(name: str, nth: int = 1) -> str:
+    """A name for the version of who came second: of which machine, and when (local time).
+
+    `nth` tells those apart that would have the same.
+    """
+    host = re.sub(r"[^A-Za-z0-9-]", "-", platform.node().partition(".")[0])[:_HOST_MAX] or "unknown"
+    number = "" if nth == 1 else f"-{nth}"
+    marker = f"~conflict-{host}-{time.strftime('%Y%m%d-%H%M%S')}{number}"
+    return marked_name(_MARKER.sub("", name), marker)
+
+
+def _is_last(heard: Heard | None, base: Key, told_at_s: float) -> bool:
+    """False if something else was heard of the name since it was told to be `base`."""
+    return heard is None or heard.key == base or heard.at_s <= told_at_s
+
+
+def _is_ours(remote: Remote, item: Item, base: Key, own: Key | None) -> bool:
+    return item.key is not None and (item.key in (base, own) or remote.recent.is_own(item.key))
