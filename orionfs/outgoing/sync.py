@@ -401,6 +401,12 @@ class Sync:
                 do = partial(trio.to_thread.run_sync, work, abandon_on_cancel=True)
                 self._background.start("upkeep of the cache", do)
             self.early.sweeps.placed(upload)
+            self.early.sweeps.placed(upload)
+            for work in self._content.upkeep():  # the end of the mount does not wait for it
+                do = partial(trio.to_thread.run_sync, work, abandon_on_cancel=True)
+                self._background.start("upkeep of the cache", do)
+            if self._content.is_over_limit():
+                self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
