@@ -30,7 +30,10 @@ from pathlib import Path
 from typing import Any
 
 # Loaded by name when they are needed, so that nothing of ours imports them.
-LAZY = ("rich.console", "rich.status", "rich.progress", "uvicorn.loops.asyncio", "uvicorn.lifespan.off")
+LAZY = (
+    *("rich.console", "rich.status", "rich.progress"),
+    *("uvicorn.loops.asyncio", "uvicorn.lifespan.off", "uvicorn.lifespan.on", "anyio._backends._asyncio"),
+)
 # What the tests put into processes.
 OF_TESTS = ("tests.documented.session", "tests.documented.types", "tests.forked")
 # Replaced by a process's `sitecustomize`, so not to be there before.

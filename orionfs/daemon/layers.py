@@ -46,6 +46,8 @@ from orionfs.xattrs.sharing import Sharing
 
 _AHEAD_SHARE = 8  # of the cache
 
+_LAG_MIN_S = 2.0  # a guess: how far replicas may lag where a probe has seen no lag
+
 
 @dataclass(frozen=True, slots=True)
 class Layers:
@@ -189,8 +191,11 @@ def _tree(
 
 def _freshness(config: MountConfig, known: StackFacts) -> Freshness:
     usual = Freshness(config.metadata_ttl_s, config.absence_ttl_s)
+    if known.read_lag_s is None:
+        return usual
     # What was seen once may take longer another time.
-    return replace(usual, read_lag_s=max(usual.read_lag_s, 2 * (known.read_lag_s or 0.0)))
+    likely_s = max(_LAG_MIN_S, 2 * known.read_lag_s)
+    return replace(usual, read_lag_s=max(usual.read_lag_s, likely_s), unheard_s=likely_s)
 
 
 def _presentation(config: MountConfig) -> fuse.Presentation:

@@ -23,7 +23,15 @@ from typing import Any
 from orionfs.durable.key_columns import columns_of, key_of, key_or_none
 from orionfs.durable.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.durable.parked_rows import ParkedRows
-from orionfs.durable.promises import RelocationRow, Removal, Rename, UploadRow, UploadStep, rewritten
+from orionfs.durable.promises import (
+    RelocationRow,
+    Removal,
+    Rename,
+    UploadRow,
+    UploadStep,
+    marked_to_go,
+    rewritten,
+)
 from orionfs.durable.rename_rows import SCHEMA as RENAMES_SCHEMA
 from orionfs.durable.rename_rows import RenameRows
 from orionfs.durable.share_rows import SCHEMA as SHARES_SCHEMA
@@ -39,6 +47,7 @@ __all__ = [
     "Rename",
     "UploadRow",
     "UploadStep",
+    "marked_to_go",
     "rewritten",
 ]
 

@@ -40,8 +40,8 @@ class RecentChanges:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.began_at_s = clock()  # what an earlier daemon has changed may have been changed until then
-        self.read_lag_s = 10.0
+        self._began_at_s: float | None = None
+        self.read_lag_s = self.unheard_s = 10.0
         self._moved: dict[
             Key, float
         ] = {}  # items whose place is not known any more, and when we last put them
@@ -50,6 +50,17 @@ class RecentChanges:
         self._folders: dict[str, tuple[bool, float]] = {}  # path -> whether it was made or removed, and when
         self._made: dict[str, set[str]] = {}  # folder -> names of folders made in it
         self._tags: dict[Key, _Tags] = {}  # the latest last
+
+    def know_lags(self, read_lag_s: float, unheard_s: float) -> None:
+        """How far an answer may lag behind a change; how long one that shows nothing of it is no proof."""
+        self.read_lag_s, self.unheard_s = read_lag_s, unheard_s
+
+    @property
+    def began_at_s(self) -> float:
+        """When this mount began to ask; an earlier daemon may have changed something until then."""
+        if self._began_at_s is None:
+            self._began_at_s = self._clock()
+        return self._began_at_s
 
     def made(self, path: str) -> None:
         """A folder was made."""
@@ -116,11 +127,11 @@ class RecentChanges:
 
         Nothing that it does not show may be believed not to have happened then.
         """
-        return self.read_lag_s > 0 and asked_at_s <= self.heard_of_at_s(done_at_s)
+        return self.unheard_s > 0 and asked_at_s <= self.heard_of_at_s(done_at_s)
 
     def heard_of_at_s(self, done_at_s: float) -> float:
         """The last moment at which an answer may be asked for that knows nothing of what was done then."""
-        return done_at_s + self.read_lag_s
+        return done_at_s + self.unheard_s
 
     def is_own(self, key: Key) -> bool:
         """True for an item that this mount has put somewhere or deleted: a replica may show it as it was."""

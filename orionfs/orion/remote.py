@@ -63,6 +63,10 @@ class Remote(Caller):
         self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
         self.sharing = ShareCalls(self.session, lists=calls.lists_shares)
 
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        log.debug("asking since %.0f", self.recent.began_at_s)
+        await super().run(task_status)
+
     @property
     def facts(self) -> StackFacts:
         """What is known of this stack now."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from orionfs.cache.content import EXACT_SUFFIX, ContentCache, copy_range
-from orionfs.durable.journal import Journal, Removal, UploadRow, UploadStep
+from orionfs.durable.journal import Journal, Removal, UploadRow, UploadStep, marked_to_go
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import (
     AccessDenied,
@@ -351,24 +351,19 @@ class Carrier:
         upload.row = replace(upload.row, step=UploadStep.SEALED, new_id=None)
         upload.sent_tags = frozenset()
 
-    async def sweep(self, upload: Upload) -> None:
-        """Remove what else was sent under the mark of a version that has its name now."""
-        await self.remove_marked(upload)
-        await self._journal.run(lambda journal: journal.drop_upload(upload.row.mark))
-
     async def remove_marked(self, upload: Upload) -> None:
-        """Remove what a cancelled upload left on Orion; of one that has its name, what is under the mark."""
+        """Remove what a cancelled upload left on Orion, as far as it is seen: see `may_be_doubled`."""
         await self._early.stop(upload.row.mark)
         if collection_of(upload.row.mark) is not None:
             await self.shards.remove(upload)
-            return
-        if upload.row.new_id is not None and upload.state is UploadState.CANCELLED:
+        elif upload.row.new_id is not None:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
-        if upload.is_unclear and (upload.row.new_id is None or upload.may_be_doubled):
-            await self._remote.until_heard_of(upload.unclear_at_s)
+        elif upload.is_unclear and upload.row.name != upload.row.mark:  # else a version may have had the mark
+            recent, asked_at_s = self._remote.recent, trio.current_time()
             item = await self._remote.find_upload(self._home, upload.row.mark)
             if item is not None:
                 await self._remote.delete(_key(item))
+            upload.may_be_doubled = recent.is_unheard_of(upload.unclear_at_s, asked_at_s)
 
 
 def _key(item: Item) -> Key:
@@ -395,7 +390,7 @@ def _write_placed(journal: Journal, upload: Upload, key: Key, left_over: Removal
     with journal.together():
         journal.placed(row, key, left_over)
         if upload.may_be_doubled:
-            journal.begun(replace(row, step=UploadStep.CANCELLED, staged=row.mark, new_id=None))
+            journal.begun(marked_to_go(row.mark, row.folder))
 
 
 def _copy_prefix(source: Path, target: Path, size: int) -> None:

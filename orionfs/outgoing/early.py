@@ -36,6 +36,7 @@ class EarlyUploads:
 
     def __init__(self, means: Means, *, is_wanted: bool) -> None:
         self._means = means
+        self.sweeps = means.sweeps
         self._is_possible = is_wanted
         self._followed: dict[Staged, EarlyUpload] = {}
         self._claimed: dict[str, tuple[Staged, EarlyUpload]] = {}  # by mark

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from orionfs.cache.content import Staged
-from orionfs.durable.journal import UploadRow, UploadStep
+from orionfs.durable.journal import marked_to_go
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import InvalidCall, OrionFsError, RemoteFailure
 from orionfs.marks import new_mark
@@ -26,6 +26,7 @@ from orionfs.orion.limiter import Priority, Urgency, working_with
 from orionfs.orion.remote import Remote
 from orionfs.outgoing.behind import Behind
 from orionfs.outgoing.leaving import Leaving
+from orionfs.sweeps import Sweeps
 from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,23 @@ class Means:
     journal: JournalThread
     behind: Behind
     background: Background
+    sweeps: Sweeps
     home: str
     pressure: Pressure
+
+    @classmethod
+    def of(
+        cls,
+        remote: Remote,
+        journal: JournalThread,
+        behind: Behind,
+        background: Background,
+        home: str,
+        pressure: Pressure,
+    ) -> Means:
+        """With sweeps of their own."""
+        sweeps = Sweeps(remote, journal, behind, background, home)
+        return cls(remote, journal, behind, background, sweeps, home, pressure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +203,7 @@ class EarlyUpload:
     async def _has_begun(self) -> bool:
         """One attempt. What it may leave on Orion is removed if it fails."""
         mark, means = new_mark(), self._means
-        row = UploadRow(mark, means.home, mark, mark, 0, 0, step=UploadStep.CANCELLED)
+        row = marked_to_go(mark, means.home)
         id_: int | None = None
         try:
             await means.journal.run(lambda journal: journal.begun(row))
@@ -195,8 +211,10 @@ class EarlyUpload:
                 id_, part_bytes = await means.remote.begin_upload(mark)
             await means.journal.run(lambda journal: journal.uploaded(mark, id_ or 0))
         except OrionFsError as error:
-            asked_at_s = trio.current_time() if error.is_unclear else None
-            means.behind.start(f"{mark}", partial(_remove, means, mark, id_, asked_at_s))
+            if error.is_unclear and id_ is None:
+                means.sweeps.soon(mark, trio.current_time())
+            else:
+                means.behind.start(f"{mark}", partial(_remove, means, mark, id_))
             if isinstance(error, InvalidCall):
                 log.info("files leave for Orion when they are closed: %s", error)
                 self._on_refused()
@@ -312,16 +330,8 @@ class EarlyUpload:
         await _remove(self._means, self.mark, self.id)
 
 
-async def _remove(means: Means, mark: str, id_: int | None, asked_at_s: float | None = None) -> None:
-    """Nothing is on Orion under a mark, and nothing is promised of it.
-
-    `asked_at_s`: something that is not known may have been begun under the mark until then.
-    """
+async def _remove(means: Means, mark: str, id_: int | None) -> None:
+    """Nothing is on Orion under a mark, and nothing is promised of it."""
     if id_ is not None:
         await means.remote.delete(Key(Kind.FILE, id_))
-    elif asked_at_s is not None:
-        await means.remote.until_heard_of(asked_at_s)
-        item = await means.remote.find_upload(means.home, mark)
-        if item is not None and item.key is not None:
-            await means.remote.delete(item.key)
     await means.journal.run(lambda journal: journal.drop_upload(mark))

@@ -90,7 +90,7 @@ class Sync:
         self.steps = Steps()
         self._behind = Behind(remote, self._background, self.steps.note)  # unsealed versions, late tags
         self.late_tags = LateTags(remote, self._journal, self._behind)
-        means = Means(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
+        means = Means.of(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
         self.early = EarlyUploads(means, is_wanted=not is_write_back)
         self._carrier = self._new_carrier(content, home)
         self._moving = MovingFolders(self._uploads)
@@ -402,6 +402,7 @@ class Sync:
                 self._background.start("upkeep of the cache", do)
             if upload.may_be_doubled:
                 self._behind.start(f"rest of {upload.row.path}", partial(self._carrier.sweep, upload))
+            self.early.sweeps.placed(upload)
             if self._content.is_over_limit():
                 self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
 
@@ -417,7 +418,7 @@ class Sync:
                 await self._behind.until_done(lambda: self._carrier.remove_marked(upload))
             except OrionFsError as error:
                 log.warning("%s: %s stays on Orion: %s", upload.row.path, upload.row.mark, error)
-        await self._journal.run(lambda journal: journal.drop_upload(upload.row.mark))
+        await self.early.sweeps.cleaned(upload)
         await self._over(upload)
 
     def _wake_all(self) -> None:

@@ -88,7 +88,7 @@ class Upload:
             self.attempted(recent.began_at_s)
             self.sent_tags = None
             # A shard is looked for until it is known whether it was made, so it is made once.
-            self.may_be_doubled = recent.read_lag_s > 0 and collection_of(self.row.mark) is None
+            self.may_be_doubled = recent.unheard_s > 0 and collection_of(self.row.mark) is None
 
     @property
     def is_placing_ours(self) -> bool:

@@ -48,6 +48,7 @@ class Work:
     """Loaders on one Orion, and the mounts that they work on one after the other."""
 
     def __init__(self, folder, seed, write_back, *, lag_s=0.0):
+        random.seed(seed)  # what the layers draw, pauses before they try again
         self.dice = random.Random(seed)
         self.fake = FakeCalls(lambda: -2 * lag_s)  # what is there from the start everybody has heard of
         self.fake.read_lag_s, self.fake.finds_lag = lag_s, self.dice.random() < 0.5
