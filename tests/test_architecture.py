@@ -64,6 +64,7 @@ RANKS: list[set[str]] = [
         "windows",
         "runs",
         "parked_rows",
+        "local_rows",
         "rename_rows",
         "order",
         "predecessors",
@@ -74,7 +75,7 @@ RANKS: list[set[str]] = [
     {"details", "calling", "shard_calls"},
     {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health", "flights"},
     {"limiter", "paging", "particulars", "share_rows", "logs"},
-    {"shapes", "failures", "tasks", "sizes"},
+    {"shapes", "failures", "tasks", "sizes", "packed"},
     {"bridge"},
 ]
 # They may be imported from everywhere, and from each other downwards.

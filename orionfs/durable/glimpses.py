@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from orionfs.durable.journal import read_local
+from orionfs.durable.local_rows import read_local
 from orionfs.durable.promises import Glimpse
 
 log = logging.getLogger(__name__)

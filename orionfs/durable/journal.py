@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from orionfs.durable.key_columns import columns_of, key_of, key_or_none
+from orionfs.durable.local_rows import read_local, read_packed
 from orionfs.durable.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.durable.parked_rows import ParkedRows
 from orionfs.durable.promises import (
@@ -39,6 +40,7 @@ from orionfs.durable.share_rows import ShareRows
 from orionfs.errors import ExitStatus, LocalDiskError, NoSpace, OrionFsError, StartupError, disk_error
 from orionfs.models import Key, LocalAttributes
 from orionfs.private import sync_folder
+from orionfs.tables.packed import PackedLocal
 
 __all__ = [
     "Journal",
@@ -92,12 +94,6 @@ _UPLOAD_COLUMNS = (
     "mark, step, folder, name, staged, size_bytes, mtime_ns, permissions, tags, replaces_kind, replaces_id,"
     " new_id, sealed_ns"
 )
-
-
-def read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
-    """Times and modes that only this machine knows, by item."""
-    rows = db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
-    return {key_of(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
 
 class Journal:
@@ -319,6 +315,10 @@ class Journal:
 
     def local_attributes(self) -> dict[Key, LocalAttributes]:
         return read_local(self._db)
+
+    def packed_local(self) -> PackedLocal:
+        """The same in little memory, whose changes are its own."""
+        return read_packed(self._db)
 
     def has_swaps_only(self) -> bool:
         """True if nothing is in it but items that are replaced, or to go."""

@@ -26,7 +26,7 @@ from orionfs.orion.limiter import Priority, Urgency, working_with
 from orionfs.orion.remote import Remote
 from orionfs.outgoing.behind import Behind
 from orionfs.outgoing.leaving import Leaving
-from orionfs.sweeps import Sweeps
+from orionfs.outgoing.sweeps import Sweeps
 from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)

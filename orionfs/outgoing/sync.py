@@ -400,11 +400,7 @@ class Sync:
             for work in self._content.upkeep():  # the end of the mount does not wait for it
                 do = partial(trio.to_thread.run_sync, work, abandon_on_cancel=True)
                 self._background.start("upkeep of the cache", do)
-            if upload.may_be_doubled:
-                self._behind.start(f"rest of {upload.row.path}", partial(self._carrier.sweep, upload))
             self.early.sweeps.placed(upload)
-            if self._content.is_over_limit():
-                self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED

@@ -8,7 +8,7 @@ not know FUSE, handles or contents.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import inf
@@ -59,7 +59,7 @@ class Namespace:
         cache: MetaCache,
         freshness: Freshness,
         permissions: Permissions,
-        local: Mapping[Key, LocalAttributes],
+        local: MutableMapping[Key, LocalAttributes],
         unseen: Collection[Key] = (),
         about: Callable[[], str] = str,
         views_items_max: int = 100_000,
@@ -73,7 +73,7 @@ class Namespace:
         """
         self._remote = remote
         self._permissions = permissions
-        self._local = dict(local)
+        self._local = local
         self._clock = clock
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
         self._beliefs = Beliefs(remote, cache, self.inodes, freshness, unseen, clock)

@@ -294,7 +294,7 @@ def _build(
     lists_all: bool,
     pressure: Pressure | None,
 ) -> World:
-    local = claimed.journal.local_attributes()
+    local = claimed.journal.packed_local()
     reports = Reports()
     sync = Sync(
         remote,
