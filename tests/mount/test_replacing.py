@@ -69,5 +69,5 @@ def test_files_that_are_replaced_thousands_of_times_can_be_looked_at(
     stand = make_stand(client, options=options, is_mounted=False)
     stand.mount(arguments=arguments)
     (stand.mine / "replaced").mkdir()
-    replace_while_others_look(stand.mine / "replaced", tmp_path / "stop", times=1000, lookers=3)
+    replace_while_others_look(stand.mine / "replaced", tmp_path / "stop", times=300, lookers=3)
     stand.drain()
