@@ -45,8 +45,8 @@ XDG_FOLDERS = {
 }
 
 # A machine under load makes any time limit on one example a matter of luck.
-hypothesis.settings.register_profile("orionfs", deadline=None)
-hypothesis.settings.load_profile("orionfs")
+hypothesis.settings.register_profile("short", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=500)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     handler = _Collector()
     config.stash[_COLLECTOR] = handler
     logging.getLogger().addHandler(handler)
+    hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
 
 
 @pytest.hookimpl(tryfirst=True)
