@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import translate
 
-LITTER = (".*.sw?", "*~", ".#*", "#*#", ".~*", ".DS_Store", "._*", ".nfs*", "~$*")
-"""vim; emacs, nano and many others; emacs; emacs; LibreOffice and Jupyter; macOS; macOS; NFS; Office."""
+LITTER = (
+    *(".*.sw?", "*~", ".#*", "#*#", ".~*", ".DS_Store", "._*", ".nfs*", "~$*"),
+    *(".*.kate-swp", "*___jb_old___"),
+)
+"""vim; emacs, nano and many others; emacs; emacs; LibreOffice and Jupyter; macOS; macOS; NFS; Office; Kate;
+PyCharm and its siblings."""
 _RSYNC = ".*." + "[0-9A-Za-z]" * 6
 _SED = "sed" + "[0-9A-Za-z]" * 6
-TEMPORARY = (".goutputstream-*", _RSYNC, _SED, "*.part")
-"""GNOME; rsync; `sed -i`; browsers and other programs that download."""
+TEMPORARY = (".goutputstream-*", _RSYNC, _SED, "*.part", "*.crdownload", "*___jb_tmp___")
+"""GNOME; rsync; `sed -i`; browsers and other programs that download, Chrome; PyCharm and its siblings."""
 
 DEFAULT, NONE, SEPARATOR = "default", "none", ":"
 

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orionfs.cache import presence
+from orionfs.cache.crossover import Crossover
 from orionfs.cache.presence import Presence
 from orionfs.cache.ranges import RangeSet
-from orionfs.crossover import Crossover
 from orionfs.errors import NoSpace, disk_error
 from orionfs.models import Key
 from orionfs.private import make_private

@@ -153,19 +153,32 @@ class Fetcher:
         return await self._asides.read(source.key, entry.size, offset, end, ahead_to)
 
     async def begin(self, source: Source) -> None:
-        """Have the first bytes of a version of which nothing is here yet, or on their way if that takes long.
+        """Have the first bytes of a version on their way of which nothing is here yet, and sure to come.
 
         Raises Stale if the id is gone, NoSpace for a version that comes only whole and can't be held.
         """
+        size = source.entry.size
         if source.entry.present:
             return
-        if self._remote.can_read_ranges(source.key):
-            size = source.entry.size
+        if not self._remote.can_read_ranges(source.key):
+            await self._check_room(size)
+            with trio.move_on_after(_BEGIN_S):
+                await self.ensure(source, 0, size)
+        elif source.entry.can_hold and self._content.has_room:
+            await self._find(source)
+        else:
             await self._read(source, 0, min(1, size), min(FIRST_BYTES, size))
-            return
-        await self._check_room(source.entry.size)
-        with trio.move_on_after(_BEGIN_S):
-            await self.ensure(source, 0, source.entry.size)
+
+    async def _find(self, source: Source) -> None:
+        """Begin with the first bytes, and wait until Orion has said that they are there.
+
+        They themselves are waited for by who reads them: many a reader begins somewhere else.
+        """
+        self._start_missing(source, 0, min(FIRST_BYTES, source.entry.size), needed_to=1)
+        flight = next(f for f in source.flights if f.part.start == 0)
+        await flight.part.until_found()
+        if flight.error is not None and not isinstance(flight.error, NoSpace):
+            raise flight.error
 
     async def ensure(self, source: Source, start: int, end: int) -> None:
         """Wait until `[start, end)` is in the cache file. Raises NoSpace where it can't be."""

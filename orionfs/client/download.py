@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,11 +55,17 @@ class Signed:
     fill: Mapping[str, int]
     has_ranges = True
 
-    def open(self, byte_range: str | None = None) -> requests.Response:
-        """The answer with the contents, body not yet read. An address that is refused is renewed once."""
+    def open(
+        self, byte_range: str | None = None, on_found: Callable[[], None] = lambda: None
+    ) -> requests.Response:
+        """The answer with the contents, body not yet read. An address that is refused is renewed once.
+
+        `on_found` is called where the server had to be asked for an address, and has told one: the contents
+        are there.
+        """
         headers = {**_AS_IS, **({} if byte_range is None else {"Range": f"bytes={byte_range}"})}
         for is_renewed in (False, True):
-            url = self._address()
+            url = self._address(on_found)
             response = _follow(self.transport, url, headers)
             if response.status_code in _EXPIRED and not is_renewed:
                 self._forget(url)
@@ -67,8 +74,17 @@ class Signed:
             break
         return _checked(response, url)
 
-    def _address(self) -> str:
-        return self.transport.addresses.get(self._path(), self._ask, self.transport.wire.keys.expires)
+    def _address(self, on_found: Callable[[], None]) -> str:
+        told: list[str] = []
+
+        def ask() -> str:
+            told.append(self._ask())
+            return told[0]
+
+        url = self.transport.addresses.get(self._path(), ask, self.transport.wire.keys.expires)
+        if told:  # what it raises is not for those who wait for the same address
+            on_found()
+        return url
 
     def _forget(self, url: str) -> None:
         self.transport.addresses.forget(self._path(), url)
@@ -238,15 +254,17 @@ def read_into(
 ) -> int:
     """Fetch bytes [offset, offset + length) and write them at `fd_offset` of a descriptor.
 
-    `progress` hears of each piece that was written, in bytes; what it raises ends the call. Returns
-    `length`. Raises OrionServiceError for any other number of bytes, ValidationError for a range that
-    lies outside the contents, OSError for the descriptor.
+    `progress` hears of each piece that was written, in bytes, and of 0 once the server has said where the
+    contents are, if it was asked; what it raises ends the call. Returns `length`. Raises OrionServiceError
+    for any other number of bytes, ValidationError for a range that lies outside the contents, OSError for
+    the descriptor.
     """
     if offset < 0 or length < 0:
         raise errors.ValidationError("offset and length can't be negative")
     if length == 0:
         return 0
-    response = source.open(f"{offset}-{offset + length - 1}")
+    on_found = partial(progress, 0) if progress is not None else lambda: None
+    response = source.open(f"{offset}-{offset + length - 1}", on_found)
     _check_range(response, offset, length)
     at = fd_offset
     with closing(_pieces(response, length)) as pieces:

@@ -123,7 +123,8 @@ class File(Resource):
     ) -> int:
         """Fetch bytes [offset, offset + length) and write them at `fd_offset` of a descriptor.
 
-        `progress` is told how many more bytes were written, piece by piece; what it raises ends the call.
+        `progress` is told how many more bytes were written, piece by piece, and 0 once the server has said
+        where they are, if it was asked; what it raises ends the call.
         Returns `length`: a shorter body is an OrionServiceError, a range outside the file a
         ValidationError. An extension; the address of the contents is remembered by the session.
         """

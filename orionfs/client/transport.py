@@ -136,6 +136,7 @@ class Transport:
         self._server: records.ServerRecord | None = None
         self.addresses = Addresses(time.time)
         self._templates: dict[Hashable, requests.PreparedRequest] = {}
+        self._plain_templates: dict[Hashable, requests.PreparedRequest] = {}
 
     def close(self) -> None:
         """Close pooled connections; a later call opens new ones."""
@@ -291,9 +292,24 @@ class Transport:
     ) -> requests.Response:
         """A request to any host, without the token; the answer whatever its status."""
         with documented_errors(url):
-            return self._plain.request(
-                method, url, headers=headers, data=body, stream=stream, allow_redirects=False
-            )
+            prepared = self._prepared_plain(method, url, headers or {}, body)
+            settings = self._plain.merge_environment_settings(prepared.url, {}, stream, None, None)
+            return self._plain.send(prepared, allow_redirects=False, **settings)
+
+    def _prepared_plain(
+        self, method: str, url: str, headers: Mapping[str, str], body: Any
+    ) -> requests.PreparedRequest:
+        """The same for such a request: ranges of one file differ in their headers alone."""
+        if body is not None:
+            return self._plain.prepare_request(requests.Request(method, url, headers, data=body))
+        template = self._plain_templates.get((method, url))
+        if template is None:
+            template = self._plain.prepare_request(requests.Request(method, url))
+            others = self._plain_templates if len(self._plain_templates) < _TEMPLATES_MAX else {}
+            self._plain_templates = {**others, (method, url): template}
+        prepared = template.copy()
+        prepared.headers.update(headers)
+        return prepared
 
 
 def _auth_of(config: SessionConfig, wire: Wire) -> Any:

@@ -52,7 +52,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
         else:
             files.under_way.adopt(inode, row)
     for removal in journal.removals():
-        sync.removals.resume(removal)
+        sync.removals.resume(removal, is_of_before=True)
     for path in journal.folder_removals():
         deferral.resume(path, await _folder_if_there(namespace, path))
 
@@ -63,7 +63,7 @@ async def _find_out(sync: Sync, rename: Rename) -> None:
         await sync.renames.find_out(rename)
     except OrionFsError as error:
         log.info("%s: whether it was renamed is asked again: %s", rename.path, error)
-        sync.renames.resume(rename)
+        sync.renames.adopt(rename)
 
 
 async def _folder_if_there(namespace: Namespace, path: str) -> Inode | None:

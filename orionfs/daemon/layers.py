@@ -6,7 +6,7 @@ Owns which layer gets which other one, and what a mount may use of this machine.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -23,11 +23,11 @@ from orionfs.orion.sizes import SizeStore
 from orionfs.outgoing.early import Pressure
 from orionfs.outgoing.sync import Sync
 from orionfs.reports import Reports
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.metacache import MetaCache
 from orionfs.tables.metadata import Permissions
 from orionfs.tree.about import about_text
 from orionfs.tree.ahead import Ahead
-from orionfs.tree.beliefs import Freshness
 from orionfs.tree.namespace import Namespace
 from orionfs.tree.protection import ALL, Protection
 from orionfs.tree.refresh import Refresher
@@ -45,6 +45,8 @@ from orionfs.xattrs.item_attributes import ItemAttributes
 from orionfs.xattrs.sharing import Sharing
 
 _AHEAD_SHARE = 8  # of the cache
+
+_LAG_MIN_S = 2.0  # a guess: how far replicas may lag where a probe has seen no lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def build(
         pressure=Pressure(wait_max_s=config.change_deadline_s),
     )
     kernel = fuse.Invalidations()
-    namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
+    namespace = _tree(config, remote, account, tops, sync, claimed.journal.local.packed(), kernel)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
     opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
@@ -165,7 +167,7 @@ def _tree(
     account: Account,
     tops: list[Top],
     sync: Sync,
-    local: Mapping[Key, LocalAttributes],
+    local: MutableMapping[Key, LocalAttributes],
     kernel: fuse.Invalidations,
 ) -> Namespace:
     """The tree of names, with its tops."""
@@ -189,8 +191,11 @@ def _tree(
 
 def _freshness(config: MountConfig, known: StackFacts) -> Freshness:
     usual = Freshness(config.metadata_ttl_s, config.absence_ttl_s)
+    if known.read_lag_s is None:
+        return usual
     # What was seen once may take longer another time.
-    return replace(usual, read_lag_s=max(usual.read_lag_s, 2 * (known.read_lag_s or 0.0)))
+    likely_s = max(_LAG_MIN_S, 2 * known.read_lag_s)
+    return replace(usual, read_lag_s=max(usual.read_lag_s, likely_s), unheard_s=likely_s)
 
 
 def _presentation(config: MountConfig) -> fuse.Presentation:

@@ -103,6 +103,11 @@ class Glimpse:
     staged: Mapping[str, int] = field(default_factory=dict)
 
 
+def marked_to_go(mark: str, folder: str) -> UploadRow:
+    """Nothing is to be under a mark, which no version has, or has any more: it is its own name."""
+    return UploadRow(mark, folder, mark, mark, 0, 0, step=UploadStep.CANCELLED)
+
+
 def rewritten(now: UploadRow, row: UploadRow) -> UploadRow:
     """A version as far as it is now, with another name and attributes; one that stayed here may leave."""
     step = row.step if now.step is UploadStep.LOCAL else now.step

@@ -37,10 +37,11 @@ class Attempt:
         self.is_begun = True
 
     def __call__(self, count: int) -> None:
-        """So many more bytes are in the file. Raises GivenUp, RunFinishedError."""
+        """So many more bytes are in the file; 0: there are some to come. Raises GivenUp, RunFinishedError."""
         part = self._part
         if part.attempt is not self:
             raise GivenUp
+        part.is_found = True
         self.at += count
         part.arrived = self.at
         part.line.arrived_bytes += count
@@ -71,6 +72,7 @@ class Part:
         self.start, self.end, self.base = start, end, base
         self.line = line or Line()
         self.arrived = start  # all before it is in the file
+        self.is_found = False  # the version is on Orion, as this was told
         self.urgency = Urgency(priority)
         self.attempt: Attempt | None = None
         self._seen, self._moved_at_s = start, trio.current_time()
@@ -109,6 +111,14 @@ class Part:
         while self.arrived < offset and not self._is_over:
             self.wake_at = min(self.wake_at, offset)
             if self.arrived < offset:  # the thread may have passed it meanwhile, and told nobody
+                await self._news.wait()
+
+    async def until_found(self) -> None:
+        """Wait until the version is known to be there, or until nothing more will come."""
+        self.urgency.raise_to(current_urgency().priority)
+        while not (self.is_found or self._is_over):
+            self.wake_at = self.start
+            if not self.is_found:  # as above
                 await self._news.wait()
 
     def tell(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from orionfs.models import Item, Key, Kind
 
@@ -39,12 +40,28 @@ class RecentChanges:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._began_at_s: float | None = None
+        self.read_lag_s = self.unheard_s = 10.0
         self.read_lag_s = 10.0
+        self._moved: dict[
+            Key, float
+        ] = {}  # items whose place is not known any more, and when we last put them
         self._places: dict[Key, _Place] = {}  # the latest last
         self._below: dict[str, dict[Key, Item]] = {}  # folder -> what was put there
         self._folders: dict[str, tuple[bool, float]] = {}  # path -> whether it was made or removed, and when
         self._made: dict[str, set[str]] = {}  # folder -> names of folders made in it
         self._tags: dict[Key, _Tags] = {}  # the latest last
+
+    def know_lags(self, read_lag_s: float, unheard_s: float) -> None:
+        """How far an answer may lag behind a change; how long one that shows nothing of it is no proof."""
+        self.read_lag_s, self.unheard_s = read_lag_s, unheard_s
+
+    @property
+    def began_at_s(self) -> float:
+        """When this mount began to ask; an earlier daemon may have changed something until then."""
+        if self._began_at_s is None:
+            self._began_at_s = self._clock()
+        return self._began_at_s
 
     def made(self, path: str) -> None:
         """A folder was made."""
@@ -94,9 +111,28 @@ class RecentChanges:
 
     def forget(self, keys: Iterable[Key | None]) -> None:
         """Where these items are is not known any more."""
+        self._forget_old()
         for key in keys:
-            if key is not None:
+            if key is not None and key in self._places:
+                self._moved.pop(key, None)
+                self._moved[key] = self._places[key].at_s
                 self._drop(key)
+
+    def last_moved_at_s(self, key: Key) -> float:
+        """When this mount was last told that it has put an item somewhere; -inf if that is too long ago."""
+        place = self._places.get(key)
+        return place.at_s if place is not None else self._moved.get(key, -inf)
+
+    def is_unheard_of(self, done_at_s: float, asked_at_s: float) -> bool:
+        """True if an answer asked for at a moment may know nothing of what was done at another one.
+
+        Nothing that it does not show may be believed not to have happened then.
+        """
+        return self.unheard_s > 0 and asked_at_s <= self.heard_of_at_s(done_at_s)
+
+    def heard_of_at_s(self, done_at_s: float) -> float:
+        """The last moment at which an answer may be asked for that knows nothing of what was done then."""
+        return done_at_s + self.unheard_s
 
     def is_own(self, key: Key) -> bool:
         """True for an item that this mount has put somewhere or deleted: a replica may show it as it was."""
@@ -113,6 +149,10 @@ class RecentChanges:
         """True for a folder that an answer of this moment may not know of."""
         is_there, at_s = self._folders.get(path, (False, 0.0))
         return is_there and self._may_lack(at_s, asked_at_s)
+
+    def is_expected(self, path: str, asked_at_s: float) -> bool:
+        """The same, and for any folder of which an earlier daemon may have made a change just before this."""
+        return self.is_made(path, asked_at_s) or self.is_unheard_of(self.began_at_s, asked_at_s)
 
     def is_outdated(self, folder: str, row: Item, asked_at_s: float) -> bool:
         """True for a row of an answer about a folder that is not, or not so, in it any more."""
@@ -182,6 +222,11 @@ class RecentChanges:
             if self._tags[key].at_s >= horizon_s and len(self._tags) < _ITEMS_MAX:
                 break
             del self._tags[key]
+        while self._moved:
+            key = next(iter(self._moved))
+            if self._moved[key] >= horizon_s and len(self._moved) < _ITEMS_MAX:
+                break
+            del self._moved[key]
         while self._places:
             key = next(iter(self._places))
             if self._places[key].at_s >= horizon_s and len(self._places) < _ITEMS_MAX:

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 _SLOWEST_UPLOAD_BYTES_PER_S = 64 * 1024  # a guess: slower lines than this can't be told from a hang
 _SLOWEST_DOWNLOAD_BYTES_PER_S = _SLOWEST_UPLOAD_BYTES_PER_S
 _UNKNOWN_DOWNLOAD_S = 3_600.0
+_AFTER_S = 0.001
 
 
 class Remote(Caller):
@@ -61,6 +62,10 @@ class Remote(Caller):
         self.session = Session(lambda: self.facts, *limited, *once, self._limits)
         self.shards = ShardCalls(self.session, is_paged=calls.paged_shards)
         self.sharing = ShareCalls(self.session, lists=calls.lists_shares)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        log.debug("asking since %.0f", self.recent.began_at_s)
+        await super().run(task_status)
 
     @property
     def facts(self) -> StackFacts:
@@ -91,6 +96,11 @@ class Remote(Caller):
         """End the session; a worker that hangs in a call is ended with it."""
         self.let_go()
         await trio.to_thread.run_sync(self._calls.close)
+
+    async def until_heard_of(self, done_at_s: float) -> None:
+        """Wait until no replica lags behind what was done at a moment: a "no" may be believed then."""
+        if self.recent.is_unheard_of(done_at_s, trio.current_time()):
+            await trio.sleep_until(self.recent.heard_of_at_s(done_at_s) + _AFTER_S)
 
     # Who and where
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from orionfs.cache.content import EXACT_SUFFIX, ContentCache, copy_range
-from orionfs.durable.journal import Removal, UploadRow, UploadStep
+from orionfs.durable.journal import Journal, Removal, UploadRow, UploadStep, marked_to_go
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import (
     AccessDenied,
@@ -49,6 +49,7 @@ _ATTEMPTS = 4
 _PAUSE_S = 0.25
 _READY_PAUSES_S = (0.5, 1.0, 2.0)  # a guess
 _UNFINISHED = frozenset({"created", "uploading"})  # of the states that our own server tells
+_WAITED_FOR_BYTES = 64 * 2**20  # a guess: what takes longer to send than a replica lags
 _RETRY_FOR_S = 30.0  # a caller of close() waits: after a time-out the background tries again, not it
 
 
@@ -186,7 +187,7 @@ class Carrier:
                 return await self._note_uploaded(upload, item)
             except OrionFsError as error:
                 error.call_it(row.path, row.mark, row.staged)
-                upload.is_unclear = True
+                upload.attempted(trio.current_time())
                 is_late = attempt == _ATTEMPTS or trio.current_time() > retry_until_s
                 if not error.is_retryable or is_late or self._remote.health is Health.OFFLINE:
                     raise
@@ -201,6 +202,7 @@ class Carrier:
         if item is None and (upload.is_unclear or upload.row.new_id is not None):
             item = await self._found(upload)
         if item is None and upload.row.new_id is not None:
+            await self._remote.delete(Key(Kind.FILE, upload.row.new_id))  # a replica may not know of it yet
             await self._restart(upload)
         return item
 
@@ -219,7 +221,7 @@ class Carrier:
 
     async def _found(self, upload: Upload) -> Item | None:
         """What an earlier attempt left under the mark, if it is whole; a part of it is removed."""
-        item = await self._left_under(upload.row)
+        item = await self._left_under(upload)
         for pause_s in _READY_PAUSES_S:
             if item is None:
                 return None
@@ -233,10 +235,21 @@ class Carrier:
             await self._remote.delete(_key(item))
         return None
 
-    async def _left_under(self, row: UploadRow) -> Item | None:
-        """What is on Orion of an upload: by its id, where something was begun under one."""
+    async def _left_under(self, upload: Upload) -> Item | None:
+        """What is on Orion of an upload: by its id, where something was begun under one.
+
+        None as well where a replica may know nothing of it yet, unless it is so large that it is waited for.
+        """
+        row, asked_at_s = upload.row, trio.current_time()
         if row.new_id is None:
-            return await self._remote.find_upload(self._home, row.mark)
+            item = await self._remote.find_upload(self._home, row.mark)
+            is_sure = not self._remote.recent.is_unheard_of(upload.unclear_at_s, asked_at_s)
+            if item is None and not is_sure and row.size_bytes >= _WAITED_FOR_BYTES:
+                await self._remote.until_heard_of(upload.unclear_at_s)
+                item, is_sure = await self._remote.find_upload(self._home, row.mark), True
+            if item is None:
+                upload.may_be_doubled = not is_sure
+            return item
         with contextlib.suppress(NoSuchName):
             found = await self._remote.look_up(Key(Kind.FILE, row.new_id))
             return None if found.is_deleted else found.item
@@ -252,6 +265,7 @@ class Carrier:
             except NoSuchName as missing:
                 if attempt == _ATTEMPTS - 1:
                     await self._restart(upload)
+                    upload.attempted(trio.current_time())  # what was not found may be there all the same
                     raise RemoteFailure(f"{row.path}: Orion lost the uploaded item: {missing}") from missing
                 await trio.sleep(_PAUSE_S)  # a 404 can be transient
                 if attempt and upload.row.folder == row.folder:
@@ -296,7 +310,9 @@ class Carrier:
             await self._late_tags.carry(upload, _key(item))
             item = replace(item, tags=upload.row.tags or ())
         row = upload.row
-        await self._journal.run(lambda journal: journal.placed(row, _key(item), left_over))
+        if upload.may_be_doubled:
+            upload.attempted(trio.current_time())  # until now its own item had the mark
+        await self._journal.run(lambda journal: _write_placed(journal, upload, _key(item), left_over))
         upload.state, upload.error, upload.told = UploadState.DONE, None, None
         is_sealed = path.name == row.staged
         self._content.adopt(_key(item), path, row.size_bytes, is_synced=is_sealed)
@@ -336,16 +352,18 @@ class Carrier:
         upload.sent_tags = frozenset()
 
     async def remove_marked(self, upload: Upload) -> None:
-        """Remove what a cancelled upload left on Orion."""
+        """Remove what a cancelled upload left on Orion, as far as it is seen: see `may_be_doubled`."""
         await self._early.stop(upload.row.mark)
         if collection_of(upload.row.mark) is not None:
             await self.shards.remove(upload)
         elif upload.row.new_id is not None:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
-        elif upload.is_unclear:
+        elif upload.is_unclear and upload.row.name != upload.row.mark:  # else a version may have had the mark
+            recent, asked_at_s = self._remote.recent, trio.current_time()
             item = await self._remote.find_upload(self._home, upload.row.mark)
             if item is not None:
                 await self._remote.delete(_key(item))
+            upload.may_be_doubled = recent.is_unheard_of(upload.unclear_at_s, asked_at_s)
 
 
 def _key(item: Item) -> Key:
@@ -364,6 +382,15 @@ def _replaced_item(row: UploadRow) -> Item:
     """What a version replaces, as far as the journal knows it."""
     assert row.replaces is not None
     return Item(row.replaces.kind, row.replaces.id, row.name)
+
+
+def _write_placed(journal: Journal, upload: Upload, key: Key, left_over: Removal | None) -> None:
+    """The version is over; what else may come to be seen under its mark is to go."""
+    row = upload.row
+    with journal.together():
+        journal.placed(row, key, left_over)
+        if upload.may_be_doubled:
+            journal.begun(marked_to_go(row.mark, row.folder))
 
 
 def _copy_prefix(source: Path, target: Path, size: int) -> None:

@@ -10,12 +10,14 @@ import itertools
 import logging
 from dataclasses import replace
 
+import trio
+
 from orionfs.durable.journal import UploadRow
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import ChangedElsewhere
 from orionfs.models import Item, Key, Kind
 from orionfs.orion.remote import Remote
-from orionfs.outgoing.conflicts import Finding, conflict_name, look, look_beside
+from orionfs.outgoing.conflicts import Finding, Look, conflict_name, look, look_beside
 from orionfs.outgoing.late_tags import LateTags
 from orionfs.outgoing.upload import Upload
 
@@ -39,7 +41,7 @@ class ContestedNames:
         row = upload.row
         if row.replaces is None or row.replaces == item.key:
             return item
-        found = await look(self._remote, row.path, row.replaces, item.key, upload.heard())
+        found = await self._look(upload, row.replaces, item.key)
         if found.finding is Finding.GONE:
             log.info("%s was removed or moved elsewhere; what was written here takes the name", row.path)
             await self._retarget(upload, row.name)
@@ -48,6 +50,16 @@ class ContestedNames:
         elif found.item is not None and found.item.tags is not None and row.tags is not None:
             return await self._take_tags(upload, item, row.tags, found.item.tags)
         return item
+
+    async def _look(self, upload: Upload, base: Key, own: Key | None) -> Look:
+        """What the name means; what an earlier daemon has put there may be unheard of for a while."""
+        path, recent, asked_at_s = upload.row.path, self._remote.recent, trio.current_time()
+        found = await look(self._remote, path, base, own, upload.heard())
+        may_lack = upload.is_of_before and recent.is_unheard_of(recent.began_at_s, asked_at_s)
+        if found.finding is Finding.SAME or not may_lack:
+            return found
+        await self._remote.until_heard_of(recent.began_at_s)
+        return await look(self._remote, path, base, own, upload.heard())
 
     async def _take_tags(
         self, upload: Upload, item: Item, believed: tuple[str, ...], told: tuple[str, ...]

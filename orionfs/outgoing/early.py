@@ -36,6 +36,7 @@ class EarlyUploads:
 
     def __init__(self, means: Means, *, is_wanted: bool) -> None:
         self._means = means
+        self.sweeps = means.sweeps
         self._is_possible = is_wanted
         self._followed: dict[Staged, EarlyUpload] = {}
         self._claimed: dict[str, tuple[Staged, EarlyUpload]] = {}  # by mark
@@ -52,8 +53,7 @@ class EarlyUploads:
         if leaving.has_left(start, end) or leaving.has_gaps or writing.name() is None:
             self._give_up(staged)
             return
-        leaving.note_written(start, end)
-        upload.go_on()
+        upload.note_written(start, end)
 
     def note_truncated(self, staged: Staged, size_before: int, size: int, writing: Writing) -> None:
         """A staged file, which was so long before, has this length now."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from orionfs.cache.content import Staged
-from orionfs.durable.journal import UploadRow, UploadStep
+from orionfs.durable.journal import marked_to_go
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import InvalidCall, OrionFsError, RemoteFailure
 from orionfs.marks import new_mark
@@ -26,6 +26,7 @@ from orionfs.orion.limiter import Priority, Urgency, working_with
 from orionfs.orion.remote import Remote
 from orionfs.outgoing.behind import Behind
 from orionfs.outgoing.leaving import Leaving
+from orionfs.outgoing.sweeps import Sweeps
 from orionfs.tasks import Background
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,23 @@ class Means:
     journal: JournalThread
     behind: Behind
     background: Background
+    sweeps: Sweeps
     home: str
     pressure: Pressure
+
+    @classmethod
+    def of(
+        cls,
+        remote: Remote,
+        journal: JournalThread,
+        behind: Behind,
+        background: Background,
+        home: str,
+        pressure: Pressure,
+    ) -> Means:
+        """With sweeps of their own."""
+        sweeps = Sweeps(remote, journal, behind, background, home)
+        return cls(remote, journal, behind, background, sweeps, home, pressure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +124,13 @@ class EarlyUpload:
 
     # While it is written
 
-    def go_on(self) -> None:
+    def note_written(self, start: int, end: int) -> None:
+        """`[start, end)` has been written."""
+        self.leaving.note_written(start, end)
+        self.leaving.take_holes(self._means.pressure.unsent_max_bytes)
+        self._go_on()
+
+    def _go_on(self) -> None:
         """Begin, or send what may leave, in the background."""
         if self.is_over:
             return
@@ -165,7 +187,7 @@ class EarlyUpload:
                 pause_s = min(_PAUSE_MAX_S, 2 * pause_s)
         finally:
             self._settled.set()
-        self.go_on()
+        self._go_on()
 
     async def _has_all(self) -> bool:
         """One attempt to have what lies before the place where its writer began."""
@@ -181,7 +203,7 @@ class EarlyUpload:
     async def _has_begun(self) -> bool:
         """One attempt. What it may leave on Orion is removed if it fails."""
         mark, means = new_mark(), self._means
-        row = UploadRow(mark, means.home, mark, mark, 0, 0, step=UploadStep.CANCELLED)
+        row = marked_to_go(mark, means.home)
         id_: int | None = None
         try:
             await means.journal.run(lambda journal: journal.begun(row))
@@ -189,7 +211,10 @@ class EarlyUpload:
                 id_, part_bytes = await means.remote.begin_upload(mark)
             await means.journal.run(lambda journal: journal.uploaded(mark, id_ or 0))
         except OrionFsError as error:
-            means.behind.start(f"{mark}", partial(_remove, means, mark, id_, may_be_there=error.is_unclear))
+            if error.is_unclear and id_ is None:
+                means.sweeps.soon(mark, trio.current_time())
+            else:
+                means.behind.start(f"{mark}", partial(_remove, means, mark, id_))
             if isinstance(error, InvalidCall):
                 log.info("files leave for Orion when they are closed: %s", error)
                 self._on_refused()
@@ -233,7 +258,7 @@ class EarlyUpload:
             if number in self.leaving.sent:
                 self.is_stalled, self._sent_at_s = False, trio.current_time()
                 self._slowest_s = max(self._slowest_s, self._sent_at_s - began_s)
-            self.go_on()
+            self._go_on()
             self._tell()
 
     async def _has_sent(self, number: int) -> bool:
@@ -305,12 +330,8 @@ class EarlyUpload:
         await _remove(self._means, self.mark, self.id)
 
 
-async def _remove(means: Means, mark: str, id_: int | None, *, may_be_there: bool = False) -> None:
+async def _remove(means: Means, mark: str, id_: int | None) -> None:
     """Nothing is on Orion under a mark, and nothing is promised of it."""
     if id_ is not None:
         await means.remote.delete(Key(Kind.FILE, id_))
-    elif may_be_there:
-        item = await means.remote.find_upload(means.home, mark)
-        if item is not None and item.key is not None:
-            await means.remote.delete(item.key)
     await means.journal.run(lambda journal: journal.drop_upload(mark))

@@ -50,7 +50,10 @@ async def _is_there_and_empty(remote: Remote, path: str) -> bool:
         try:
             answer = await remote.list_folder(path, with_details=False)
         except NoSuchName:
-            return False
+            if not remote.recent.is_expected(path, asked_at_s):
+                return False
+            await trio.sleep(pause_s or 0.0)
+            continue
         true_rows = remote.recent.corrected(path, answer.items, asked_at_s)
         if true_rows:
             raise DirectoryNotEmpty(f"{path} holds {true_rows[0].name!r} on Orion")
@@ -58,7 +61,7 @@ async def _is_there_and_empty(remote: Remote, path: str) -> bool:
             return True
         if pause_s is not None:
             await trio.sleep(pause_s)
-    raise RemoteFailure(f"{path}: Orion does not show it empty yet")
+    raise RemoteFailure(f"{path}: Orion does not show it, or not as empty, yet")
 
 
 async def _check_alone(remote: Remote, path: str) -> None:

@@ -25,6 +25,8 @@ class Leaving:
         self.flying: set[int] = set()
         self._next = 2  # no part after it has left before the end, and each before it but the first has
         self._beyond = RangeSet()
+        self._top = start  # nothing has been written behind it,
+        self._is_forward = True  # and each write begins where the ones before it ended, or further on
 
     def __repr__(self) -> str:
         return f"<Leaving {len(self.sent)} parts sent, {len(self.flying)} on their way, {self.front} bytes>"
@@ -41,11 +43,17 @@ class Leaving:
 
     @property
     def has_gaps(self) -> bool:
-        """True for a file of which too many pieces are apart from each other."""
+        """True for a file of which too many pieces are apart from each other, in no order."""
+        return not self._is_forward and self._has_many_pieces
+
+    @property
+    def _has_many_pieces(self) -> bool:
         return sum(1 for _ in self._beyond) > _PIECES_MAX
 
     def note_written(self, start: int, end: int) -> None:
         """`[start, end)` has been written."""
+        self._is_forward = self._is_forward and start >= self._top
+        self._top = max(self._top, end)
         if start > self.front:
             self._beyond.add(start, end)
             return
@@ -59,10 +67,18 @@ class Leaving:
                     rest.add(piece_start, piece_end)
             self._beyond = rest
 
+    def take_holes(self, unsent_max_bytes: int) -> None:
+        """What a writer that only ever goes forward has left out are holes, once too much waits for them."""
+        waits = self._top - len(self.sent) * self.part_bytes > unsent_max_bytes
+        if self._beyond and self._is_forward and (waits or self._has_many_pieces):
+            self.front = self._top
+            self._beyond = RangeSet()
+
     def cut(self, size: int) -> None:
         """The file is only so long now; nothing beyond has left."""
         self.start = min(self.start, size)
         self.front = min(self.front, size)
+        self._top = min(self._top, size)
         pieces = [(start, min(end, size)) for start, end in self._beyond]
         self._beyond = RangeSet((start, end) for start, end in pieces if start < end)
 

@@ -18,11 +18,15 @@ def nobody(_refused: OrionFsError | None) -> None:
 
 @dataclass(eq=False, slots=True)
 class Pending:
-    """An item that is to go; `on_ends` are those of all who asked for that."""
+    """An item that is to go; `on_ends` are those of all who asked for that.
+
+    `is_of_before`: an earlier daemon has promised it.
+    """
 
     removal: Removal
     on_ends: list[OnEnd]
     is_taken: bool = False
+    is_of_before: bool = False
 
     @property
     def place(self) -> tuple[str, str]:

@@ -197,11 +197,17 @@ class Relocator:
 
     async def _is_still_there(self, row: RelocationRow) -> bool:
         """False if an earlier daemon had done all: what has the old path now is something else."""
+        asked_at_s = trio.current_time()
         for pause_s in (*_ABSENT_PAUSES_S, None):
             there = await self._remote.stat(row.old)
             if there is not None or pause_s is None:
                 break
             await trio.sleep(pause_s)
+            asked_at_s = trio.current_time()
+        recent = self._remote.recent
+        if there is None and recent.is_unheard_of(recent.began_at_s, asked_at_s):
+            await self._remote.until_heard_of(recent.began_at_s)
+            there = await self._remote.stat(row.old)
         if there is None or there.kind is not Kind.FOLDER:
             return False
         return row.old_id is None or there.id in (None, row.old_id)
@@ -358,6 +364,8 @@ class Relocator:
 
     async def _remove_old(self, move: Relocation) -> None:
         """Remove what is empty, from the bottom up; what somebody else has put there moves on."""
+        if move.is_of_before:  # what the earlier daemon has put there may be unheard of
+            await self._remote.until_heard_of(self._remote.recent.began_at_s)
         for folder in sorted(move.old_folders, key=lambda each: each.count("/"), reverse=True):
             if await self._is_emptied(move, folder):
                 await self._remove_folder(move, folder)

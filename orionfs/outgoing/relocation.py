@@ -33,6 +33,7 @@ class Relocation:
         """`is_made`: the top is at the new path already, with nothing in it."""
         self.row = row
         self.is_made = is_made
+        self.is_of_before = not is_made  # an earlier daemon has promised it
         self.pending: dict[str, None] = {"": None}  # folders whose items, and all below, are not there yet
         self.taken: set[str] = set()  # of these, being worked on
         self.old_folders: set[str] = {""}  # what there is to remove at the old place

@@ -108,13 +108,16 @@ class Removals:
         """Write down that a folder is to go once it is empty; `resume_folder` does it."""
         await self._journal.run(lambda journal: journal.add_folder_removal(path))
 
-    def resume(self, removal: Removal, on_end: OnEnd = nobody) -> None:
-        """Carry out, in the background, the removal of an item that the journal knows."""
+    def resume(self, removal: Removal, on_end: OnEnd = nobody, *, is_of_before: bool = False) -> None:
+        """Carry out, in the background, the removal of an item that the journal knows.
+
+        `is_of_before`: an earlier daemon has promised it.
+        """
         before = self._items.get(removal.key)
         if before is not None:
             before.on_ends.append(on_end)
             return
-        pending = self._items[removal.key] = Pending(removal, [on_end])
+        pending = self._items[removal.key] = Pending(removal, [on_end], is_of_before=is_of_before)
         self._enter(pending)
         self._unseen.add(removal.key)
         self._asked_at_s = trio.current_time()
@@ -260,13 +263,20 @@ class Removals:
         rows = await self._remote.count(folder)
         if 1 + -(-rows // ASKED_PAGE_ROWS) + -(-len(group) // _PATHS_A_CALL) >= len(group):
             return []
+        recent, asked_at_s = self._remote.recent, trio.current_time()
         answer = await self._remote.list_folder(folder, with_details=False)
         if not answer.is_complete:
             return []
-        counts = Counter(item.name for item in answer.items)
-        keys = {item.name: item.key for item in answer.items if counts[item.name] == 1}
+        may_lack = recent.is_unheard_of(recent.began_at_s, asked_at_s)  # what an earlier daemon put there
+        there = recent.corrected(folder, answer.items, asked_at_s)
+        counts = Counter(item.name for item in there)
+        keys = {item.name: item.key for item in there if counts[item.name] == 1}
         return [
-            each for each in group if each.place[0] == folder and keys.get(each.place[1]) == each.removal.key
+            each
+            for each in group
+            if each.place[0] == folder
+            and keys.get(each.place[1]) == each.removal.key
+            and not (each.is_of_before and may_lack)
         ]
 
     async def _by_id(self, some: Sequence[Pending]) -> None:

@@ -45,6 +45,7 @@ class _Unclear:
 
     rename: Rename
     on_end: OnEnd
+    asked_at_s: float  # it was done by then, if ever
 
 
 class Renames:
@@ -116,22 +117,33 @@ class Renames:
     # Finding out
 
     def resume(self, rename: Rename, on_end: OnEnd = nobody) -> None:
-        """Find out, in the background, whether a rename that the journal knows has happened."""
-        unclear = self._unclear[rename.key] = _Unclear(rename, on_end)
+        """Find out, in the background, whether a rename that was asked for just now has happened."""
+        self._resume(rename, on_end, trio.current_time())
+
+    def adopt(self, rename: Rename, on_end: OnEnd = nobody) -> None:
+        """The same for one that an earlier daemon has asked for."""
+        self._resume(rename, on_end, self._remote.recent.began_at_s)
+
+    def _resume(self, rename: Rename, on_end: OnEnd, asked_at_s: float) -> None:
+        unclear = self._unclear[rename.key] = _Unclear(rename, on_end, asked_at_s)
         self._behind.start(f"rename to {rename.path}", partial(self._find_out_in_the_end, unclear))
 
     async def find_out(self, rename: Rename) -> None:
-        """The same at once. Raises OrionFsError where that can't be done."""
+        """The same at once. Raises OrionFsError where that can't be done, Busy where it has to wait."""
         if self._relocator.moves.blocking(rename.path, is_deep=False) is not None:
             raise Busy(f"{rename.path}: its folder is still being moved")
-        await self._find_out(rename, [])
+        has_happened = await self._look(rename, self._remote.recent.began_at_s)
+        if has_happened is None:
+            raise Busy(f"{rename.path}: a replica that lags may know nothing of it yet")
+        await self._conclude(rename, has_happened, [])
 
     async def _find_out_in_the_end(self, unclear: _Unclear) -> None:
         lost: list[Upload] = []
         has_happened = False
         try:
             await self._relocator.until_free(unclear.rename.path)
-            has_happened = await self._find_out(unclear.rename, lost)
+            has_happened = await self._has_happened(unclear)
+            await self._conclude(unclear.rename, has_happened, lost)
         except OrionFsError as error:
             if error.is_retryable:
                 raise
@@ -144,12 +156,30 @@ class Renames:
         self._news.set()
         self._news = trio.Event()
 
-    async def _find_out(self, rename: Rename, lost: list[Upload]) -> bool:
-        """Ask Orion, and do what follows; `lost` gets the versions that are not wanted any more."""
-        if not await self._has_happened(rename):
+    async def _has_happened(self, unclear: _Unclear) -> bool:
+        """Asked again once no replica lags behind the rename, where it has not been heard of before."""
+        while (has_happened := await self._look(unclear.rename, unclear.asked_at_s)) is None:
+            moved_at_s = self._remote.recent.last_moved_at_s(unclear.rename.key)
+            await self._remote.until_heard_of(max(unclear.asked_at_s, moved_at_s))
+        return has_happened
+
+    async def _look(self, rename: Rename, asked_at_s: float) -> bool | None:
+        """What Orion shows of a rename that was asked for until then; None: what it shows may be of before.
+
+        Where an item was just taken from the place that it was to get again, that may be what is shown.
+        """
+        recent, now_s = self._remote.recent, trio.current_time()
+        there = await self._remote.list_named(*rename.place)
+        is_there = any(item.key == rename.key for item in there)
+        changed_at_s = recent.last_moved_at_s(rename.key) if is_there else asked_at_s
+        return None if recent.is_unheard_of(changed_at_s, now_s) else is_there
+
+    async def _conclude(self, rename: Rename, has_happened: bool, lost: list[Upload]) -> None:
+        """Do what follows; `lost` gets the versions that are not wanted any more."""
+        if not has_happened:
             log.info("%s: the rename did not happen", rename.path)
             await self.withdraw(rename)
-            return False
+            return
         ended = self._uploads.get(rename.ended or "")
         is_lost = ended is not None and not ended.is_over
         removal = Removal(rename.replaced, rename.path) if rename.replaced is not None else None
@@ -158,11 +188,6 @@ class Renames:
             self._remove(removal)
         if ended is not None and is_lost and ended.is_over:
             lost.append(ended)
-        return True
-
-    async def _has_happened(self, rename: Rename) -> bool:
-        there = await self._remote.list_named(*rename.place)
-        return any(item.key == rename.key for item in there)
 
     # Waiting
 

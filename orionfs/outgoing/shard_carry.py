@@ -33,6 +33,11 @@ class Shardward(Protocol):
 
     row: UploadRow
     is_unclear: bool
+    unclear_at_s: float
+
+    def attempted(self, at_s: float) -> None:
+        """An attempt has ended at this moment, and what it has left is not known."""
+        ...
 
 
 class ShardCarrier:
@@ -56,7 +61,7 @@ class ShardCarrier:
                     raise  # the collection is gone, or takes away what is made in it
                 await self._note(upload, None)
             except OrionFsError as error:
-                upload.is_unclear = True
+                upload.attempted(trio.current_time())
                 is_late = is_last or trio.current_time() > retry_until_s
                 if not _may_repeat(error) or is_late or self._remote.health is Health.OFFLINE:
                     raise
@@ -69,7 +74,7 @@ class ShardCarrier:
         key = shard_of(upload.row)
         try:
             if key is None and upload.is_unclear:
-                left = await self._left_by(upload.row)
+                left = await self._surely_left_by(upload)
                 key = left.key if left is not None else None
         except NoSuchName:
             log.debug("%s: its collection is gone", upload.row.path)
@@ -108,12 +113,21 @@ class ShardCarrier:
         upload.row = replace(upload.row, step=UploadStep.UPLOADED, new_id=key.id)
 
     async def _made(self, upload: Shardward) -> Key:
-        left = await self._left_by(upload.row) if upload.is_unclear else None
+        left = await self._surely_left_by(upload) if upload.is_unclear else None
         if left is not None and left.key is not None:
             return left.key
         row, collection = upload.row, collection_of(upload.row.mark)
         assert collection is not None
         return await self._remote.shards.create(collection, row.name, row.mark)
+
+    async def _surely_left_by(self, upload: Shardward) -> Item | None:
+        """The same; that there is nothing is believed once no replica lags behind the last attempt."""
+        asked_at_s = trio.current_time()
+        left = await self._left_by(upload.row)
+        if left is None and self._remote.recent.is_unheard_of(upload.unclear_at_s, asked_at_s):
+            await self._remote.until_heard_of(upload.unclear_at_s)
+            left = await self._left_by(upload.row)
+        return left
 
     async def _left_by(self, row: UploadRow) -> Item | None:
         collection = collection_of(row.mark)

@@ -88,10 +88,9 @@ class Sync:
             remote, self._order, self._lanes, self._background, self._reports, self._uploads, self._carry
         )
         self.steps = Steps()
-        # Versions that can't be sealed yet, and tags on their way.
-        self._behind = Behind(remote, self._background, self.steps.note)
+        self._behind = Behind(remote, self._background, self.steps.note)  # unsealed versions, late tags
         self.late_tags = LateTags(remote, self._journal, self._behind)
-        means = Means(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
+        means = Means.of(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
         self.early = EarlyUploads(means, is_wanted=not is_write_back)
         self._carrier = self._new_carrier(content, home)
         self._moving = MovingFolders(self._uploads)
@@ -194,8 +193,7 @@ class Sync:
     def adopt(self, row: UploadRow, on_placed: Callable[[Upload, Item], None]) -> Upload:
         """A version that an earlier daemon sealed."""
         upload = self._enter(Upload(row, None, on_placed), is_ordered=True)
-        upload.is_unclear = upload.state is not UploadState.LOCAL
-        upload.sent_tags = None if upload.is_unclear else frozenset()
+        upload.adopted(self._remote.recent)
         return upload
 
     async def hide_half_made(self, row: UploadRow) -> None:
@@ -402,6 +400,7 @@ class Sync:
             for work in self._content.upkeep():  # the end of the mount does not wait for it
                 do = partial(trio.to_thread.run_sync, work, abandon_on_cancel=True)
                 self._background.start("upkeep of the cache", do)
+            self.early.sweeps.placed(upload)
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED
@@ -415,7 +414,7 @@ class Sync:
                 await self._behind.until_done(lambda: self._carrier.remove_marked(upload))
             except OrionFsError as error:
                 log.warning("%s: %s stays on Orion: %s", upload.row.path, upload.row.mark, error)
-        await self._journal.run(lambda journal: journal.drop_upload(upload.row.mark))
+        await self.early.sweeps.cleaned(upload)
         await self._over(upload)
 
     def _wake_all(self) -> None:

@@ -13,7 +13,9 @@ from orionfs.cache.content import Staged
 from orionfs.durable.journal import UploadRow, UploadStep
 from orionfs.errors import ChangedElsewhere, OrionFsError
 from orionfs.models import InodeNumber, Item
+from orionfs.orion.recent import RecentChanges
 from orionfs.outgoing.conflicts import Heard
+from orionfs.outgoing.shard_rules import collection_of
 from orionfs.reports import Reports
 
 _numbers = itertools.count(1)
@@ -52,6 +54,9 @@ class Upload:
         self.carrying = trio.Lock()
         self.placing = trio.Lock()
         self.is_unclear = False  # an attempt may have left an item under the mark
+        self.unclear_at_s = -inf  # when the last such attempt ended
+        self.may_be_doubled = False  # it was sent again though a replica may know nothing of that item yet
+        self.is_of_before = False  # an earlier daemon has sealed it
         self.sent_tags: frozenset[str] | None = frozenset()  # those of what is under the mark, if known
         self.is_in_background = False
         self.hurry = trio.Event()
@@ -71,6 +76,19 @@ class Upload:
 
     def __repr__(self) -> str:
         return f"<Upload {self.row.path!r} {self.state.value}>"
+
+    def attempted(self, at_s: float) -> None:
+        """An attempt has ended at this moment, and what it has left is not known."""
+        self.is_unclear, self.unclear_at_s = True, at_s
+
+    def adopted(self, recent: RecentChanges) -> None:
+        """An earlier daemon has sealed this, and how far it came is in its row, or in none."""
+        self.is_of_before = True
+        if self.state is not UploadState.LOCAL:
+            self.attempted(recent.began_at_s)
+            self.sent_tags = None
+            # A shard is looked for until it is known whether it was made, so it is made once.
+            self.may_be_doubled = recent.unheard_s > 0 and collection_of(self.row.mark) is None
 
     @property
     def is_placing_ours(self) -> bool:

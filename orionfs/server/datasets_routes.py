@@ -121,23 +121,21 @@ async def download_dataset(site: Site, caller: Caller, request: Request) -> Resp
     form = format_called(query.get("format", Format.BINARY.value))
     wanted, names = _wanted_records(query), _field_names(query)
 
-    def open_form() -> tuple[int, int]:
+    def open_form() -> BlobResponse:
         contents = site.database.read(lambda c: _readable_contents(c, caller, number))
         ids = wanted.numbers(contents.count, site.rules.switches.dataset_records_max)
         try:
             if form is Format.BINARY and names is None and wanted == Wanted():
-                return os.open(site.blobs.path(contents.key), os.O_RDONLY | os.O_CLOEXEC), contents.size_bytes
-            return _written(site, contents, ids, form, names)
+                path, size = site.blobs.path(contents.key), contents.size_bytes
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            else:
+                descriptor, size = _written(site, contents, ids, form, names)
         except FileNotFoundError as error:
             raise not_found(f"there is no dataset {number}") from error
-
-    descriptor, size = await run_in_threadpool(open_form)
-    try:
         chosen = hashlib.sha256(repr((form, wanted, names)).encode()).hexdigest()[:16]
         return BlobResponse(descriptor, size, f"{site.instance[:8]}-{number}-{chosen}", request)
-    except BaseException:
-        os.close(descriptor)
-        raise
+
+    return await run_in_threadpool(open_form)
 
 
 def _readable_contents(connection: Connection, caller: Caller, number: int) -> Contents:

@@ -211,21 +211,17 @@ async def get_blob(request: Request) -> Response:
     _check_signature(site, request)
     number = id_in_path(request, "id")
 
-    def open_blob() -> tuple[int, int]:
+    def open_blob() -> BlobResponse:
         record = site.database.read(lambda c: get_record(c, number))
         if record is None or record["blob"] is None or record["state"] != "ready":
             raise not_found(f"there are no contents of {number}")
         try:
-            return os.open(site.blobs.path(record["blob"]), os.O_RDONLY | os.O_CLOEXEC), record["size"]
+            descriptor = os.open(site.blobs.path(record["blob"]), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise not_found(f"there are no contents of {number}") from error
+        return BlobResponse(descriptor, record["size"], f"{site.instance[:8]}-{number}", request)
 
-    descriptor, size = await run_in_threadpool(open_blob)
-    try:
-        return BlobResponse(descriptor, size, f"{site.instance[:8]}-{number}", request)
-    except BaseException:
-        os.close(descriptor)
-        raise
+    return await run_in_threadpool(open_blob)
 
 
 _GENERIC = item_handlers(Kind.FILE)

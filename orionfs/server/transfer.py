@@ -83,27 +83,45 @@ def requested_range(header: str | None, size_bytes: int) -> tuple[int, int] | No
 
 
 class BlobResponse(Response):
-    """Streams a part of an open file; owns its descriptor and closes it."""
+    """Streams a part of an open file; owns its descriptor and closes it, whatever happens.
+
+    It is made in a worker thread, since it reads its first piece then: one hop less before an answer begins.
+    """
 
     def __init__(self, descriptor: int, size_bytes: int, tag: str, request: Request) -> None:
         self._descriptor = descriptor
-        etag = f'"{tag}"'
-        header = request.headers.get("range")
-        if request.headers.get("if-range", etag) != etag:
-            header = None
-        part = requested_range(header, size_bytes)
-        self._start, self._end = part or (0, size_bytes)
-        headers = {
-            "Content-Length": str(self._end - self._start),
-            "Accept-Ranges": "bytes",
-            "ETag": etag,
-            "Cache-Control": "private",
-        }
-        if part is not None:
-            headers["Content-Range"] = f"bytes {self._start}-{self._end - 1}/{size_bytes}"
-        super().__init__(
-            status_code=200 if part is None else 206, headers=headers, media_type="application/octet-stream"
-        )
+        try:
+            etag = f'"{tag}"'
+            part = _range_asked_for(request, etag, size_bytes)
+            self._at, self._end = part or (0, size_bytes)
+            headers = {
+                "Content-Length": str(self._end - self._at),
+                "Accept-Ranges": "bytes",
+                "ETag": etag,
+                "Cache-Control": "private",
+            }
+            if part is not None:
+                headers["Content-Range"] = f"bytes {self._at}-{self._end - 1}/{size_bytes}"
+            super().__init__(
+                status_code=200 if part is None else 206,
+                headers=headers,
+                media_type="application/octet-stream",
+            )
+            if request.method == "HEAD":
+                self._end = self._at
+            self._is_empty = self._at == self._end
+            self._piece = self._read_piece()
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def _read_piece(self) -> bytes:
+        """The next piece to send; empty at the end."""
+        wanted = min(_CHUNK_BYTES, self._end - self._at)
+        piece = os.pread(self._descriptor, wanted, self._at)
+        if wanted and not piece:
+            raise RuntimeError(f"a blob is shorter than its record says: {self._at} < {self._end}")
+        return piece
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, piece by piece, for as long as somebody listens."""
@@ -111,17 +129,21 @@ class BlobResponse(Response):
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             )
-            offset = self._end if scope["method"] == "HEAD" else self._start
-            while offset < self._end and is_connected(scope):
-                wanted = min(_CHUNK_BYTES, self._end - offset)
-                piece = await run_in_threadpool(os.pread, self._descriptor, wanted, offset)
-                if not piece:
-                    raise RuntimeError(f"a blob is shorter than its record says: {offset} < {self._end}")
-                offset += len(piece)
-                await send({"type": "http.response.body", "body": piece, "more_body": offset < self._end})
-            while offset < self._end and (await receive())["type"] != "http.disconnect":
+            while self._piece and is_connected(scope):
+                piece, self._at = self._piece, self._at + len(self._piece)
+                is_more = self._at < self._end
+                await send({"type": "http.response.body", "body": piece, "more_body": is_more})
+                self._piece = await run_in_threadpool(self._read_piece) if is_more else b""
+            while self._piece and (await receive())["type"] != "http.disconnect":
                 continue  # nobody listens any more, and the server may not have noticed yet
-            if self._start == self._end or scope["method"] == "HEAD":
+            if self._is_empty:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             os.close(self._descriptor)
+
+
+def _range_asked_for(request: Request, etag: str, size_bytes: int) -> tuple[int, int] | None:
+    """What a request wants of contents; None: all. Refusal 416."""
+    if request.headers.get("if-range", etag) != etag:
+        return None
+    return requested_range(request.headers.get("range"), size_bytes)

@@ -29,7 +29,6 @@ from orionfs.errors import (
     OrionFsError,
     Stale,
 )
-from orionfs.late_opens import LateOpens
 from orionfs.models import HandleId, InodeNumber, Kind
 from orionfs.outgoing.parking import Parking
 from orionfs.outgoing.removals import OnEnd
@@ -39,6 +38,7 @@ from orionfs.outgoing.upload import Upload, UploadState
 from orionfs.tables.inodes import Inode
 from orionfs.tables.metadata import UNKNOWN_SIZE_BYTES
 from orionfs.tree.namespace import Namespace
+from orionfs.vfs.late_opens import LateOpens
 from orionfs.vfs.opening import Opening, needs_what_is_there
 from orionfs.vfs.staging import Handle, OpenFile, Staging
 from orionfs.vfs.under_way import UnderWay

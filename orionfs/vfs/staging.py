@@ -130,19 +130,29 @@ class Staging:
         file = handle.file
         while True:
             if file.staged is None:
-                source = self.source(file)
-                try:
-                    return await self._fetcher.read(source, handle.window, offset, size)
-                except Stale:
-                    if file.staged is None and file.source is source:
-                        raise  # else another handle has saved it meanwhile
-                    continue
-            basis = file.basis
-            if basis is None:
+                found = await self._read_version(handle, offset, size)
+            elif file.basis is None:
                 return file.staged.read(offset, size)
-            brought = await basis.bring(handle.window, offset, size)
-            if file.basis is basis:  # nobody has completed it meanwhile
-                return basis.read(offset, size, brought)
+            else:
+                found = await self._read_changed(handle, file.basis, offset, size)
+            if found is not None:
+                return found
+
+    async def _read_version(self, handle: Handle, offset: int, size: int) -> bytes | None:
+        """Bytes of what Orion has; None if another handle has saved the file meanwhile, and they are gone."""
+        file = handle.file
+        source = self.source(file)
+        try:
+            return await self._fetcher.read(source, handle.window, offset, size)
+        except Stale:
+            if file.staged is None and file.source is source:
+                raise
+            return None
+
+    async def _read_changed(self, handle: Handle, basis: Basis, offset: int, size: int) -> bytes | None:
+        """Bytes of a version that is being changed; None if somebody has completed it meanwhile."""
+        brought = await basis.bring(handle.window, offset, size)
+        return basis.read(offset, size, brought) if handle.file.basis is basis else None
 
     def source(self, file: OpenFile) -> Source:
         key = file.inode.item.key

@@ -213,11 +213,29 @@ def test_every_piece_that_was_written_is_told(file: File, fd: int) -> None:
     assert sum(told) == len(CONTENTS)
 
 
+def test_that_there_are_contents_is_told_once_the_server_was_asked_for_them(file: File, fd: int) -> None:
+    told: list[int] = []
+    file.read_into(fd, 0, 0, 10, told.append)
+    assert told == [0, 10]
+    file.read_into(fd, 0, 0, 10, told.append)  # the address is known, what became of the contents is not
+    assert told == [0, 10, 10]
+
+
+def test_who_needs_an_address_no_more_ends_nobody_else_s_question(file: File, fd: int) -> None:
+    def enough(_count: int) -> None:
+        raise RuntimeError("nobody waits")
+
+    with pytest.raises(RuntimeError):
+        file.read_into(fd, 0, 0, 10, enough)
+    assert file.read_into(fd, 0, 0, 10) == 10
+
+
 def test_reader_that_wants_no_more_ends_its_call_and_the_next_one_works(
     fake: Fake, file: File, fd: int
 ) -> None:
-    def enough(_count: int) -> None:
-        raise KeyError("enough")
+    def enough(count: int) -> None:
+        if count:
+            raise KeyError("enough")
 
     with pytest.raises(KeyError):
         file.read_into(fd, 0, 0, len(CONTENTS), enough)

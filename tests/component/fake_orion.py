@@ -47,6 +47,7 @@ class Row:
     count: int = 0
     is_deleted: bool = False
     ready_at: float = -inf
+    made_at: float = -inf
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.id} {self.name!r} {len(self.contents)} bytes>"
@@ -179,6 +180,7 @@ class FakeCalls:
         self.latency_s = 0.0
         self.piece_bytes = 2**18  # of what read_into brings
         self.piece_s = 0.0  # between two of them
+        self.says_where = False  # that there are bytes to come is told before any of them
         self.break_off_after: int | None = None  # bytes
         self.edit_page: Callable[[dict[str, Any]], dict[str, Any]] | None = None
         self.chaos: Callable[[str], Failure | None] | None = None  # a failure for any call, or none
@@ -663,6 +665,9 @@ class FakeCalls:
         fd_offset: int,
         progress: Callable[[int], None] | None = None,
     ) -> int:
+        if self.says_where and progress is not None:
+            self._readable(kind, id)
+            progress(0)
         with self._called("read_into", kind, id, offset, length):
             if kind not in ("file", "shard"):
                 raise failure("ValidationError", None, detail=f"this session has no type for {kind}")
@@ -734,7 +739,8 @@ class FakeCalls:
     def _is_heard_of(self, row: Row) -> bool:
         """Whether what a replica that lags tells of all items has this one under its name."""
         named = self._below.get(row.folder or 0, {}).get(row.name, [])
-        return any(placed.row is row and placed.is_shown(self._visible_at()) for placed in named)
+        shown = [placed.is_shown(self._visible_at()) for placed in named if placed.row is row]
+        return any(shown) or (not shown and row.made_at <= self._visible_at())
 
     def _make(self, kind: str, name: str, folder: int | None) -> Row:
         row = self._row(kind, name, folder)
@@ -745,6 +751,7 @@ class FakeCalls:
         """A resource that is shown nowhere yet."""
         created = _EPOCH + timedelta(microseconds=next(self._moments))
         row = Row(kind, next(self._ids), name, folder, created.isoformat().replace("+00:00", "Z"))
+        row.made_at = self.clock()
         self._rows[row.id] = row
         return row
 

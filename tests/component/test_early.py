@@ -31,7 +31,7 @@ pytestmark = pytest.mark.virtual_time
 PART = 1000
 PRESSURE = Pressure(begin_at_bytes=2 * PART, unsent_max_bytes=6 * PART, parts_at_once=2)
 CONTENTS = bytes(range(256)) * 60  # 15,360: sixteen parts, the last one short
-KEPT = pytest.mark.expect_log("what was being written when an earlier mount ended is kept")
+KEPT = pytest.mark.expect_log("what was being written (into a file )?when an earlier mount ended is kept")
 TRIED_AGAIN = pytest.mark.expect_log("is not on Orion yet; it is kept and tried again")
 
 
@@ -135,7 +135,8 @@ async def test_pieces_that_come_out_of_order_leave_once_all_before_them_are_ther
     async with mount(tmp_path, fake, pressure=PRESSURE) as world:
         handle = await begin(world)
         await write(world, handle, CONTENTS[:PART])
-        await write(world, handle, CONTENTS[3 * PART :], at=3 * PART)
+        await write(world, handle, CONTENTS[9 * PART :], at=9 * PART)
+        await write(world, handle, CONTENTS[3 * PART : 9 * PART], at=3 * PART)
         await settle()
         assert fake.log[-1].verb != "send_part"
         await write(world, handle, CONTENTS[PART : 3 * PART], at=PART)
@@ -180,6 +181,21 @@ async def test_version_after_a_flush_leaves_behind_its_writer_as_well(tmp_path, 
         await world.close(handle)
         assert fake.count("upload", "read_into") == 0
         await check_end(world, new=CONTENTS * 2)
+
+
+async def test_holes_of_a_copy_leave_as_zeros_once_too_much_waits_for_them(tmp_path, fake) -> None:
+    """`cp` of a sparse file goes forward over its holes."""
+    piece = CONTENTS[: 4 * PART]
+    async with mount(tmp_path, fake, pressure=PRESSURE) as world:
+        handle = await begin(world)
+        for at in range(0, 40 * PART, 8 * PART):
+            await write(world, handle, piece, at=at + 50)
+        await settle()
+        assert unsent_bytes(fake, 36 * PART) <= PRESSURE.unsent_max_bytes + PART
+        await world.files.truncate(await world.inode("my-data/new"), 40 * PART, handle)
+        await world.close(handle)
+        assert fake.count("upload") == 0
+        await check_end(world, new=(bytes(50) + piece + bytes(4 * PART - 50)) * 5)
 
 
 async def test_renamed_file_gets_its_new_name(tmp_path, fake) -> None:

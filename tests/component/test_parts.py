@@ -41,6 +41,40 @@ async def test_read_waits_for_its_own_bytes_and_not_for_their_part(tmp_path) -> 
         it.fetcher.close(source)
 
 
+@pytest.mark.parametrize("says_where", [True, False])
+async def test_open_waits_until_it_is_known_that_there_are_bytes_and_no_longer(tmp_path, says_where) -> None:
+    async with stand(tmp_path, PART_BYTES) as it:
+        it.fake.says_where = says_where
+        stall = it.fake.stall("read_into")
+        source = it.open()
+        begun = trio.Event()
+
+        async def begin() -> None:
+            await it.fetcher.begin(source)
+            begun.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begin)
+            await stall.arrived.wait()
+            await settle()
+            assert begun.is_set() is says_where
+            assert not source.entry.present
+            stall.release()
+        await it.read(source, Window(), 0, 1000)
+        assert it.asked() == [(0, MIB)]
+        it.fetcher.close(source)
+
+
+async def test_open_of_what_is_gone_is_stale_whatever_was_to_be_fetched_first(tmp_path) -> None:
+    async with stand(tmp_path, PART_BYTES) as it:
+        it.fake.says_where = True
+        it.fake.remove(f"{HOME}/a")
+        source = it.open()
+        with pytest.raises(errors.Stale):
+            await it.fetcher.begin(source)
+        it.fetcher.close(source)
+
+
 async def test_part_on_a_slow_line_is_no_error_as_long_as_bytes_come(tmp_path) -> None:
     async with stand(tmp_path, PART_BYTES, limits=Limits(inactivity_s=60.0)) as it:
         it.fake.piece_s = 10.0

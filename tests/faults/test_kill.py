@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -189,6 +190,29 @@ def test_daemon_killed_at_a_step_leaves_a_whole_version(request, step_stand, ste
         save(step.style, str(path), body(version + 1))
         assert whole_version(stand, stand.orion_path(folder)) == version + 1
         assert not step.is_tagged or stand.direct.tags(stand.orion_path(path)) == ["lead"]
+
+
+@pytest.mark.parametrize(
+    "client",
+    [Client.OWN, pytest.param(Client.DOCUMENTED, marks=pytest.mark.long)],
+    ids=lambda client: client.name.lower(),
+)
+def test_rename_that_replicas_do_not_show_yet_after_a_kill_replaces_what_it_was_to(make_stand, client):
+    stand = make_stand(client, read_lag_s="0.8")
+    server, new, old = stand.server, stand.mine / "new", stand.mine / "old"
+    new.write_bytes(b"new")
+    old.write_bytes(b"old")
+    mark = server.mark()
+    server.misbehave({"method": "POST", "path": "/paths/assign$", "action": "after_reset"})
+    with subprocess.Popen(["mv", "-T", new, old], stderr=subprocess.DEVNULL) as mover:
+        wait_for(lambda: any("/paths/assign" in row.path for row in server.rows(mark)))
+        stand.kill()
+    assert mover.returncode != 0
+    server.misbehave()
+    recover(stand)
+    wait_for(lambda: [row["name"] for row in stand.direct.rows(HOME)] == ["old"])
+    assert stand.direct.content(f"{HOME}/old") == b"new"
+    assert old.read_bytes() == b"new"
 
 
 # -- the server ------------------------------------------------------------------------------------

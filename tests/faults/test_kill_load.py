@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from orionfs.models import MARK_PREFIX
 from tests.cli.processes import wait_for
 from tests.faults import loader
 from tests.faults.outage import Outage
@@ -37,6 +38,7 @@ FAULTS = [
 LOADERS = 3
 LOAD_S = 0.5
 DRAINED_S = 60.0
+LAG_S = 3.0
 MODES = pytest.mark.parametrize("options", [[], ["write_back"]], ids=["through", "back"])
 
 Version = int | None  # None: no such file
@@ -155,6 +157,30 @@ def load_and_kill(
 def test_daemon_killed_under_load_loses_nothing_that_was_reported(make_stand, client, options, kills):
     stand = make_stand(client, options=options, **SWITCHES)
     load_and_kill(stand, kills, random.randrange(2**32), stand.kill, partial(next_mount, stand))
+
+
+def next_mount_once_heard(stand: Stand) -> None:
+    """The same where replicas lag: it goes on from what they show, and is compared once they show all."""
+    next_mount(stand)
+    time.sleep(LAG_S)  # of the server: nothing else tells that all of its replicas have heard
+    assert stand.run("refresh", stand.point).returncode == 0
+
+
+@MODES
+@pytest.mark.long
+@pytest.mark.expect_log("WARNING")
+@pytest.mark.timeout(1800)
+def test_daemon_killed_while_replicas_lag_loses_nothing_that_was_reported(make_stand, client, options):
+    stand = make_stand(client, options=options, read_lag_s=str(LAG_S), **SWITCHES)
+    load_and_kill(stand, 15, random.randrange(2**32), stand.kill, partial(next_mount_once_heard, stand))
+    stand.mount()
+    wait_for(lambda: marked(stand) == [], DRAINED_S)  # some of which nobody had waited for
+
+
+def marked(stand: Stand) -> list[str]:
+    """What uploads have left under their marks, as far as replicas show it."""
+    names = [row["name"] for row in stand.direct.rows(stand.direct.home)]
+    return [name for name in names if name.startswith(MARK_PREFIX)]
 
 
 def restart_server(stand: Stand) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.opendir.restype = ctypes.c_void_p
 _libc.readdir64.restype = ctypes.c_void_p
 _libc.telldir.restype = ctypes.c_long
+_libc.mmap.restype = ctypes.c_void_p
 
 
 def renameat2(old: Path, new: Path, flags: int) -> None:
@@ -27,6 +29,22 @@ def renameat2(old: Path, new: Path, flags: int) -> None:
     if ended != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(old), None, str(new))
+
+
+def map_shared(descriptor: int, length: int) -> int:
+    """The address of a shared mapping that keeps no descriptor, as Python's own does."""
+    both, offset = mmap.PROT_READ | mmap.PROT_WRITE, ctypes.c_long(0)
+    address = _libc.mmap(None, ctypes.c_size_t(length), both, mmap.MAP_SHARED, descriptor, offset)
+    if address in (None, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return int(address)
+
+
+def store_and_unmap(address: int, length: int, data: bytes) -> None:
+    """Write to a mapping from its beginning on, and end it."""
+    ctypes.memmove(address, data, len(data))
+    if _libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(length)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 class DirectoryStream:

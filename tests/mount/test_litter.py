@@ -93,9 +93,29 @@ def libre_office(path: Path) -> None:
 
 
 def jupyter(path: Path) -> None:
+    """The old text is kept beside the notebook while that is written in place."""
+    kept = path.with_name(f".~{path.name}")
+    shutil.copy2(path, kept)
+    with path.open("w") as file:
+        file.write(AFTER)
+        file.flush()
+        os.fsync(file.fileno())
+    kept.unlink()
+
+
+def jupyter_renames(path: Path) -> None:
     temporary = path.with_name(f".~{path.name}")
     temporary.write_text(AFTER)
     os.replace(temporary, path)
+
+
+def pycharm(path: Path) -> None:
+    """A safe write: the old one steps aside until the new one is in place."""
+    new, old = (path.with_name(f"{path.name}___jb_{word}___") for word in ("tmp", "old"))
+    new.write_text(AFTER)
+    path.rename(old)
+    new.rename(path)
+    old.unlink()
 
 
 def mac(path: Path) -> None:
@@ -129,8 +149,11 @@ EDITS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "emacs by hand": ("sh", emacs_by_hand),
     "sed -i": ("sed", sed("-i")),
     "sed -i.bak~": ("sed", sed("-i.bak~")),
+    "perl -i": ("perl", lambda path: run("perl", "-pi", "-e", "s/before/after/", path)),
     "LibreOffice": ("sh", libre_office),
     "Jupyter": ("sh", jupyter),
+    "Jupyter renames": ("sh", jupyter_renames),
+    "PyCharm": ("sh", pycharm),
     "Mac": ("sh", mac),
     "download": ("sh", download),
 }

@@ -11,8 +11,9 @@ from tests.mount.stand import Client
 pytestmark = [pytest.mark.timeout(120)]
 
 
+@pytest.mark.own_first
 def test_files_that_are_replaced_can_be_looked_at_all_the_time(folder, tmp_path) -> None:
-    replace_while_others_look(folder, tmp_path / "stop", times=6, lookers=2)
+    replace_while_others_look(folder, tmp_path / "stop", times=4, lookers=1)
 
 
 @pytest.mark.long

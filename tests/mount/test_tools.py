@@ -177,6 +177,32 @@ def test_sqlite_keeps_a_database(mounted, folder, tmp_path, journal) -> None:
         database.close()
 
 
+def test_hdf5_files_and_mapped_arrays_are_kept(mounted, folder, tmp_path) -> None:
+    h5py, numpy = pytest.importorskip("h5py"), pytest.importorskip("numpy")
+    wanted = numpy.arange(60_000).reshape(600, 100)
+    with h5py.File(folder / "x.h5", "w") as file:
+        file.create_dataset("a", (0, 100), "i8", maxshape=(None, 100), chunks=(64, 100), compression="gzip")
+    for start in range(0, 600, 200):
+        with h5py.File(folder / "x.h5", "a") as file:
+            file["a"].resize(start + 200, 0)
+            file["a"][start:] = wanted[start : start + 200]
+            file.flush()
+    numpy.save(folder / "x.npy", wanted)
+    mapped = numpy.load(folder / "x.npy", mmap_mode="r+")
+    mapped[5] = 7
+    mapped.flush()
+    del mapped
+    mounted.remount()
+    for name in ("x.h5", "x.npy"):
+        (tmp_path / name).write_bytes(mounted.direct.content(mounted.orion_path(folder / name)))
+    for place in (folder, tmp_path):
+        with h5py.File(place / "x.h5") as file:
+            assert numpy.array_equal(file["a"][...], wanted)
+        array = numpy.load(place / "x.npy")
+        assert (array[5] == 7).all()
+        assert numpy.array_equal(array[6:], wanted[6:])
+
+
 def test_locks_hold_between_processes(folder) -> None:
     (folder / "lock").touch()
     run("flock", "-n", folder / "lock", "flock", "-w", "0", "-E", "0", folder / "lock", "false")
@@ -202,6 +228,45 @@ def test_zip_is_written_and_read(sample, folder) -> None:
     archive = shutil.make_archive(str(folder / "x"), "zip", sample)
     shutil.unpack_archive(archive, folder / "out")
     assert run("diff", "-r", sample, folder / "out") == ""
+
+
+IN_PLACE = """
+tar -cf x.tar a
+tar -rf x.tar run.sh
+tar --delete -f x.tar a/data.bin
+tar -xOf x.tar run.sh > listed
+printf 'b\\na\\nc\\n' > sorted
+sort -o sorted sorted
+perl -pi.bak -e s/a/first/ sorted
+printf '1d\\nw\\nq\\n' | ed -s sorted 2>/dev/null || sed -i 1d sorted
+cp a/b/data.bin parts
+dd if=a/b/data.bin of=parts bs=1000 seek=7 count=3 conv=notrunc status=none
+dd if=a/b/data.bin of=parts bs=1000 count=3 oflag=append conv=notrunc status=none
+truncate -s -50 parts
+truncate -s +5000 parts
+gzip -kn parts
+split -b 10000 parts part-
+cp -b sorted listed
+install -b -m 600 sorted listed
+exec 5<>sorted
+read -u 5 line
+echo X >&5
+exec 5>&-
+rm -r "with space"
+"""
+
+
+def test_programs_that_change_files_in_place_leave_what_they_leave_on_a_disk(mounted, sample, folder) -> None:
+    run("cp", "-r", sample, folder / "in")
+    for place in (folder / "in", sample):
+        run("bash", "-c", IN_PLACE, cwd=place)
+    packed = [sorted(run("tar", "-tf", place / "x.tar").split()) for place in (folder / "in", sample)]
+    assert packed[0] == packed[1]
+    assert run("diff", "-r", "--exclude=*.tar", sample, folder / "in") == ""
+    mounted.drain()
+    there = mounted.direct.tree(mounted.orion_path(folder / "in"))
+    wanted = sorted(os.listdir(sample))
+    assert sorted(name for name, _ in there if "/" not in name) == [n for n in wanted if not n.endswith("~")]
 
 
 def test_find_deletes_what_it_finds(sample, folder) -> None:

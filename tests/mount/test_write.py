@@ -15,7 +15,8 @@ import pytest
 
 from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
-from tests.mount.posix import DirectoryStream
+from tests.mount.posix import DirectoryStream, map_shared, store_and_unmap
+from tests.mount.stand import Client
 
 MEBI = 2**20
 
@@ -136,6 +137,19 @@ def test_open_to_write_without_truncating_keeps_the_rest(mounted, cold, on_orion
     assert (cold / "x").read_bytes() == wanted
 
 
+@pytest.mark.parametrize("client", [Client.OWN], ids=["own"], scope="session")
+def test_overwriting_most_of_a_file_fetches_only_the_rest(mounted, cold, on_orion) -> None:
+    data, new = content(12 * MEBI), content(10 * MEBI, 2)
+    mounted.direct.put(mounted.orion_path(cold / "x"), data)
+    with mounted.counting() as counted:
+        descriptor = os.open(cold / "x", os.O_WRONLY)
+        for at in range(0, len(new), MEBI):
+            os.pwrite(descriptor, new[at : at + MEBI], MEBI + at)
+        os.close(descriptor)
+    assert sum(row.response_bytes for row in counted.of("blob")) == 2 * MEBI
+    assert on_orion(cold / "x") == data[:MEBI] + new + data[11 * MEBI :]
+
+
 def test_open_to_write_that_writes_nothing_asks_nothing(mounted, folder) -> None:
     (folder / "x").write_text("as it was")
     item = os.getxattr(folder / "x", "user.orion.id")
@@ -236,9 +250,8 @@ def test_shared_mapping_is_written_back(mounted, folder, on_orion) -> None:
 def test_stores_into_a_mapping_after_close_go_up_as_well(mounted, folder, on_orion) -> None:
     (folder / "x").write_bytes(b"a" * 10_000)
     with (folder / "x").open("r+b") as file:
-        mapped = mmap.mmap(file.fileno(), 0)
-    mapped[:4] = b"LATE"
-    mapped.close()
+        address = map_shared(file.fileno(), 10_000)
+    store_and_unmap(address, 10_000, b"LATE")
 
     def has_arrived() -> bool:
         mounted.drain()

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -332,6 +333,16 @@ def test_versions_of_other_accounts_of_the_user_count_as_well(tmp_path: Path) ->
     put(cache, KEY, BLOCK)
     cache.evict()
     assert not other.exists()
+
+
+@pytest.mark.parametrize(("free_gib", "expected_gib"), [(1000, 20), (100, 20), (50, 10), (0, 0)])
+def test_usual_limit_is_a_fifth_of_the_free_room_and_twenty_gibibytes_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_gib: int, expected_gib: int
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free_gib * 2**18, f_frsize=4096))
+    folder = tmp_path / "new" / "cache"
+    assert content.usual_limit_bytes(folder) == expected_gib * 2**30
+    assert (folder.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o700, 0o700)
 
 
 def test_eviction_is_worth_its_scan_once_enough_was_added(tmp_path: Path) -> None:

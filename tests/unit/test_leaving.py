@@ -73,8 +73,36 @@ def test_cut_takes_the_end_away() -> None:
 
 def test_many_pieces_apart_are_random_writes() -> None:
     made = leaving(*((start, start + 1) for start in range(2, 2 * 66, 2)))
+    assert not made.has_gaps, "its writer only goes forward"
+    made.note_written(4, 5)
     assert made.has_gaps
     assert not leaving((0, 10), (20, 30)).has_gaps
+
+
+def test_holes_of_a_writer_that_only_goes_forward_hold_nothing_back_for_ever() -> None:
+    made = leaving((0, 15), (25, 45), (50, 60))
+    made.take_holes(60)
+    assert (made.front, fly(made)) == (15, [])
+    made.take_holes(59)
+    assert (made.front, fly(made)) == (60, [2, 3, 4, 5, 6])
+    assert made.has_left(45, 50)
+    made.note_written(70, 80)
+    made.flying.clear()
+    made.sent |= {2, 3, 4, 5, 6}
+    made.take_holes(30)
+    assert made.front == 60, "what has left is not unsent"
+
+    many = leaving(*((start, start + 1) for start in range(0, 2 * 66, 2)))
+    many.take_holes(10**9)
+    assert many.front == 2 * 65 + 1
+
+
+def test_gap_of_a_writer_that_comes_back_is_waited_for() -> None:
+    made = leaving((0, 15), (45, 60), (25, 45))
+    made.take_holes(0)
+    assert made.front == 15
+    made.note_written(15, 25)
+    assert made.front == 60
 
 
 def test_front_and_parts_are_those_of_a_plain_model() -> None:

@@ -14,6 +14,8 @@ LITTER_NAMES = {
     "LibreOffice": [".~lock.report.odt#"],
     "Office": ["~$report.docx"],
     "Jupyter": [".~analysis.ipynb"],
+    "Kate": [".notes.txt.kate-swp"],
+    "PyCharm": ["notes.py___jb_old___"],
     "macOS": [".DS_Store", "._image.png"],
     "NFS": [".nfs000000000004a5e100000001"],
     "rsync of litter": [".notes.txt~.AbC123", "..DS_Store.AbC123"],
@@ -22,7 +24,8 @@ TEMPORARY_NAMES = {
     "GNOME": [".goutputstream-A1B2C3"],
     "rsync": [".hits.sdf.AbC123", "..profile.xYz789"],
     "sed -i": ["sedAbC123"],
-    "downloads": ["hits.sdf.part"],
+    "downloads": ["hits.sdf.part", "hits.sdf.crdownload"],
+    "PyCharm": ["notes.py___jb_tmp___"],
 }
 ORDINARY_NAMES = [
     "notes.txt",
