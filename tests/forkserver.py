@@ -44,6 +44,7 @@ def load() -> None:
     """Import what any child may need."""
     import orionfs
 
+    gc.disable()  # nothing of it goes away
     for module in pkgutil.walk_packages(orionfs.__path__, "orionfs."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -52,6 +53,7 @@ def load() -> None:
     gc.collect()
     # Pages that no collector writes to are shared with the children.
     gc.freeze()
+    gc.enable()
 
 
 def listen(address: str) -> socket.socket:

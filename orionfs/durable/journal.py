@@ -31,7 +31,6 @@ from orionfs.durable.promises import (
     Rename,
     UploadRow,
     UploadStep,
-    marked_to_go,
     rewritten,
 )
 from orionfs.durable.rename_rows import SCHEMA as RENAMES_SCHEMA
@@ -49,7 +48,6 @@ __all__ = [
     "Rename",
     "UploadRow",
     "UploadStep",
-    "marked_to_go",
     "rewritten",
 ]
 

@@ -54,7 +54,7 @@ class RecentChanges:
 
     def know_lags(self, read_lag_s: float, unheard_s: float) -> None:
         """How far an answer may lag behind a change; how long one that shows nothing of it is no proof."""
-        self.read_lag_s, self.unheard_s = read_lag_s, unheard_s
+        self.read_lag_s, self.unheard_s = read_lag_s, min(read_lag_s, unheard_s)
 
     @property
     def began_at_s(self) -> float:

@@ -17,8 +17,9 @@ from pathlib import Path
 import trio
 
 from orionfs.cache.content import EXACT_SUFFIX, ContentCache, copy_range
-from orionfs.durable.journal import Journal, Removal, UploadRow, UploadStep, marked_to_go
+from orionfs.durable.journal import Journal, Removal, UploadRow, UploadStep
 from orionfs.durable.journal_thread import JournalThread
+from orionfs.durable.promises import marked_to_go
 from orionfs.errors import (
     AccessDenied,
     Busy,

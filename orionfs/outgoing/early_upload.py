@@ -17,8 +17,8 @@ from pathlib import Path
 import trio
 
 from orionfs.cache.content import Staged
-from orionfs.durable.journal import marked_to_go
 from orionfs.durable.journal_thread import JournalThread
+from orionfs.durable.promises import marked_to_go
 from orionfs.errors import InvalidCall, OrionFsError, RemoteFailure
 from orionfs.marks import new_mark
 from orionfs.models import Item, Key, Kind

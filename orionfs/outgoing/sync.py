@@ -341,8 +341,7 @@ class Sync:
         """A cancelled version of an earlier daemon: remove what it left."""
         if row.new_id is not None:
             self.unseen.add(Key(Kind.FILE, row.new_id))  # it may have got its name before it was cancelled
-        upload = self.adopt(row, lambda _upload, _item: None)
-        self._set_cancelled(upload)
+        self._set_cancelled(self.adopt(row, lambda _upload, _item: None))
 
     def seal_when_possible(self, path: str, seal: Callable[[], Awaitable[None]]) -> None:
         """Bytes that nobody waits for can't be promised yet: `seal` does it in the end, behind the caller."""

@@ -235,7 +235,9 @@ class Changes:
         change = changes.names[name]
         if change.item is not None or change.settled_at_s > asked_at_s or item.kind is Kind.FOLDER:
             return False
-        return item.key not in changes.left and name in changes.left.values()
+        if item.key in changes.left or name not in changes.left.values():
+            return False
+        return all(each.item is None or each.item.key != item.key for each in changes.names.values())
 
     @staticmethod
     def _is_folder_left(changes: _FolderChanges, mine: Item, name: str) -> bool:

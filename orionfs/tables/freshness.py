@@ -16,8 +16,3 @@ class Freshness:
     absence_ttl_s: float = 5.0
     read_lag_s: float = 10.0
     unheard_s: float = 10.0
-
-    @property
-    def lags_s(self) -> tuple[float, float]:
-        """Both lags; nobody waits for longer than a replica may lag."""
-        return self.read_lag_s, min(self.read_lag_s, self.unheard_s)

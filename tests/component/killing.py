@@ -39,6 +39,7 @@ class Loader:
         self._fake = fake
         self._versions = 0
         self.is_stopped = False
+        self.is_unlink_lazy = False  # a power cut may undo it, as that of a local disk
         fake.add_folder(f"{HOME}/{folder}")
 
     async def run(self, world: World) -> None:
@@ -79,7 +80,8 @@ class Loader:
             await world.close(handle)
 
     async def _unlink(self, world: World, name: str, _other: str) -> None:
-        await self._told(name, {None}, world.unlink(f"my-data/{self.folder}/{name}"))
+        may_come_back = self.may_be[name] if self.is_unlink_lazy else set()
+        await self._told(name, {None, *may_come_back}, world.unlink(f"my-data/{self.folder}/{name}"))
 
     async def _rename(self, world: World, name: str, other: str) -> None:
         before, there = set(self.may_be[name]), set(self.may_be[other])

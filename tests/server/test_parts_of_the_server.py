@@ -208,7 +208,7 @@ def test_seal_is_shared_by_all_who_hold_it():
 
     with seals.hold(1) as mine:
         threading.Thread(target=hold_too).start()
-        assert held.wait(5)
+        assert held.wait(30)
     assert found == [mine]
 
 

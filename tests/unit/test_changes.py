@@ -175,6 +175,15 @@ def test_item_made_elsewhere_under_a_name_we_removed_is_shown_by_the_first_answe
     assert changes.find(FOLDER, "a", 105, file(1)) is not None
 
 
+def test_item_that_we_renamed_is_nobody_else_s_new_one_under_the_name_that_it_had(changes: Changes) -> None:
+    changes.record(FOLDER, "a", file(2), 99, replaces=Key(Kind.FILE, 1))
+    changes.record(FOLDER, "a", None, 100, replaces=Key(Kind.FILE, 2))
+    changes.record(FOLDER, "b", file(2, "b"), 100)
+    assert shown(changes, file(2), at_s=101) == {"b": 2}  # a replica that lags
+    assert changes.find(FOLDER, "a", 101, file(2)) is not None
+    assert changes.find(FOLDER, "a", 101, file(77)) is None
+
+
 def test_nobody_knows_better_than_a_removal_that_is_under_way(changes: Changes) -> None:
     changes.record(FOLDER, "a", None, replaces=Key(Kind.FILE, 1))
     assert shown(changes, file(77), at_s=500) == {}
