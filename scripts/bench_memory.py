@@ -20,9 +20,9 @@ import trio
 
 from orionfs.memory import give_back_early
 from orionfs.orion.remote import Remote
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.metacache import MetaCache
 from orionfs.tables.metadata import Permissions
-from orionfs.tree.beliefs import Freshness
 from orionfs.tree.namespace import Namespace
 
 FOLDER = "/project/1/user/demo/big"

@@ -44,9 +44,23 @@ XDG_FOLDERS = {
     "XDG_RUNTIME_DIR": "run",
 }
 
+HERE = Path(__file__).parent
+LONGEST = {
+    "booted/test_systemd.py",
+    "docs/test_tour.py",
+    "faults/test_disk_full.py",
+    "faults/test_kill_load.py",
+    "faults/test_leaks.py",
+    "faults/test_memory.py",
+    "model/test_random_operations.py",
+    "model/test_two_clients.py",
+    "packaging/test_packages.py",
+}
+"""Modules with tests that take ten seconds or more."""
+
 # A machine under load makes any time limit on one example a matter of luck.
-hypothesis.settings.register_profile("orionfs", deadline=None)
-hypothesis.settings.load_profile("orionfs")
+hypothesis.settings.register_profile("short", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=500)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     handler = _Collector()
     config.stash[_COLLECTOR] = handler
     logging.getLogger().addHandler(handler)
+    hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -104,6 +119,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+    # What takes long by itself begins first, or one of the workers is still at it when the others have ended.
+    items.sort(key=lambda item: os.path.relpath(item.path, HERE) not in LONGEST)
     why_no_fuse = _why_no_fuse()
     for item in items:
         if item.get_closest_marker("needs_fuse") and why_no_fuse:

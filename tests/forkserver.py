@@ -30,7 +30,10 @@ from pathlib import Path
 from typing import Any
 
 # Loaded by name when they are needed, so that nothing of ours imports them.
-LAZY = ("rich.console", "rich.status", "rich.progress", "uvicorn.loops.asyncio", "uvicorn.lifespan.off")
+LAZY = (
+    *("rich.console", "rich.status", "rich.progress"),
+    *("uvicorn.loops.asyncio", "uvicorn.lifespan.off", "uvicorn.lifespan.on", "anyio._backends._asyncio"),
+)
 # What the tests put into processes.
 OF_TESTS = ("tests.documented.session", "tests.documented.types", "tests.forked")
 # Replaced by a process's `sitecustomize`, so not to be there before.
@@ -41,6 +44,7 @@ def load() -> None:
     """Import what any child may need."""
     import orionfs
 
+    gc.disable()  # nothing of it goes away
     for module in pkgutil.walk_packages(orionfs.__path__, "orionfs."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -49,6 +53,7 @@ def load() -> None:
     gc.collect()
     # Pages that no collector writes to are shared with the children.
     gc.freeze()
+    gc.enable()
 
 
 def listen(address: str) -> socket.socket:

@@ -50,7 +50,7 @@ RANKS: list[set[str]] = [
     {"upload"},
     {"lanes", "emptied", "behind", "pending_removals"},
     {"assigning", "relocated", "shard_carry", "parking", "conflicts", "shares", "staged_files"},
-    {"changes", "metadata", "journal_thread", "uses", "protection", "relocation", "partners"},
+    {"changes", "metadata", "journal_thread", "uses", "freshness", "protection", "relocation", "partners"},
     {"glimpses"},
     {"journal", "content", "metacache", "walks", "shard_rules", "workspaces"},
     {"inodes", "crossover"},
@@ -64,6 +64,7 @@ RANKS: list[set[str]] = [
         "windows",
         "runs",
         "parked_rows",
+        "local_rows",
         "rename_rows",
         "order",
         "predecessors",
@@ -74,7 +75,7 @@ RANKS: list[set[str]] = [
     {"details", "calling", "shard_calls"},
     {"parts", "listings", "knowledge", "descriptors", "unclear", "recent", "sightings", "health", "flights"},
     {"limiter", "paging", "particulars", "share_rows", "logs"},
-    {"shapes", "failures", "tasks", "sizes"},
+    {"shapes", "failures", "tasks", "sizes", "packed"},
     {"bridge"},
 ]
 # They may be imported from everywhere, and from each other downwards.
@@ -177,7 +178,7 @@ def test_no_data_of_the_kernel_are_ever_invalidated() -> None:
         node
         for tree in modules().values()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("invalidate_inode")
+        if isinstance(node, ast.Call) and _names_invalidate_inode(node.func)
     ]
     named = [node for tree in modules().values() for node in ast.walk(tree) if _names_invalidate_inode(node)]
     assert calls

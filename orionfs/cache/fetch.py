@@ -164,7 +164,7 @@ class Fetcher:
             await self._check_room(size)
             with trio.move_on_after(_BEGIN_S):
                 await self.ensure(source, 0, size)
-        elif self._content.has_room:
+        elif source.entry.can_hold and self._content.has_room:
             await self._find(source)
         else:
             await self._read(source, 0, min(1, size), min(FIRST_BYTES, size))

@@ -25,7 +25,7 @@ from orionfs.cli import background, own_namespace
 from orionfs.cli.draining import Drained, drain, left_over, tell_failed, tell_left
 from orionfs.cli.mount import arguments_of, leave_nothing, load, mount, start_behind
 from orionfs.cli.mounts import make_folder, resolve, users_of, wait_until_gone
-from orionfs.cli.running import NOT_FOUND, CannotRun, Signals
+from orionfs.cli.running import NOT_FOUND, CannotRun, Ended, Signals, ended_by_signals
 from orionfs.cli.talking import connect
 from orionfs.cli.terminal import printable, uploading
 from orionfs.errors import ExitStatus, StartupError
@@ -110,14 +110,17 @@ def exec_(
     """
     if "/" not in command[0] and shutil.which(command[0]) is None:
         return _cannot_run(CannotRun(f"{printable(command[0])}: command not found", NOT_FOUND))
-    with _mount_point(at) as point:
-        running = _mounted(point, private, how)
-        with Signals(limit_s, grace_s) as signals:
-            try:
-                environment = {**os.environ, MOUNT_VARIABLE: str(point)}
-                status = _run(signals, command, environment)
-            finally:
-                drained = _end(running, signals)
+    try:
+        # While it is being mounted a signal ends that, and leaves nothing; what is mounted is ended in order.
+        with ended_by_signals(), _mount_point(at) as point:
+            running = _mounted(point, private, how)
+            with Signals(limit_s, grace_s) as signals:
+                try:
+                    status = _run(signals, command, {**os.environ, MOUNT_VARIABLE: str(point)})
+                finally:
+                    drained = _end(running, signals)
+    except Ended as ended:
+        return ended.status
     if not drained.is_all_uploaded:
         _tell_left_over(drained)
         return status or ExitStatus.NOT_UPLOADED

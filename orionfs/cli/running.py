@@ -6,10 +6,11 @@ those that somebody has sent are passed on. Must not know what the command works
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import FrameType, TracebackType
 
@@ -23,6 +24,7 @@ PASSED_ON = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 _SI_KERNEL = 0x80  # siginfo's si_code of what no process has sent, sigaction(2)
 
 # What shells report.
@@ -35,6 +37,32 @@ class CannotRun(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Ended(BaseException):
+    """A signal ends what is done; `status` is what a shell would report of it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.status = SIGNALLED + number
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """A block that SIGTERM and SIGHUP end in order, by raising Ended; further ones do nothing."""
+    numbers = [each for each in ENDING if signal.getsignal(each) is not signal.SIG_IGN]
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise Ended(number)
+
+    before = [(each, signal.signal(each, end)) for each in numbers]
+    try:
+        yield
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
 
 
 class Signals:

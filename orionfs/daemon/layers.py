@@ -6,7 +6,7 @@ Owns which layer gets which other one, and what a mount may use of this machine.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -23,11 +23,11 @@ from orionfs.orion.sizes import SizeStore
 from orionfs.outgoing.early import Pressure
 from orionfs.outgoing.sync import Sync
 from orionfs.reports import Reports
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.metacache import MetaCache
 from orionfs.tables.metadata import Permissions
 from orionfs.tree.about import about_text
 from orionfs.tree.ahead import Ahead
-from orionfs.tree.beliefs import Freshness
 from orionfs.tree.namespace import Namespace
 from orionfs.tree.protection import ALL, Protection
 from orionfs.tree.refresh import Refresher
@@ -91,7 +91,7 @@ def build(
         pressure=Pressure(wait_max_s=config.change_deadline_s),
     )
     kernel = fuse.Invalidations()
-    namespace = _tree(config, remote, account, tops, sync, claimed.journal.local_attributes(), kernel)
+    namespace = _tree(config, remote, account, tops, sync, claimed.journal.local.packed(), kernel)
     refresher = Refresher(namespace, config.refresh_folders)
     fetcher = Fetcher(remote, content)
     opening = Opening(namespace, remote, fetcher, content, config.dataset_ttl_s, kernel.tell_attributes)
@@ -167,7 +167,7 @@ def _tree(
     account: Account,
     tops: list[Top],
     sync: Sync,
-    local: Mapping[Key, LocalAttributes],
+    local: MutableMapping[Key, LocalAttributes],
     kernel: fuse.Invalidations,
 ) -> Namespace:
     """The tree of names, with its tops."""

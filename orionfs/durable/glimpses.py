@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from orionfs.durable.journal import read_local
+from orionfs.durable.local_rows import LocalRows
 from orionfs.durable.promises import Glimpse
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def look_into(path: Path) -> Glimpse:
                 for table in ("uploads WHERE step <> 'local'", "removals", "relocations")
             )
             staged = db.execute("SELECT staged, size_bytes FROM uploads")
-            return Glimpse(sum(counts), read_local(db), dict(staged.fetchall()))
+            return Glimpse(sum(counts), LocalRows(db).all(), dict(staged.fetchall()))
     except sqlite3.Error as error:
         log.info("%s can't be looked into: %s", path, error)
         return Glimpse(0, {})

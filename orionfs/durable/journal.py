@@ -21,9 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from orionfs.durable.key_columns import columns_of, key_of, key_or_none
+from orionfs.durable.local_rows import SCHEMA as LOCAL_SCHEMA
+from orionfs.durable.local_rows import LocalRows
 from orionfs.durable.parked_rows import SCHEMA as PARKED_SCHEMA
 from orionfs.durable.parked_rows import ParkedRows
-from orionfs.durable.promises import RelocationRow, Removal, Rename, UploadRow, UploadStep, rewritten
+from orionfs.durable.promises import (
+    RelocationRow,
+    Removal,
+    Rename,
+    UploadRow,
+    UploadStep,
+    rewritten,
+)
 from orionfs.durable.rename_rows import SCHEMA as RENAMES_SCHEMA
 from orionfs.durable.rename_rows import RenameRows
 from orionfs.durable.share_rows import SCHEMA as SHARES_SCHEMA
@@ -72,9 +81,6 @@ CREATE TABLE IF NOT EXISTS relocations (
     old_id INTEGER,                           -- of the folder, where this stack gives folders ids
     tags TEXT NOT NULL                        -- JSON list: those of the folder itself
 ) STRICT;
-CREATE TABLE IF NOT EXISTS local (
-    kind TEXT NOT NULL, id INTEGER NOT NULL, mtime_ns INTEGER, permissions INTEGER, PRIMARY KEY (kind, id)
-) STRICT;
 """
 _VERSION = 3  # 1 knew no removals of folders, 2 no renames; the tables that an older one lacks are made
 _READABLE_VERSIONS = (0, 1, 2, 3)
@@ -83,12 +89,6 @@ _UPLOAD_COLUMNS = (
     "mark, step, folder, name, staged, size_bytes, mtime_ns, permissions, tags, replaces_kind, replaces_id,"
     " new_id, sealed_ns"
 )
-
-
-def read_local(db: sqlite3.Connection) -> dict[Key, LocalAttributes]:
-    """Times and modes that only this machine knows, by item."""
-    rows = db.execute("SELECT kind, id, mtime_ns, permissions FROM local")
-    return {key_of(kind, id_): LocalAttributes(mtime, mode) for kind, id_, mtime, mode in rows}
 
 
 class Journal:
@@ -101,11 +101,14 @@ class Journal:
         self._db.execute(f"PRAGMA journal_mode = {'DELETE' if on_network_disk else 'WAL'}")
         self._is_lazy_allowed = not on_network_disk
         version = self._check_version(path)
+        self.local = LocalRows(self._db)
         self.parked = ParkedRows(self._db, self._transaction)
         self.shares = ShareRows(self._db, self._transaction)
         self.renames = RenameRows(self._db, self._transaction)
         with self._transaction(durable=True):
-            for statement in (_SCHEMA + PARKED_SCHEMA + SHARES_SCHEMA + RENAMES_SCHEMA).split(";"):
+            for statement in (_SCHEMA + LOCAL_SCHEMA + PARKED_SCHEMA + SHARES_SCHEMA + RENAMES_SCHEMA).split(
+                ";"
+            ):
                 self._db.execute(statement)
             if version in _REMOVALS_KNOW_RENAMES:
                 self.renames.take_over_within()
@@ -168,7 +171,7 @@ class Journal:
         """The item has its name: the upload ends; what it replaced becomes a removal if it is still there."""
         with self._transaction(durable=True):  # or it would get this name again after others
             self._db.execute("DELETE FROM uploads WHERE mark = ?", (row.mark,))
-            self._put_local(key, LocalAttributes(row.mtime_ns, row.permissions))
+            self.local.put_within(key, LocalAttributes(row.mtime_ns, row.permissions))
             self.shares.placed_within(key, row.replaces)
             if left_over is not None:
                 self._put_removal(left_over)
@@ -304,12 +307,9 @@ class Journal:
         """Keep, or with None forget, what only this machine knows of an item."""
         with self._transaction():
             if attributes is not None:
-                self._put_local(key, attributes)
+                self.local.put_within(key, attributes)
             else:
                 self._drop_local(key)
-
-    def local_attributes(self) -> dict[Key, LocalAttributes]:
-        return read_local(self._db)
 
     def has_swaps_only(self) -> bool:
         """True if nothing is in it but items that are replaced, or to go."""
@@ -329,8 +329,8 @@ class Journal:
                 self._put_relocation(relocation)
             for rename in other.renames.all():
                 self.renames.put_within(rename)
-            for key, attributes in other.local_attributes().items():
-                self._put_local(key, attributes)
+            for key, attributes in other.local.all().items():
+                self.local.put_within(key, attributes)
             for parked in other.parked.all():
                 self.parked.put_within(parked)
             for key, shares in other.shares.all().items():
@@ -357,12 +357,6 @@ class Journal:
     def _put_relocation(self, row: RelocationRow) -> None:
         values = (row.old, row.new, row.old_id, json.dumps(row.tags))
         self._db.execute("INSERT OR REPLACE INTO relocations VALUES (?, ?, ?, ?)", values)
-
-    def _put_local(self, key: Key, attributes: LocalAttributes) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO local VALUES (?, ?, ?, ?)",
-            (*columns_of(key), attributes.mtime_ns, attributes.permissions),
-        )
 
     def _drop_local(self, key: Key) -> None:
         for table in ("local", "parked", "shares"):

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orionfs.models import Key, Kind
+from orionfs.tables.packed import PackedKeys
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS shares (
@@ -69,6 +70,18 @@ class ShareRows:
         """What is known of every item."""
         rows = self._db.execute("SELECT kind, id, shares FROM shares")
         return {Key(Kind(kind), id_): _read(text) for kind, id_, text in rows}
+
+    def shared(self) -> dict[Key, tuple[Share, ...]]:
+        """What is known of every item of which that is anything, or which is no File."""
+        rows = self._db.execute(
+            "SELECT kind, id, shares FROM shares WHERE shares <> '[]' OR kind <> ?", (Kind.FILE.value,)
+        )
+        return {Key(Kind(kind), id_): _read(text) for kind, id_, text in rows}
+
+    def unshared_files(self) -> PackedKeys:
+        """The Files that were made here and shared with nobody, in little memory."""
+        query = "SELECT id FROM shares WHERE kind = ? AND shares = '[]' ORDER BY id"
+        return PackedKeys(id_ for (id_,) in self._db.execute(query, (Kind.FILE.value,)))
 
     def _of(self, key: Key) -> str | None:
         row = self._db.execute(

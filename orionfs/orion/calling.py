@@ -122,7 +122,7 @@ class Caller:
     async def _read(self, verb: str, *args: Any) -> Any:
         return await self._retrying(self._metadata, self._limits.read_deadline_s, verb, *args)
 
-    async def _bring(self, key: Key, part: Part, fd: int, patience: int) -> None:
+    async def _read_into(self, key: Key, part: Part, fd: int, patience: int) -> None:
         """One attempt at the rest of a part; it returns as well when the attempt has stalled.
 
         Raises TimedOut once no byte came for as long as may be.
@@ -132,12 +132,12 @@ class Caller:
         rest = (part.arrived, part.end - part.arrived, Borrowed(fd), part.arrived - part.base, attempt)
         limiter = self._limiter_for(part.end - part.start)
 
-        async def bring() -> None:
+        async def read_on() -> None:
             await self._attempt(limiter, _NO_LIMIT_S, "read_into", *subject, *rest, on_taken=attempt.begin)
             part.arrived = part.end
 
         before = part.arrived
-        await _watched(bring, partial(part.watch, attempt, patience))
+        await _watched(read_on, partial(part.watch, attempt, patience))
         self.traffic.downloaded_bytes += part.arrived - before
         if part.arrived < part.end and trio.current_time() >= part.expires_at_s:
             raise self._no_answer("read_into", subject, self._limits.inactivity_s)

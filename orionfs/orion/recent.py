@@ -42,6 +42,7 @@ class RecentChanges:
         self._clock = clock
         self._began_at_s: float | None = None
         self.read_lag_s = self.unheard_s = 10.0
+        self.read_lag_s = 10.0
         self._moved: dict[
             Key, float
         ] = {}  # items whose place is not known any more, and when we last put them

@@ -350,7 +350,7 @@ class Remote(Caller):
         subject = (key.kind.value, key.reference)
 
         async def attempt() -> None:
-            await self._bring(key, part, fd, next(tries))
+            await self._read_into(key, part, fd, next(tries))
 
         with working_with(part.urgency):
             while part.arrived < part.end:

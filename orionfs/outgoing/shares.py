@@ -24,12 +24,13 @@ class Shares:
     def __init__(self, remote: Remote, journal: JournalThread) -> None:
         self._remote = remote
         self._journal = journal
-        self._known = journal.journal.shares.all()
+        self._shared = journal.journal.shares.shared()
+        self._unshared = journal.journal.shares.unshared_files()
         self._warned: set[Key] = set()
 
     def known(self, key: Key) -> tuple[Share, ...] | None:
         """The shares set here of an item; None for one that was neither made nor shared here."""
-        return self._known.get(key)
+        return () if key in self._unshared else self._shared.get(key)
 
     async def note(self, key: Key, share: Share) -> None:
         """An item is shared so: what was set for this partner before is replaced."""
@@ -46,7 +47,7 @@ class Shares:
         """
         if old is None or old == new:
             return
-        for share in self._known.get(old, ()):
+        for share in self.known(old) or ():
             try:
                 await self._remote.sharing.share(new, share.partner, share.id, share.permissions)
             except (AccessDenied, NoSuchName, InvalidCall) as refused:
@@ -63,12 +64,14 @@ class Shares:
         shares: tuple[Share, ...] = ()
         if replaced is not None and replaced != key:
             self.warn_unknown(replaced, path)
-            shares = self._known.pop(replaced, ())
-        self._known.setdefault(key, shares)
+            shares = self.known(replaced) or ()
+            self.gone(replaced)
+        if self.known(key) is None:
+            self._set(key, shares)
 
     def warn_unknown(self, old: Key, path: str) -> None:
         """Another item has replaced this one: say once if nobody knows with whom that was shared."""
-        if old.kind is not Kind.SHARD and old not in self._known and old not in self._warned:
+        if old.kind is not Kind.SHARD and self.known(old) is None and old not in self._warned:
             self._warned.add(old)
             log.warning(
                 "%s: it was not made here, so this machine knows nobody with whom it is shared: if it was"
@@ -78,11 +81,19 @@ class Shares:
 
     def gone(self, key: Key) -> None:
         """An item was removed; the journal hears of that otherwise."""
-        self._known.pop(key, None)
+        self._shared.pop(key, None)
+        self._unshared.discard(key)
+
+    def _set(self, key: Key, shares: tuple[Share, ...]) -> None:
+        self.gone(key)
+        if shares:
+            self._shared[key] = shares
+        else:
+            self._unshared.add(key)
 
     def _others(self, key: Key, partner: str, id: int) -> tuple[Share, ...]:
-        return tuple(each for each in self._known.get(key, ()) if (each.partner, each.id) != (partner, id))
+        return tuple(each for each in self.known(key) or () if (each.partner, each.id) != (partner, id))
 
     async def _keep(self, key: Key, shares: tuple[Share, ...]) -> None:
-        self._known[key] = shares
+        self._set(key, shares)
         await self._journal.run(lambda journal: journal.shares.put(key, shares))

@@ -341,8 +341,7 @@ class Sync:
         """A cancelled version of an earlier daemon: remove what it left."""
         if row.new_id is not None:
             self.unseen.add(Key(Kind.FILE, row.new_id))  # it may have got its name before it was cancelled
-        upload = self.adopt(row, lambda _upload, _item: None)
-        self._set_cancelled(upload)
+        self._set_cancelled(self.adopt(row, lambda _upload, _item: None))
 
     def seal_when_possible(self, path: str, seal: Callable[[], Awaitable[None]]) -> None:
         """Bytes that nobody waits for can't be promised yet: `seal` does it in the end, behind the caller."""
@@ -397,12 +396,10 @@ class Sync:
         if upload.state is UploadState.DONE:
             upload.tell_conflict(self._reports)
             await self._over(upload)
-            self.early.sweeps.placed(upload)
             for work in self._content.upkeep():  # the end of the mount does not wait for it
                 do = partial(trio.to_thread.run_sync, work, abandon_on_cancel=True)
                 self._background.start("upkeep of the cache", do)
-            if self._content.is_over_limit():
-                self._background.start("eviction", partial(trio.to_thread.run_sync, self._content.evict))
+            self.early.sweeps.placed(upload)
 
     def _set_cancelled(self, upload: Upload) -> None:
         upload.state = UploadState.CANCELLED

@@ -133,8 +133,9 @@ class Blobs:
     def __init__(self, root: Path) -> None:
         self._root = root
         root.mkdir(mode=0o700, exist_ok=True)
-        for first in range(256):
-            (root / f"{first:02x}").mkdir(mode=0o700, exist_ok=True)
+        # Folders whose names are on disk: what a server left here that was killed is put there now.
+        self._kept = {path.name for path in root.iterdir()}
+        sync_directory(root)
 
     def new_key(self) -> str:
         """A key for a blob that is not there yet."""
@@ -147,10 +148,19 @@ class Blobs:
     def create(self, key: str, *, is_synced: bool = True) -> BlobWriter:
         """A writer for a new, empty blob. Its name is on disk before this returns, if asked."""
         path = self.path(key)
+        self._make_folder(path.parent, is_synced=is_synced)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         if is_synced:
             sync_directory(path.parent)
         return BlobWriter(descriptor, 0, None)
+
+    def _make_folder(self, folder: Path, *, is_synced: bool) -> None:
+        if folder.name in self._kept:
+            return
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if is_synced:
+            sync_directory(self._root)
+            self._kept.add(folder.name)
 
     def open_part(self, key: str, offset: int, seal: Seal) -> BlobWriter:
         """A writer for one part of an upload, at its offset in the blob."""

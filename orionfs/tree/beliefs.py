@@ -23,6 +23,7 @@ from orionfs.orion.limiter import current_urgency
 from orionfs.orion.listings import FolderAnswer
 from orionfs.orion.remote import Health, Remote
 from orionfs.tables.changes import Changes
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.inodes import Inode, InodeTable
 from orionfs.tables.metacache import Listing, MetaCache, Names, Single
 from orionfs.tables.names import base_name, decode_name, is_plain, visible_names
@@ -41,16 +42,6 @@ class Believed:
 
     item: Item | None
     valid_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """How long answers are believed, seconds; `read_lag_s` is how far a replica may lag behind us."""
-
-    metadata_ttl_s: float = 30.0
-    absence_ttl_s: float = 5.0
-    read_lag_s: float = 10.0
-    unheard_s: float = 10.0  # the same where somebody may have to wait: nothing shown is no proof so long
 
 
 class Asking(Protocol):

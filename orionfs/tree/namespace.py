@@ -8,7 +8,7 @@ not know FUSE, handles or contents.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import inf
@@ -32,13 +32,14 @@ from orionfs.outgoing.assigning import Assigner
 from orionfs.outgoing.parking import nothing_hidden
 from orionfs.outgoing.relocating import Relocator, UntilFree, at_once
 from orionfs.outgoing.shard_rules import check_may_hold, mark_for, new_item
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.inodes import Inode, InodeTable, Standing
 from orionfs.tables.metacache import Entries, MetaCache
 from orionfs.tables.metadata import OPEN_VALID_S, Permissions, attributes_of
 from orionfs.tables.names import true_name
 from orionfs.tables.predecessors import Predecessors
 from orionfs.tables.uses import Absences, Uses
-from orionfs.tree.beliefs import Beliefs, Believed, Freshness, touch
+from orionfs.tree.beliefs import Beliefs, Believed, touch
 from orionfs.tree.differences import Differences, Silent
 from orionfs.tree.doubts import Doubts
 from orionfs.tree.folders import Folders
@@ -59,7 +60,7 @@ class Namespace:
         cache: MetaCache,
         freshness: Freshness,
         permissions: Permissions,
-        local: Mapping[Key, LocalAttributes],
+        local: MutableMapping[Key, LocalAttributes],
         unseen: Collection[Key] = (),
         about: Callable[[], str] = str,
         views_items_max: int = 100_000,
@@ -73,11 +74,10 @@ class Namespace:
         """
         self._remote = remote
         self._permissions = permissions
-        self._local = dict(local)
+        self._local = local
         self._clock = clock
         self.inodes = InodeTable(Item(Kind.FOLDER, None, "", created_ns=time.time_ns()))
-        self._beliefs = Beliefs(remote, cache, self.inodes, freshness, unseen, clock)
-        self.beliefs = self._beliefs  # for whoever only looks
+        self.beliefs = self._beliefs = Beliefs(remote, cache, self.inodes, freshness, unseen, clock)
         self._changes = self._beliefs.changes
         self._folders = Folders(remote, self._beliefs, assigner)
         self.on_visit: list[Callable[[Inode], None]] = []  # whoever lists a folder in a system call

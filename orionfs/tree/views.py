@@ -22,11 +22,12 @@ from orionfs.errors import AWAY, NotSupported, OrionFsError, RemoteFailure
 from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.orion.listings import FolderAnswer
 from orionfs.orion.remote import Health, Remote
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.inodes import Inode, InodeTable, number_of
 from orionfs.tables.metacache import Listing, MetaCache, Single
 from orionfs.tables.names import decode_name, visible_names
 from orionfs.tree import finding
-from orionfs.tree.beliefs import Believed, Freshness
+from orionfs.tree.beliefs import Believed
 
 VIEWS_NAME = ".orion"
 SHOWN_MAX = 200_000

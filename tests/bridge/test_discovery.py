@@ -174,7 +174,7 @@ def test_client_that_hangs_at_import_is_told_within_the_limit(tmp_path: Path, se
     packages = package(tmp_path / "slow", session=session)
     begun = time.monotonic()
     told = problem(find_client(str(python(tmp_path / "slow", packages=packages)), limit_s=0.5))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     assert "not imported within 0.5 s" in told
     wait_until(lambda: children() == before, "nothing is left")
 

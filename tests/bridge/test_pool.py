@@ -203,7 +203,7 @@ def test_close_ends_idle_and_busy_workers_soon(make_pool: MakePool) -> None:
         pids = pool.worker_pids()
         begun = time.monotonic()
         pool.close()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30
         for each in slow:
             with pytest.raises(CallFailed):
                 each.result(5)
@@ -236,12 +236,12 @@ def test_worker_that_ignores_sigterm_is_killed(make_pool: MakePool, tmp_path: Pa
         (pid,) = pool.worker_pids()
         pool.close()
         with pytest.raises(CallFailed):
-            slow.result(5)
+            slow.result(30)
     assert not is_running(pid)
 
 
 def test_many_calls_from_many_threads_leave_no_descriptor_and_no_zombie(make_pool: MakePool) -> None:
-    pool = make_pool(metadata_workers=4, call_timeout_s=5)
+    pool = make_pool(metadata_workers=4, call_timeout_s=30)
     wrong: list[str] = []
 
     def work(number: int) -> None:

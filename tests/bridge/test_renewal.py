@@ -57,7 +57,7 @@ def test_calls_that_were_refused_together_renew_once() -> None:
             return account.call()
         finally:
             if is_first:
-                barrier.wait(5)
+                barrier.wait(30)
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(lambda _: renewal.call(attempt), range(8))) == [1] * 8

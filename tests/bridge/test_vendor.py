@@ -178,7 +178,7 @@ async def test_call_that_hangs_ends_at_its_deadline_and_leaves_no_process(
     begun = trio.current_time()
     with pytest.raises(errors.TimedOut):
         await remote.stat("/project")
-    assert trio.current_time() - begun < 5
+    assert trio.current_time() - begun < 30
     await trio.to_thread.run_sync(wait_until, lambda: pool.worker_pids() == [], "no worker")
     assert pool._metadata._free == 8
     assert remote.health is Health.ONLINE

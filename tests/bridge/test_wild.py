@@ -58,7 +58,7 @@ def test_worker_that_ends_or_babbles_fails_its_call_at_once_and_no_other(
     begun = time.monotonic()
     with pytest.raises(CallFailed, match=why) as failed:
         pool.stat_path(path)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     assert failed.value.info["error"] == "WorkerDied"
     assert not failed.value.info["nothing_sent"]
     assert pool.stat_path("/p") == {"path": "/p"}
@@ -110,7 +110,7 @@ def test_child_that_can_t_be_ended_holds_nothing_up(pool: BridgePool, path: str)
         with pytest.raises(CallFailed, match="status 7"):
             pool.stat_path("/leave")
         pool.close()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30
         assert is_running(child)
         assert threading.active_count() <= threads
 

@@ -17,7 +17,7 @@ from orionfs.client.errors import NotFoundResponse, OrionConnectionError
 from tests.client.embedded import Embedded, running_server
 
 THREADS = 32
-SHORT_S, LONG_S = 6.0, 60.0
+SHORT_S, LONG_S = 3.0, 60.0
 # One request in thirty each; together one in ten. A download's address is asked for again like all else.
 FAULTS = (
     {"action": "status", "status": 503, "every": 30, "nth": 7, "retry_after": "1"},
@@ -58,7 +58,7 @@ class Worker(threading.Thread):
     def run(self) -> None:
         try:
             item = self._uploaded()
-            while time.monotonic() < self.ends_at:
+            while not self.rounds or time.monotonic() < self.ends_at:
                 self._round(item)
                 self.rounds += 1
         except BaseException as exc:

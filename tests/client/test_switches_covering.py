@@ -20,9 +20,10 @@ from tests.covering import Row, covering_rows
 T = TypeVar("T")
 HOME = "/project/1/user/demo"
 LIMIT_S = 20.0
+ROWS = covering_rows()
 
 
-@pytest.mark.parametrize("row", covering_rows(), ids=map(str, range(len(covering_rows()))))
+@pytest.mark.parametrize("row", ROWS, ids=map(str, range(len(ROWS))))
 def test_session_works_on_a_stack_of_any_habits(connect: Connect, tmp_path: Path, row: Row) -> None:
     run_scenario(connect, tmp_path, row)
 

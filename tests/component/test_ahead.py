@@ -13,8 +13,8 @@ import trio
 from orionfs.errors import NoSuchName, RemoteFailure
 from orionfs.orion.limiter import Priority, working_at
 from orionfs.orion.remote import Limits
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.walks import LEAD_AT_FIRST, LEAD_MAX
-from orionfs.tree.beliefs import Freshness
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount, outcomes, settle
 

@@ -9,7 +9,7 @@ import trio
 
 from orionfs import errors
 from orionfs.orion.remote import Health
-from orionfs.tree.beliefs import Freshness
+from orionfs.tables.freshness import Freshness
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import mount, outcomes, settle
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from orionfs.tree.beliefs import Freshness
+from orionfs.tables.freshness import Freshness
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.kernel import FakeKernel, look_up, read_directory
 from tests.component.world import World, mount, settle

@@ -37,6 +37,7 @@ def fake() -> FakeCalls:
 
 async def unclearly(world: World, call, verb: str, *, has_happened: bool) -> None:
     """A call whose first request gets no answer, and no later one has an effect; Orion is well again then."""
+    """A call in which one request gets no answer, and no other one has an effect; Orion is well then."""
     world.fake.fail(verb, "OrionConnectionError", has_effect=has_happened)
     world.fake.fail(verb, "OrionConnectionError", nth=2, times=10**6)
     (error,) = await outcomes(call)

@@ -87,10 +87,13 @@ async def test_version_that_never_got_to_orion_is_opened_as_what_replaced_it(tmp
         await world.save("my-data/tmp", b"newest")
         await world.rename("my-data/tmp", "my-data/doc")
         assert await read(world, draft) == b"newest"
-        assert await read(world, late) == b"newest"
+        reader = await world.files.open(late, os.O_RDONLY)
         upload.release()
         await world.drain()
+        assert await world.read_all(reader) == b"newest"
+        await world.close(reader)
         assert await read(world, draft) == b"newest"
+        world.check_nothing_left()
 
 
 async def test_open_waits_for_a_rename_that_has_removed_what_it_is_to_open(tmp_path, fake) -> None:

@@ -13,7 +13,7 @@ from orionfs import errors
 from orionfs.durable.journal import Journal, RelocationRow
 from orionfs.facts import UNKNOWN
 from orionfs.orion.remote import Limits
-from orionfs.tree.beliefs import Freshness
+from orionfs.tables.freshness import Freshness
 from tests.component.fake_orion import HOME, Failure, FakeCalls, failure
 from tests.component.world import KNOWN, World, mount, outcomes, settle
 

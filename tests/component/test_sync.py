@@ -160,7 +160,7 @@ async def test_step_that_goes_on_failing_is_close_s_error_and_made_good_later(
         else:
             assert isinstance(ended, errors.RemoteFailure | errors.TimedOut)
             assert [upload.state for upload in world.sync.pending] == [UploadState.FAILED]
-        await trio.sleep(1000)
+        await trio.sleep(300)
         assert await world.read("my-data/doc") == b"new"
         down.times = 0
         await trio.sleep(70)

@@ -30,11 +30,11 @@ from orionfs.orion.sizes import SizeStore
 from orionfs.outgoing.early import Pressure
 from orionfs.outgoing.sync import Sync
 from orionfs.reports import Reports
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.inodes import Inode
 from orionfs.tables.metacache import MetaCache
 from orionfs.tables.metadata import Permissions
 from orionfs.tree.ahead import Ahead
-from orionfs.tree.beliefs import Freshness
 from orionfs.tree.namespace import Namespace
 from orionfs.tree.protection import Protection
 from orionfs.tree.refresh import Refresher
@@ -294,7 +294,7 @@ def _build(
     lists_all: bool,
     pressure: Pressure | None,
 ) -> World:
-    local = claimed.journal.local_attributes()
+    local = claimed.journal.local.packed()
     reports = Reports()
     sync = Sync(
         remote,

@@ -138,7 +138,7 @@ def refreshes(s: Any, w: World) -> None:
 
 def refreshes_until(s: Any, w: World) -> None:
     collection = s.get_resource(ShardCollection, w.new_collection().id)
-    assert s.refresh_resource_until(collection, "state", "open", timeout=5, sleep_time=1) is None
+    assert s.refresh_resource_until(collection, "state", "open", timeout=30, sleep_time=1) is None
     assert collection.state == "open"
 
 

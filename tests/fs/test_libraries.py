@@ -1,18 +1,23 @@
-"""What people read with: pandas, pyarrow, h5py and dask's way of sharing, on `orion://` paths."""
+"""What people read with: pandas, pyarrow, h5py and dask's way of sharing, on `orion://` paths.
+
+They take a second to load, and every worker of a run loads all modules: each test loads what it needs.
+"""
 
 from __future__ import annotations
 
 import fsspec
-import h5py
-import pandas
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from tests.fs.conftest import place_of
 from tests.mount.stand import Client
 
-TABLE = pandas.DataFrame({"name": ["aspirin", "caffeine"], "mass": [180.16, 194.19]})
+
+@pytest.fixture(scope="module")
+def table():
+    """A table of pandas's."""
+    import pandas
+
+    return pandas.DataFrame({"name": ["aspirin", "caffeine"], "mass": [180.16, 194.19]})
 
 
 @pytest.fixture
@@ -21,31 +26,41 @@ def storage(fs, profile) -> dict[str, str]:
     return {"profile": profile}
 
 
-def test_pandas_writes_and_reads_csv(fs, orion, folder, storage):
+def test_pandas_writes_and_reads_csv(fs, orion, folder, storage, table):
+    import pandas
+
     orion.direct.put(f"{place_of(folder)}/x.csv", b"name,mass\naspirin,180.16\ncaffeine,194.19\n")
     read = pandas.read_csv(f"orion://{folder}/x.csv", storage_options=storage)
-    pandas.testing.assert_frame_equal(read, TABLE)
-    TABLE.to_csv(f"orion://{folder}/made/y.csv", index=False, storage_options=storage)
-    assert orion.direct.content(f"{place_of(folder)}/made/y.csv").decode() == TABLE.to_csv(index=False)
+    pandas.testing.assert_frame_equal(read, table)
+    table.to_csv(f"orion://{folder}/made/y.csv", index=False, storage_options=storage)
+    assert orion.direct.content(f"{place_of(folder)}/made/y.csv").decode() == table.to_csv(index=False)
 
 
-def test_parquet_is_written_and_read_by_column(fs, folder, storage):
-    TABLE.to_parquet(f"orion://{folder}/x.parquet", storage_options=storage)
+def test_parquet_is_written_and_read_by_column(fs, folder, storage, table):
+    import pandas
+    import pyarrow.parquet
+
+    table.to_parquet(f"orion://{folder}/x.parquet", storage_options=storage)
     read = pandas.read_parquet(f"orion://{folder}/x.parquet", columns=["mass"], storage_options=storage)
-    assert read["mass"].tolist() == TABLE["mass"].tolist()
-    table = pyarrow.parquet.read_table(f"{folder}/x.parquet", filesystem=fs)
-    assert table.to_pandas().equals(TABLE)
+    assert read["mass"].tolist() == table["mass"].tolist()
+    whole = pyarrow.parquet.read_table(f"{folder}/x.parquet", filesystem=fs)
+    assert whole.to_pandas().equals(table)
 
 
-def test_parquet_of_many_files_is_one_data_set(fs, folder):
-    table = pyarrow.Table.from_pandas(TABLE)
-    pyarrow.parquet.write_to_dataset(table, f"{folder}/set", partition_cols=["name"], filesystem=fs)
+def test_parquet_of_many_files_is_one_data_set(fs, folder, table):
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_to_dataset(
+        pyarrow.Table.from_pandas(table), f"{folder}/set", partition_cols=["name"], filesystem=fs
+    )
     assert len(fs.glob(f"{folder}/set/name=*/*.parquet")) == 2
     read = pyarrow.parquet.read_table(f"{folder}/set", filesystem=fs).to_pandas()
-    assert sorted(read["mass"]) == sorted(TABLE["mass"])
+    assert sorted(read["mass"]) == sorted(table["mass"])
 
 
 def test_hdf5_is_written_and_read(fs, folder, tmp_path):
+    import h5py
+
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["values"] = list(range(10_000))
     fs.put(str(tmp_path / "x.h5"), f"{folder}/x.h5")

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from orionfs.errors import NameExists, OrionFsError
 from orionfs.models import HandleId
 from orionfs.orion.remote import Limits
-from orionfs.tree.beliefs import Freshness
+from orionfs.tables.freshness import Freshness
 from tests.component.fake_orion import HOME
 from tests.component.world import World, mount
 from tests.model.orion import Habits, habits, in_every_trouble, threads, trouble

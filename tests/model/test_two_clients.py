@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from orionfs.models import Item, Key, Kind
 from orionfs.orion.remote import Limits
 from orionfs.orion.shapes import read_item
+from orionfs.tables.freshness import Freshness
 from orionfs.tables.names import visible_names
-from orionfs.tree.beliefs import Freshness
 from tests.component.fake_orion import HOME, FakeCalls
 from tests.component.world import World, mount
 from tests.model.contract import Contract, Entity

@@ -199,6 +199,21 @@ def test_after_sigterm_uploads_get_the_time_that_the_batch_system_allows(own_ser
     assert stand.direct.content(f"{stand.direct.home}/late") == Path(__file__).read_bytes()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signal_while_it_is_being_mounted_leaves_nothing_and_runs_nothing(own_server_stand, number) -> None:
+    stand = own_server_stand
+    stand.server.misbehave({"path": "/api/v1/users/me", "action": "delay", "seconds": 5})
+    process = start(stand, "--", "touch", "ran")
+    wait_for(lambda: bool(_children(process.pid)))
+    (daemon,) = _children(process.pid)
+    wait_for(lambda: b"--life-fd" in Path(f"/proc/{daemon}/cmdline").read_bytes())
+    process.send_signal(number)
+    assert end_of(stand, process, 20) == (128 + number, "")
+    assert not is_alive(daemon)
+    assert nothing_is_left(stand)
+    assert not (stand.folder / "ran").exists()
+
+
 def test_mount_ends_with_the_process_that_started_it_however_that_ends(stand) -> None:
     process = start(
         stand, "--", "sh", "-c", 'echo x > "$ORIONFS_MOUNT/my-data/orphan"; touch runs; sleep 600'

@@ -177,6 +177,32 @@ def test_sqlite_keeps_a_database(mounted, folder, tmp_path, journal) -> None:
         database.close()
 
 
+def test_hdf5_files_and_mapped_arrays_are_kept(mounted, folder, tmp_path) -> None:
+    h5py, numpy = pytest.importorskip("h5py"), pytest.importorskip("numpy")
+    wanted = numpy.arange(60_000).reshape(600, 100)
+    with h5py.File(folder / "x.h5", "w") as file:
+        file.create_dataset("a", (0, 100), "i8", maxshape=(None, 100), chunks=(64, 100), compression="gzip")
+    for start in range(0, 600, 200):
+        with h5py.File(folder / "x.h5", "a") as file:
+            file["a"].resize(start + 200, 0)
+            file["a"][start:] = wanted[start : start + 200]
+            file.flush()
+    numpy.save(folder / "x.npy", wanted)
+    mapped = numpy.load(folder / "x.npy", mmap_mode="r+")
+    mapped[5] = 7
+    mapped.flush()
+    del mapped
+    mounted.remount()
+    for name in ("x.h5", "x.npy"):
+        (tmp_path / name).write_bytes(mounted.direct.content(mounted.orion_path(folder / name)))
+    for place in (folder, tmp_path):
+        with h5py.File(place / "x.h5") as file:
+            assert numpy.array_equal(file["a"][...], wanted)
+        array = numpy.load(place / "x.npy")
+        assert (array[5] == 7).all()
+        assert numpy.array_equal(array[6:], wanted[6:])
+
+
 def test_locks_hold_between_processes(folder) -> None:
     (folder / "lock").touch()
     run("flock", "-n", folder / "lock", "flock", "-w", "0", "-E", "0", folder / "lock", "false")

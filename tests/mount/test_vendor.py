@@ -113,7 +113,7 @@ def test_hanging_call_holds_nothing_up_and_leaves_no_process(stand: Stand, stand
         while not all(each.done() for each in slow):
             assert "hang" in os.listdir(stand.mine)
             time.sleep(0.05)
-        assert time.monotonic() - begun < DEADLINE_S + 5
+        assert time.monotonic() - begun < DEADLINE_S + 20
         for each in slow:
             with pytest.raises(TimeoutError):
                 each.result()

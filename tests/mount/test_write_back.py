@@ -95,7 +95,7 @@ def test_bytes_that_nobody_had_closed_are_kept_aside_and_told(back):
 
 def test_files_that_are_replaced_can_be_looked_at_all_the_time(back, tmp_path):
     (back.mine / "replaced").mkdir()
-    replace_while_others_look(back.mine / "replaced", tmp_path / "stop", times=8, lookers=2)
+    replace_while_others_look(back.mine / "replaced", tmp_path / "stop", times=4, lookers=1)
 
 
 @pytest.mark.parametrize("arguments", [[], BACK], ids=["through", "back"])

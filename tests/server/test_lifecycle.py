@@ -130,6 +130,7 @@ def test_start_removes_what_no_file_refers_to(start):
         row = api.upload("f", b"content")
     first.kill()
     stray = first.folder / "data" / "blobs" / "ab" / ("ab" + "0" * 30)
+    stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"half a file")
     with start().api() as api:
         assert not stray.exists()

@@ -208,7 +208,7 @@ def test_seal_is_shared_by_all_who_hold_it():
 
     with seals.hold(1) as mine:
         threading.Thread(target=hold_too).start()
-        assert held.wait(5)
+        assert held.wait(30)
     assert found == [mine]
 
 
@@ -233,3 +233,14 @@ def test_sample_is_the_same_every_time_and_well_formed():
         assert lines[4 + atoms + bonds] == "M  END"
     notebook = next(content for names, content in files.items() if names[-1].endswith(".ipynb"))
     assert json.loads(notebook)["nbformat"] == 4
+
+
+def test_blobs_of_one_folder_are_found_by_the_next_server_that_makes_more(tmp_path):
+    old = Blobs(tmp_path / "blobs")
+    assert list((tmp_path / "blobs").iterdir()) == []
+    old.create("ab0", is_synced=False).close()
+    new = Blobs(tmp_path / "blobs")
+    for key in ("ab1", "cd0"):
+        new.create(key).close()
+    assert sorted(path.name for path in (tmp_path / "blobs").glob("*/*")) == ["ab0", "ab1", "cd0"]
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "blobs").iterdir()} == {0o700}

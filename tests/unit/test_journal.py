@@ -111,14 +111,14 @@ def test_placed_version_is_no_upload_any_more(journal: Journal, fd: int) -> None
     journal.placed(sealed, Key(Kind.FILE, 55), Removal(OLD, "/f/a"))
     assert journal.uploads() == []
     assert journal.removals() == [Removal(OLD, "/f/a")]
-    assert journal.local_attributes() == {Key(Kind.FILE, 55): LocalAttributes(99, 0o640)}
+    assert journal.local.all() == {Key(Kind.FILE, 55): LocalAttributes(99, 0o640)}
 
 
 def test_version_placed_as_the_item_it_replaces_keeps_its_attributes(journal: Journal, fd: int) -> None:
     sealed = replace(row(), replaces=OLD)
     journal.seal(sealed, fd)
     journal.placed(sealed, OLD, None)
-    assert journal.local_attributes() == {OLD: LocalAttributes(99, None)}
+    assert journal.local.all() == {OLD: LocalAttributes(99, None)}
     assert journal.removals() == []
 
 
@@ -281,13 +281,13 @@ def test_local_attributes_are_kept_and_forgotten(journal: Journal) -> None:
     journal.set_local(OLD, LocalAttributes(5, None))
     journal.set_local(Key(Kind.DATASET, 7), LocalAttributes(None, 0o700))
     journal.set_local(OLD, LocalAttributes(6, 0o600))
-    assert journal.local_attributes() == {
+    assert journal.local.all() == {
         OLD: LocalAttributes(6, 0o600),
         Key(Kind.DATASET, 7): LocalAttributes(None, 0o700),
     }
     journal.set_local(OLD, None)
     journal.set_local(OLD, None)
-    assert OLD not in journal.local_attributes()
+    assert OLD not in journal.local.all()
 
 
 def test_absorbing_takes_over_everything(journal: Journal, tmp_path: Path, fd: int) -> None:
@@ -309,7 +309,7 @@ def test_absorbing_takes_over_everything(journal: Journal, tmp_path: Path, fd: i
     ]
     assert journal.removals() == [Removal(OLD, "/f/a")]
     assert journal.renames.all() == [Rename(NEW, "/f/b", "/f/a", OLD, "m2", "m3")]
-    assert journal.local_attributes() == {OLD: LocalAttributes(5, None)}
+    assert journal.local.all() == {OLD: LocalAttributes(5, None)}
 
 
 # -- the disk ------------------------------------------------------------------------------------
@@ -366,4 +366,4 @@ def test_journal_that_fails_says_so_and_changes_nothing(journal: Journal, path: 
     with pytest.raises(LocalDiskError):
         journal.placed(row(), Key(Kind.FILE, 55), Removal(OLD, "/f/a"))
     assert [found.mark for found in journal.uploads()] == ["m1"]
-    assert journal.local_attributes() == {}
+    assert journal.local.all() == {}

@@ -81,7 +81,7 @@ def test_folder_of_a_daemon_that_ended_is_used_again(tmp_path: Path) -> None:
         first.journal.set_local(Key(Kind.FILE, 5), LocalAttributes(7, None))
     with claimed(tmp_path) as second:
         assert second.path == first.path
-        assert second.journal.local_attributes() == {Key(Kind.FILE, 5): LocalAttributes(7, None)}
+        assert second.journal.local.all() == {Key(Kind.FILE, 5): LocalAttributes(7, None)}
 
 
 def test_folder_of_a_living_daemon_is_left_alone(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_everything_of_several_dead_daemons_is_taken_over(tmp_path: Path) -> Non
         assert sorted(row.name for row in ours.journal.uploads()) == ["n0", "n1", "n2"]
         assert staged(ours) == {"staged-n0": b"x", "staged-n1": b"xx", "staged-n2": b"xxx"}
         assert sorted(removal.key.id for removal in ours.journal.removals()) == [0, 1, 2]
-        assert len(ours.journal.local_attributes()) == 3
+        assert len(ours.journal.local.all()) == 3
         assert kept(ours).keys() == {"older-0", "older-1", "older-2"}
         assert list(ours.path.parent.iterdir()) == [ours.path]
 
@@ -253,7 +253,7 @@ def test_mount_that_changes_nothing_leaves_everything_to_others(tmp_path) -> Non
     earlier.journal.set_local(key, LocalAttributes(5, 0o600))
     for _ in ("while it lives", "once it is dead"):
         now = claim_nothing(tmp_path, ACCOUNT)
-        assert now.journal.local_attributes() == {key: LocalAttributes(5, 0o600)}
+        assert now.journal.local.all() == {key: LocalAttributes(5, 0o600)}
         assert now.journal.uploads() == []
         now.close()
         assert not now.path.exists()
@@ -268,7 +268,7 @@ def test_journal_that_cannot_be_read_hides_nothing_else(tmp_path) -> None:
     path = leave(tmp_path, a=b"aaa")
     (path / "journal.db").write_bytes(b"no database" * 100)
     now = claim_nothing(tmp_path, ACCOUNT)
-    assert now.journal.local_attributes() == {}
+    assert now.journal.local.all() == {}
     now.close()
 
 
