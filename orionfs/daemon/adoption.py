@@ -45,7 +45,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
             continue
         log.info("%s: an earlier mount's upload goes on", row.path)
         try:
-            inode = await _show(namespace, row)
+            inode = await _show(namespace, row, may_lag=sync.renames.is_early)
         except OrionFsError as error:
             log.info("%s can't be shown yet: %s", row.path, error)
             sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace, row.folder)))
@@ -109,8 +109,11 @@ def _keep_aside(staged: Path) -> Path:
     return kept
 
 
-async def _show(namespace: Namespace, row: UploadRow) -> Inode:
-    """The inode that stands for a version under way, as users will see it."""
+async def _show(namespace: Namespace, row: UploadRow, *, may_lag: bool) -> Inode:
+    """The inode that stands for a version under way, as users will see it.
+
+    `may_lag`: another file that has its name may be what was there before an earlier mount's last change.
+    """
     folder = await _folder_of(namespace, row.folder)
     inode, _ = await namespace.lookup(folder, encode_name(row.name))
     if inode is not None and inode.item.key is not None and inode.item.key == row.replaces:
@@ -118,7 +121,8 @@ async def _show(namespace: Namespace, row: UploadRow) -> Inode:
         inode.local = LocalAttributes(row.mtime_ns, row.permissions)
         return inode
     is_alone = collection_of(row.mark) is None  # shards may share a name: ours is shown, the other beside it
-    if inode is not None and is_alone and (row.replaces is not None or inode.children is not None):
+    is_other = inode is not None and row.replaces is not None and not may_lag
+    if inode is not None and is_alone and (is_other or inode.children is not None):
         raise NameExists(f"{inode.local_path()} has been changed elsewhere")
     return _show_new(namespace, folder, row)
 

@@ -55,8 +55,7 @@ class ContestedNames:
         """What the name means; what an earlier daemon has put there may be unheard of for a while."""
         path, recent, asked_at_s = upload.row.path, self._remote.recent, trio.current_time()
         found = await look(self._remote, path, base, own, upload.heard())
-        may_lack = upload.is_of_before and recent.is_unheard_of(recent.began_at_s, asked_at_s)
-        if found.finding is Finding.SAME or not may_lack:
+        if found.finding is Finding.SAME or not recent.is_unheard_of(recent.began_at_s, asked_at_s):
             return found
         await self._remote.until_heard_of(recent.began_at_s)
         return await look(self._remote, path, base, own, upload.heard())

@@ -189,6 +189,12 @@ class Renames:
         if ended is not None and is_lost and ended.is_over:
             lost.append(ended)
 
+    @property
+    def is_early(self) -> bool:
+        """True while answers may know nothing of what an earlier daemon has done."""
+        recent = self._remote.recent
+        return recent.is_unheard_of(recent.began_at_s, trio.current_time())
+
     # Waiting
 
     def is_at(self, path: str, *, is_deep: bool = False) -> bool:

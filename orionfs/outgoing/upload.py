@@ -56,7 +56,6 @@ class Upload:
         self.is_unclear = False  # an attempt may have left an item under the mark
         self.unclear_at_s = -inf  # when the last such attempt ended
         self.may_be_doubled = False  # it was sent again though a replica may know nothing of that item yet
-        self.is_of_before = False  # an earlier daemon has sealed it
         self.sent_tags: frozenset[str] | None = frozenset()  # those of what is under the mark, if known
         self.is_in_background = False
         self.hurry = trio.Event()
@@ -83,7 +82,6 @@ class Upload:
 
     def adopted(self, recent: RecentChanges) -> None:
         """An earlier daemon has sealed this, and how far it came is in its row, or in none."""
-        self.is_of_before = True
         if self.state is not UploadState.LOCAL:
             self.attempted(recent.began_at_s)
             self.sent_tags = None

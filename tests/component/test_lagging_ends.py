@@ -158,3 +158,17 @@ async def test_items_removed_together_take_none_along_that_a_replica_does_not_sh
     async with mount(tmp_path, fake, write_back=True) as world:
         await world.drain()
         assert fake.tree() == {"a": b"old a", "c": b"old c", **dict.fromkeys(names, b"new")}
+
+
+async def test_save_after_a_kill_follows_the_version_that_goes_on_under_a_name_that_is_not_shown_yet(
+    tmp_path, fake
+) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.save("my-data/a", b"newer")
+        await cut_after(world, "upload", partial(world.save, "my-data/a", b"latest but one"))
+    fake.heal()
+    async with mount(tmp_path, fake) as world:
+        await world.save("my-data/a", b"latest")
+        await world.drain()
+        await trio.sleep(LAG_S)
+        await check_end(world, a=b"latest", c=b"old c")
