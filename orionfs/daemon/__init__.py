@@ -24,7 +24,7 @@ from orionfs.daemon.adoption import adopt
 from orionfs.daemon.endings import ENDING, end_process_soon, end_with_starter, heed_signals
 from orionfs.daemon.figures import figures_of
 from orionfs.daemon.layers import Layers, build, limits
-from orionfs.daemon.leaving import Patience, end_within
+from orionfs.daemon.leaving import Patience, end_within, promise_all
 from orionfs.daemon.orders import orders
 from orionfs.daemon.service import Service
 from orionfs.errors import ExitStatus, StartupError
@@ -87,7 +87,8 @@ async def _main(config: MountConfig, remote: Remote, ready: Callable[[str], None
                 ready_line = f"{source} (as {account.username})"
                 await _serve(config, layers, unit, patience, lambda: ready(ready_line))
             unit.stopping()
-            for each in ENDING:  # nothing is mounted any more, so who has no patience may end this
+            await promise_all(layers, patience.limit_s)
+            for each in ENDING:  # the next mount finds all of it, so who has no patience may end this
                 signal.signal(each, signal.SIG_DFL)
             is_all_uploaded = await end_within(layers, patience.limit_s)
             await remote.close()

@@ -82,10 +82,14 @@ async def drain(layers: Layers, request: Mapping[str, Any]) -> AsyncGenerator[Ma
     yield {"done": True, **_outcome(layers)}
 
 
-async def end_within(layers: Layers, limit_s: float) -> bool:
-    """Nothing is mounted any more: promise what was written, and bring it to Orion. False if some stays."""
+async def promise_all(layers: Layers, limit_s: float) -> None:
+    """Nothing is mounted any more: promise what was written to files that were not closed."""
     with trio.move_on_after(max(limit_s, _SEAL_AT_LAST_S)):
         await layers.files.seal_all()
+
+
+async def end_within(layers: Layers, limit_s: float) -> bool:
+    """All is promised: bring it to Orion. False if some stays for the next mount."""
     layers.sync.holding.end(is_last=True)
     return await layers.sync.drain(limit_s)
 

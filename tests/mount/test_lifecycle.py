@@ -17,7 +17,7 @@ import pytest
 from orionfs.mountinfo import mount_at, read_mountinfo
 from tests.cli.processes import daemons_of, wait_for
 from tests.mount.conftest import fresh_folder
-from tests.mount.stand import Client, is_alive
+from tests.mount.stand import Client, Stand, is_alive
 
 OFFLINE = "offline: "
 # What the daemon says when it does not come up; it goes to the log and, by a pipe, to the terminal.
@@ -264,17 +264,31 @@ def test_umount_of_what_is_not_mounted_is_refused(own) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_unmounts_and_loses_nothing(mounted, folder, number) -> None:
-    daemon = mounted.pid()
-    file = (folder / "x").open("wb", buffering=0)
+    end_while_writing(mounted, folder / "x", number)
+    assert mounted.direct.content(mounted.orion_path(folder / "x")) == b"not closed yet"
+
+
+def test_second_signal_may_cut_the_uploads_short_and_loses_nothing(own) -> None:
+    own.mount()
+    path = own.mine / "twice"
+    end_while_writing(own, path, signal.SIGTERM, signal.SIGTERM)
+    own.mount()
+    own.drain()
+    assert (path).read_bytes() == b"not closed yet"
+    assert own.direct.content(own.orion_path(path)) == b"not closed yet"
+
+
+def end_while_writing(stand: Stand, path: Path, *numbers: signal.Signals) -> None:
+    daemon = stand.pid()
+    file = path.open("wb", buffering=0)
     file.write(b"not closed yet")
-    for _ in range(2):  # the second one finds it ending already
+    for number in numbers:  # the second one finds it ending already
         os.kill(daemon, number)
     wait_for(lambda: not is_alive(daemon))
-    assert not mounted.is_mounted
+    assert not stand.is_mounted
     with contextlib.suppress(OSError):
         file.close()
-    assert mounted.direct.content(mounted.orion_path(folder / "x")) == b"not closed yet"
-    assert os.listdir(mounted.point) == []
+    assert os.listdir(stand.point) == []
 
 
 def test_killed_daemon_is_mended_by_the_next_mount(mounted, folder) -> None:
