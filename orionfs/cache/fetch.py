@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ __all__ = ["PART_BYTES", "Fetcher", "Source", "Window"]
 log = logging.getLogger(__name__)
 
 _AHEAD_SHARE = 4  # of the cache may be what one reader has fetched ahead of it
+_REMOVED_WITHIN_S, _REMOVED_AGAIN_S = 3.0, 0.1
 _LOOK_AGAIN_S = 5.0  # whether there is room again
 _BEGIN_S = 5.0  # an open waits so long for the first bytes: who reads waits on
 
@@ -278,6 +280,8 @@ class Fetcher:
             entry.fill_from(part)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():  # whoever was to fill it is being killed, and not gone yet
+                self._in_background("clean-up", partial(_remove_in_the_end, folder))
 
     # Room
 
@@ -302,6 +306,14 @@ class Fetcher:
 def _end_of_part(start: int, end: int) -> int:
     """Where the part that begins at `start` ends: at a multiple of their length, unless it is small."""
     return end if end - start <= RANDOM_BYTES else min(end, (start // PART_BYTES + 1) * PART_BYTES)
+
+
+def _remove_in_the_end(folder: Path) -> None:
+    """Remove a folder in which somebody may still make a file for a moment; else the next mount does it."""
+    ends_at_s = time.monotonic() + _REMOVED_WITHIN_S
+    while folder.exists() and time.monotonic() < ends_at_s:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(_REMOVED_AGAIN_S)
 
 
 def _check_length(key: Key, part: Path, expected: int) -> None:

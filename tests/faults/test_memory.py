@@ -17,6 +17,8 @@ import pytest
 
 from tests.mount.stand import Client, Stand
 
+pytestmark = pytest.mark.own_first
+
 MEBI = 2**20
 LIMIT_MIB = 150
 BUSY_LIMIT_MIB = 200

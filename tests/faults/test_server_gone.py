@@ -40,7 +40,10 @@ AT_ONCE_S = 1.0
 BACK_WITHIN_S = 8.0
 UMOUNT_WITHIN_S = 15.0
 
-pytestmark = pytest.mark.expect_log(r"offline: |is not on Orion yet|WARNING orionfs.fuse.boundary: ")
+pytestmark = [
+    pytest.mark.own_first,
+    pytest.mark.expect_log(r"offline: |is not on Orion yet|WARNING orionfs.fuse.boundary: "),
+]
 
 
 class Gone(Enum):

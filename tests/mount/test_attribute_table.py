@@ -20,6 +20,8 @@ import pytest
 from tests.mount.server import Direct, Server
 from tests.mount.stand import Client, Stand
 
+pytestmark = pytest.mark.own_first
+
 USERS = """
 [[users]]
 name = "alice"

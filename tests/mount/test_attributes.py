@@ -16,6 +16,8 @@ from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
 from tests.mount.stand import Client
 
+pytestmark = pytest.mark.own_first
+
 
 def value(path: Path, name: str) -> str:
     return os.getxattr(path, f"user.orion.{name}").decode()

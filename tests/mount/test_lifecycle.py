@@ -19,6 +19,8 @@ from tests.cli.processes import daemons_of, wait_for
 from tests.mount.conftest import fresh_folder
 from tests.mount.stand import Client, Stand, is_alive
 
+pytestmark = pytest.mark.own_first
+
 OFFLINE = "offline: "
 # What the daemon says when it does not come up; it goes to the log and, by a pipe, to the terminal.
 LAST_WORDS = "orionfs: "

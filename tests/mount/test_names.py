@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.own_first
+
 NAMES = [
     "a" * 255,
     "é" * 127 + "x",

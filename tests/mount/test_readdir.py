@@ -13,6 +13,8 @@ from tests.cli.processes import wait_for
 from tests.mount.conftest import IMPATIENT, fresh_folder
 from tests.mount.posix import DirectoryStream
 
+pytestmark = pytest.mark.own_first
+
 PAGE_ROWS = 1000
 
 

@@ -13,6 +13,8 @@ import pytest
 from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
 
+pytestmark = pytest.mark.own_first
+
 SECOND_NS = 10**9
 
 

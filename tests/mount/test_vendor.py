@@ -141,7 +141,7 @@ def test_contents_are_shown_whole_or_not_at_all(
     stand_in.misbehave()
     wait_for(lambda: stand.ask("status")["health"] == "online")
     assert path.read_bytes() == CONTENTS
-    assert list((stand.home / "cache").rglob("*.tmp*")) == []
+    wait_for(lambda: list((stand.home / "cache").rglob("*.tmp*")) == [])
     path.unlink()
 
 

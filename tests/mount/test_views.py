@@ -19,6 +19,8 @@ from tests.cli.processes import wait_for
 from tests.mount.server import Server
 from tests.mount.stand import Client, Stand
 
+pytestmark = pytest.mark.own_first
+
 USERS = """
 [[users]]
 name = "ada"
