@@ -20,10 +20,15 @@ from tests.covering import Row, covering_rows
 T = TypeVar("T")
 HOME = "/project/1/user/demo"
 LIMIT_S = 20.0
-ROWS = covering_rows()
+# So many each time, of which rows from the other end are mounted each time; all of both with --long.
+QUICK_ROWS = 7
+PARAMETERS = [
+    pytest.param(row, id=f"{number}", marks=[] if number < QUICK_ROWS else [pytest.mark.long])
+    for number, row in enumerate(reversed(covering_rows()))
+]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=map(str, range(len(ROWS))))
+@pytest.mark.parametrize("row", PARAMETERS)
 def test_session_works_on_a_stack_of_any_habits(connect: Connect, tmp_path: Path, row: Row) -> None:
     run_scenario(connect, tmp_path, row)
 

@@ -30,6 +30,8 @@ from tests.mount.conftest import IMPATIENT, watched
 from tests.mount.server import Server
 from tests.mount.stand import Client, Stand
 
+pytestmark = pytest.mark.own_first
+
 COLLECTION = "fragment-screen/library-parts"
 API = "/api/v1/storage"
 

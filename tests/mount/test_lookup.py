@@ -11,6 +11,8 @@ import pytest
 from tests.cli.processes import wait_for
 from tests.mount.conftest import fresh_folder
 
+pytestmark = pytest.mark.own_first
+
 
 @pytest.fixture
 def shared(impatient, request):

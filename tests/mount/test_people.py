@@ -16,6 +16,8 @@ from orionfs.errors import ExitStatus
 from tests.mount.server import Direct, Server
 from tests.mount.stand import Client, Stand
 
+pytestmark = pytest.mark.own_first
+
 USERS = """
 [[users]]
 name = "alice"

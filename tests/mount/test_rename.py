@@ -10,6 +10,8 @@ import pytest
 
 from tests.mount.posix import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, renameat2
 
+pytestmark = pytest.mark.own_first
+
 
 def tree(folder):
     """Path -> content (None: a folder) of all that is below."""

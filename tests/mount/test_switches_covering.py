@@ -23,7 +23,7 @@ from tests.mount.conftest import IMPATIENT
 from tests.mount.stand import Client, Stand
 
 ROWS = covering_rows()
-QUICK_ROWS = 4
+QUICK_ROWS = 3
 PAIRS = [
     pytest.param(
         row,
