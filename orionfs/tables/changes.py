@@ -10,7 +10,7 @@ folders' own while there are changes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -99,6 +99,16 @@ class Changes:
         change = self.get(folder, name)
         if change is not None and change.settled_at_s < inf:
             self._folders[folder].names[name] = replace(change, doubted_at_s=now_s)
+
+    def forget_answered(self, folder: InodeNumber, told_at_s: Callable[[str], float]) -> None:
+        """Forget what Orion has told better since: the dates of its answers are about to be lost.
+
+        `told_at_s` gives when the last answer about a name was asked for, -inf if there is none.
+        """
+        changes = self._folders.get(folder)
+        if changes is not None:
+            changes.names = {n: c for n, c in changes.names.items() if self._wins(c, told_at_s(n))}
+            self._tidy(folder, changes)
 
     def withdraw(self, folder: InodeNumber, name: str) -> None:
         """A change did not happen: what Orion says of `name` holds again."""

@@ -179,6 +179,12 @@ class Beliefs:
 
     def doubt(self, folder: Inode, *names: str) -> None:
         """A change of this folder had an unclear end: ask again; also what this mount has made of `names`."""
+
+        def told_at_s(name: str) -> float:
+            heard = self.heard(folder, name)
+            return heard[1] if heard is not None else -inf
+
+        self.changes.forget_answered(folder.number, told_at_s)
         self._cache.expire(folder.number)
         for name in names:
             self.changes.doubt(folder.number, name, self._clock())

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from orionfs import errors
+from orionfs.models import Key, Kind
 from orionfs.orion.remote import Health
 from orionfs.tables.freshness import Freshness
 from tests.component.fake_orion import HOME, FakeCalls
@@ -499,6 +500,26 @@ async def test_offline_a_failed_change_does_not_hide_what_is_known(tmp_path, fak
             (error,) = await outcomes(change)
             assert isinstance(error, errors.TimedOut)
             assert await world.ls("my-data/f") == ["a", "b", "c"]
+
+
+@pytest.mark.expect_log(OFFLINE)
+async def test_offline_a_failed_change_does_not_bring_back_what_this_mount_made_of_a_name_before(
+    tmp_path, fake
+) -> None:
+    """A save that began from it would take what others have put there since for somebody else's."""
+    async with mount(tmp_path, fake, freshness=Freshness(read_lag_s=1)) as world:
+        await world.ls("my-data/f")
+        await trio.sleep(20)
+        await world.save("my-data/f/n", b"ours")
+        await trio.sleep(2)
+        theirs = fake.replace(f"{HOME}/f/n", b"theirs")
+        await trio.sleep(28.5)  # the listing is over, and what was made here isn't forgotten
+        await world.ls("my-data/f")
+        assert (await world.inode("my-data/f/n")).item.key == Key(Kind.FILE, theirs)
+        cut(fake)
+        (error,) = await outcomes(partial(world.unlink, "my-data/f/a"))
+        assert isinstance(error, errors.TimedOut)
+        assert (await world.inode("my-data/f/n")).item.key == Key(Kind.FILE, theirs)
 
 
 @pytest.mark.expect_log(OFFLINE)
