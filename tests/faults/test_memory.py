@@ -104,6 +104,7 @@ def test_large_files_go_through_little_memory(make_stand, client, size_mib):
 
 @pytest.mark.started
 @pytest.mark.timeout(300)
+@pytest.mark.long
 @pytest.mark.parametrize("client", [Client.DOCUMENTED], ids=["documented"])
 @pytest.mark.parametrize("size_mib", [64, pytest.param(1024, marks=pytest.mark.long)])
 def test_large_files_go_through_little_memory_of_the_documented_session(make_stand, client, size_mib):

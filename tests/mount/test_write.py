@@ -18,6 +18,8 @@ from tests.mount.conftest import fresh_folder
 from tests.mount.posix import DirectoryStream, map_shared, store_and_unmap
 from tests.mount.stand import Client
 
+pytestmark = pytest.mark.own_first
+
 MEBI = 2**20
 
 
