@@ -47,7 +47,7 @@ def resolve(path: str) -> Path:
     point = Path(os.path.abspath(path))
     for _ in range(40):
         point = Path(os.path.realpath(point.parent), point.name)
-        if mount_at(read_mountinfo(), point) is not None or not point.is_symlink():
+        if mount_at(read_mountinfo(), point) is not None or not os.path.islink(point):
             return point
         point = point.parent / point.readlink()
     raise wrong_mount_point(f"{path}: too many symbolic links")
