@@ -6,7 +6,7 @@
 * Processes of `orionfs` are forked from a loaded one (`tests.forked`), except in a test marked `started`.
 * Every process that a test starts finds the modules compiled, whatever the environment says of that; so do
   the workers of a run (`tests.compiling`).
-* Tests that take long are not there, unless they are asked for.
+* Tests that take long are not there, unless they are asked for; nor are most cases of a test marked `some`.
 * Nothing of the user is touched: HOME and the XDG folders lie in the session's temporary folder.
 * Mounts that an aborted run left below pytest's temporary folders are taken away.
 """
@@ -22,6 +22,7 @@ import random
 import re
 import shutil
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what was not asked for; skip what this machine can't do, saying why."""
     for item in items:
-        if item.get_closest_marker("own_first") and "[documented" in item.name:
+        if item.get_closest_marker("own_first") and "documented" in item.name.partition("[")[2]:
             item.add_marker(pytest.mark.long)
+    _leave_most_to_long(items)
     if not config.getoption("--long"):
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
@@ -125,6 +127,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("needs_fuse") and why_no_fuse:
             item.add_marker(pytest.mark.skip(reason=why_no_fuse))
+
+
+def _leave_most_to_long(items: list[pytest.Item]) -> None:
+    """Of a test marked `some(count)`, so many cases are run each time: always the same, drawn by its name."""
+    cases = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        if item.get_closest_marker("some") and not item.get_closest_marker("long"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for name, drawn_from in cases.items():
+        mark = drawn_from[0].get_closest_marker("some")
+        assert mark is not None
+        drawn = random.Random(name).sample(drawn_from, min(mark.args[0], len(drawn_from)))
+        for item in drawn_from:
+            if item not in drawn:
+                item.add_marker(pytest.mark.long)
 
 
 def _why_no_fuse() -> str | None:

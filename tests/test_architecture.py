@@ -172,28 +172,6 @@ def rank_of(unit: str) -> int | None:
     return next((rank for rank, units in enumerate([*RANKS, *LEAVES]) if unit in units), None)
 
 
-def test_no_data_of_the_kernel_are_ever_invalidated() -> None:
-    """One that does not say attr_only=True on the trio thread hangs the daemon beyond SIGKILL (measured)."""
-    calls = [
-        node
-        for tree in modules().values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and _names_invalidate_inode(node.func)
-    ]
-    named = [node for tree in modules().values() for node in ast.walk(tree) if _names_invalidate_inode(node)]
-    assert calls
-    assert len(named) == len(calls), "handed on uncalled, or by getattr"
-    for call in calls:
-        assert {word.arg: ast.unparse(word.value) for word in call.keywords} == {"attr_only": "True"}
-
-
-def _names_invalidate_inode(node: ast.AST) -> bool:
-    return (isinstance(node, ast.Attribute) and node.attr == "invalidate_inode") or (
-        isinstance(node, ast.Name | ast.Constant)
-        and getattr(node, "id", getattr(node, "value", None)) == "invalidate_inode"
-    )
-
-
 def test_every_module_is_in_exactly_one_table() -> None:
     units = [unit for rank in (*RANKS, *LEAVES, set(ISLANDS)) for unit in rank]
     named = [unit_of(module) for module in modules() if module not in LAYERS]

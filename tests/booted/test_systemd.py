@@ -163,6 +163,7 @@ def test_machine_mounts_for_everybody_hardened_and_stops_in_order(machine, serve
     stop_uploads(unit, server)
 
 
+@pytest.mark.long
 def test_unit_that_can_not_start_says_why_and_is_tried_again_only_if_that_may_help(machine, server) -> None:
     unit = Unit(machine, "/srv/orion/work", user=False)
     machine.write("/etc/orionfs/config.toml", profile(server).replace(server.token, "wrong"), mode="600")
@@ -207,6 +208,7 @@ def example(language: str, word: str) -> str:
     return found.text + "\n"
 
 
+@pytest.mark.long
 def test_mount_and_fstab_know_the_type_and_automount_at_the_first_access(machine, server) -> None:
     server.direct.put(orion_path("note.txt"), b"a note\n")
     make_profile(machine, server)

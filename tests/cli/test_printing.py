@@ -101,6 +101,7 @@ def test_script_is_for_the_program(shell) -> None:
     assert "orionfs" in done.stdout
 
 
+@pytest.mark.some(3)
 @pytest.mark.skipif(not PROGRAM.exists(), reason="orionfs is not installed")
 @pytest.mark.parametrize(
     ("words", "expected"),

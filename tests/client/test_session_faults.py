@@ -176,6 +176,7 @@ def test_every_documented_method_is_tried_here() -> None:
     assert set(CALLS) >= DOCUMENTED
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("name", CALLS)
 def test_refusal_becomes_the_documented_exception_with_the_answer(
     fake: Fake, session: OrionSession, name: str
@@ -216,6 +217,7 @@ GARBAGE = [
 ]
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("name", ANSWERED)
 def test_garbage_becomes_a_bad_response(fake: Fake, session: OrionSession, name: str) -> None:
     for garbage in GARBAGE:
@@ -236,6 +238,7 @@ def check_garbage(fake: Fake, session: OrionSession, name: str, garbage: Reply) 
     assert raised.value.response is not None
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize("name", CALLS)
 def test_connection_that_is_reset_is_a_connection_error(fake: Fake, session: OrionSession, name: str) -> None:
     method, path, act = CALLS[name]
@@ -333,6 +336,7 @@ WRONG: list[Act] = [
 ]
 
 
+@pytest.mark.some(15)
 @pytest.mark.parametrize("act", WRONG)
 def test_arguments_that_make_no_sense_are_refused_before_anything_is_sent(
     fake: Fake, session: OrionSession, act: Act

@@ -21,7 +21,7 @@ T = TypeVar("T")
 HOME = "/project/1/user/demo"
 LIMIT_S = 20.0
 # So many each time, of which rows from the other end are mounted each time; all of both with --long.
-QUICK_ROWS = 7
+QUICK_ROWS = 3
 PARAMETERS = [
     pytest.param(row, id=f"{number}", marks=[] if number < QUICK_ROWS else [pytest.mark.long])
     for number, row in enumerate(reversed(covering_rows()))

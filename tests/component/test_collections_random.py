@@ -61,6 +61,7 @@ async def work(world: World, dice: random.Random, model: Model, ever: Model) -> 
         return  # that something fails is allowed
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("seed", range(12))
 async def test_random_work_on_faults_loses_and_doubles_nothing(tmp_path, seed) -> None:
     dice = random.Random(seed)

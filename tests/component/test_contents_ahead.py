@@ -404,6 +404,7 @@ async def by_number(world: World, path: str) -> list[str]:
     return paths
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("files", [1, 2, 3, 10])
 async def test_tree_is_read_ahead_in_the_order_of_inode_numbers(tmp_path, files) -> None:
     async with tree(tmp_path, 60, files) as world:
@@ -415,6 +416,7 @@ async def test_tree_is_read_ahead_in_the_order_of_inode_numbers(tmp_path, files)
         assert (trio.current_time() - started_at_s) / ROUND_TRIP_S <= 60 * files / 24 + 12
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("files", [1, 2, 3, 10])
 async def test_tree_is_read_ahead_from_folder_to_folder(tmp_path, files) -> None:
     async with tree(tmp_path, 60, files) as world:

@@ -52,6 +52,7 @@ async def always_as_changed(world: World) -> None:
             assert await world.stat(f"my-data/f/{name}") is None
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("order", list(permutations(CHANGES)), ids="-".join)
 async def test_changes_in_any_order_survive_a_listing_that_was_asked_for_before(
     tmp_path, fake, order

@@ -261,7 +261,8 @@ async def test_what_is_appended_leaves_behind_its_writer_after_what_was_there(tm
             assert not is_begun or unsent_bytes(fake, at + 512) <= PRESSURE.unsent_max_bytes + 512
         before = len(sent(fake))
         await world.close(handle)
-        assert len(sent(fake)) - before <= PRESSURE.unsent_max_bytes // PART
+        # The last one is a piece.
+        assert len(sent(fake)) - before <= PRESSURE.unsent_max_bytes // PART + 1
         assert fake.count("upload") == 0
         assert sum(call.args[3] for call in fake.log if call.verb == "read_into") == len(CONTENTS)
         (new,) = fake.ids_at(f"{HOME}/doc")
@@ -548,7 +549,8 @@ async def test_writer_is_never_further_ahead_than_may_be(tmp_path, fake) -> None
             assert unsent_bytes(fake, at + 500) <= PRESSURE.unsent_max_bytes + 500
         before, began_s = len(sent(fake)), trio.current_time()
         await world.close(handle)
-        assert len(sent(fake)) - before <= PRESSURE.unsent_max_bytes // PART
+        # The last one is a piece.
+        assert len(sent(fake)) - before <= PRESSURE.unsent_max_bytes // PART + 1
         assert trio.current_time() - began_s < 10
         await check_end(world, new=b"x" * (40 * PART))
 
@@ -624,6 +626,7 @@ async def test_upload_that_can_t_begin_yet_begins_later(tmp_path, fake) -> None:
 # -- failures -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("verb", ["begin_upload", "send_part", "finish_upload"])
 async def test_failure_while_it_leaves_is_made_good(tmp_path, fake, verb, failure) -> None:
@@ -636,6 +639,7 @@ async def test_failure_while_it_leaves_is_made_good(tmp_path, fake, verb, failur
         await check_end(world, new=CONTENTS)
 
 
+@pytest.mark.some(6)
 @pytest.mark.expect_log(OFFLINE)
 @TRIED_AGAIN
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)

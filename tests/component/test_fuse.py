@@ -115,6 +115,7 @@ def test_what_is_not_handled_is_what_the_kernel_does_better() -> None:
     assert handlers_of_the_kernel() - vars(Operations).keys() <= {"access", "poll", "fallocate", "ioctl"}
 
 
+@pytest.mark.some(8)
 @pytest.mark.expect_log("unexpected")
 @pytest.mark.parametrize("name", HANDLERS)
 async def test_unexpected_exception_in_any_handler_is_eio_and_logged_once_with_its_stack(
@@ -138,6 +139,7 @@ async def test_unexpected_exception_in_any_handler_is_eio_and_logged_once_with_i
             assert records[0].getMessage().startswith(f"{name} ")
 
 
+@pytest.mark.some(8)
 @pytest.mark.expect_log(".")
 @pytest.mark.parametrize("name", HANDLERS)
 async def test_error_of_the_local_disk_in_any_handler_is_what_the_disk_said(tmp_path, inject, name) -> None:
@@ -160,6 +162,7 @@ def error_classes() -> list[type[OrionFsError]]:
     return found
 
 
+@pytest.mark.some(10)
 @pytest.mark.expect_log(".")
 @pytest.mark.parametrize("kind", error_classes())
 async def test_error_of_ours_is_its_errno_and_is_logged_at_its_level(tmp_path, inject, caplog, kind) -> None:
@@ -176,6 +179,7 @@ async def test_error_of_ours_is_its_errno_and_is_logged_at_its_level(tmp_path, i
             assert "what happened" in records[0].getMessage()
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("name", HANDLERS)
 async def test_errno_that_a_handler_decides_on_passes_unchanged_and_unlogged(tmp_path, inject, name) -> None:
     async with mount(tmp_path) as world:
@@ -183,6 +187,7 @@ async def test_errno_that_a_handler_decides_on_passes_unchanged_and_unlogged(tmp
         assert await errno_of(called(world, name)) == errno.EXDEV
 
 
+@pytest.mark.some(6)
 @pytest.mark.expect_log("no answer within its deadline")
 @pytest.mark.parametrize("name", sorted(HANDLERS.keys() - WITHOUT_DEADLINE))
 async def test_handler_that_waits_for_ever_is_out_of_time(tmp_path, inject, name) -> None:

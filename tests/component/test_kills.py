@@ -124,6 +124,7 @@ async def test_item_with_a_newer_version_is_removed_with_it_or_not_at_all(
         world.check_nothing_left()
 
 
+@pytest.mark.some(3)
 @duplicates
 @pytest.mark.parametrize("is_killed", [False, True], ids=["lives", "killed"])
 @pytest.mark.parametrize("at", ["before", "after"])

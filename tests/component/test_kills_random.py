@@ -69,6 +69,7 @@ class Work:
         assert orphans(self.fake) == []
 
 
+@pytest.mark.some(4)
 @BACK
 @ENDS
 async def test_daemons_killed_while_programs_work_lose_nothing_that_was_reported(
@@ -99,6 +100,7 @@ async def test_daemons_killed_while_programs_work_lose_nothing_that_was_reported
         world.check_nothing_left()
 
 
+@pytest.mark.some(4)
 @BACK
 @SEEDS
 async def test_orion_gone_while_programs_work_costs_nothing_that_was_reported(

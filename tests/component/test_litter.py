@@ -826,6 +826,7 @@ async def killed_at(tmp_path: Path, fake: FakeCalls, verb: str, *, is_after: boo
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("verb", REPLACED)
 @pytest.mark.parametrize("how", ["backup", "sed", "jupyter"])

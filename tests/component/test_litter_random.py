@@ -110,6 +110,7 @@ def make_fake(*, duplicates: bool) -> FakeCalls:
 SEEDS = [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 60))]
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("write_back", [False, True], ids=["through", "back"])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_users_see_what_they_did_and_orion_what_it_may(tmp_path, seed, write_back) -> None:

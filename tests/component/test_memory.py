@@ -7,7 +7,7 @@ import tracemalloc
 
 from scripts.bench_memory import list_and_bind
 
-ENTRIES = 20_000
+ENTRIES = 5_000
 ENTRY_BYTES_MAX = 400  # as the allocator counts; resident it is at most a quarter more
 
 

@@ -42,6 +42,7 @@ async def mount_without_power(tmp_path, fake, **options):
     fake.heal()
 
 
+@pytest.mark.some(8)
 @duplicates
 @BACK
 @pytest.mark.parametrize("name", ["a", "new"])

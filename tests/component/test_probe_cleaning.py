@@ -52,6 +52,7 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("at", range(8, 64, 11))
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_interrupt_at_any_call_leaves_nothing(calls, at, when) -> None:

@@ -86,6 +86,7 @@ def test_default_of_every_switch_is_found(usual) -> None:
     assert [each.name for each in outcome.findings] == list(QUESTIONS)
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize(("name", "value"), OTHER_VALUES)
 def test_other_value_of_a_switch_is_found(host, name, value) -> None:
     server = host.start({name: value, "page_max": "9"})

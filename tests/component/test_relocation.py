@@ -202,6 +202,7 @@ async def test_rename_returns_and_is_seen_before_anything_has_moved(tmp_path, fa
         assert fake.tree() == below("g", TREE)
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("number", range(1, 4))
 async def test_every_item_is_seen_once_while_some_have_moved(tmp_path, fake, number) -> None:
     fake.latency_s = 0.5
@@ -213,6 +214,7 @@ async def test_every_item_is_seen_once_while_some_have_moved(tmp_path, fake, num
         await world.drain()
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("lag_s", [3.0, 8.0])
 async def test_lagging_replicas_neither_show_nor_hide_anything(tmp_path, fake, lag_s) -> None:
     async with mount(tmp_path, fake, freshness=SHORT) as world:
@@ -486,6 +488,7 @@ def failing_from(nth: int, *, has_effect: bool) -> FakeCalls:
     return fake
 
 
+@pytest.mark.some(8)
 @pytest.mark.expect_log("offline: |is not all at .* yet")
 @pytest.mark.parametrize("has_effect", [False, True], ids=["undone", "done"])
 @pytest.mark.parametrize("nth", range(2, 12))

@@ -123,6 +123,7 @@ async def test_empty_file_is_uploaded(tmp_path, fake) -> None:
 # -- each step, each failure ---------------------------------------------------------------------
 
 
+@pytest.mark.some(18)
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("step", STEPS)
 async def test_step_that_fails_once_is_made_good_before_close_returns(tmp_path, fake, step, failure) -> None:
@@ -142,6 +143,7 @@ async def test_step_that_fails_once_is_made_good_before_close_returns(tmp_path, 
         assert fake.row(old).is_deleted
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("failure", ["error", "lost answer", "no answer", "throttled"])
 @pytest.mark.parametrize("step", ["upload", "tag", "assign_paths"])
 @pytest.mark.expect_log(OFFLINE)
@@ -181,6 +183,7 @@ async def test_old_item_that_can_not_be_removed_now_is_removed_later(tmp_path, f
         await check_end(world, doc=b"new")
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("failure", ["error", "lost answer"])
 @pytest.mark.parametrize("step", STEPS)
 async def test_step_that_failed_when_the_daemon_was_killed_is_made_good_by_the_next(
@@ -198,6 +201,7 @@ async def test_step_that_failed_when_the_daemon_was_killed_is_made_good_by_the_n
         await check_end(world, doc=b"new")
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
 async def test_daemon_killed_within_a_step_leaves_a_whole_version_and_the_next_finishes(
@@ -254,6 +258,7 @@ async def test_withdrawal_that_fails_is_made_good_too(tmp_path, fake) -> None:
         assert fake.tree() == {"doc": b"old"}
 
 
+@pytest.mark.some(5)
 @pytest.mark.expect_log("is not on Orion yet; it is kept until it is asked for")
 @pytest.mark.parametrize(
     ("step", "status", "kind"),
@@ -447,6 +452,7 @@ async def test_daemon_killed_after_a_version_was_superseded_brings_the_newer_one
 # -- cancelled and moved while under way ---------------------------------------------------------
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("name", ["doc", "new"])
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", ["upload", "tag", "assign_paths"])
@@ -482,6 +488,7 @@ async def test_file_removed_while_its_upload_waits_to_be_tried_again_is_gone(tmp
         await check_end(world, doc=b"old")
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("target", ["moved", "doc", "sub/moved"])
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", ["upload", "assign_paths"])
@@ -506,6 +513,7 @@ async def test_new_file_renamed_while_it_is_uploaded_lands_at_its_new_name(
         world.check_nothing_left()
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("target", ["moved", "other"])
 @pytest.mark.parametrize("step", STEPS)
 async def test_replaced_file_renamed_while_it_is_uploaded_lands_at_its_new_name(

@@ -250,6 +250,7 @@ async def test_file_changed_elsewhere_while_the_daemon_was_dead_keeps_both(tmp_p
         await check_both(world, b"theirs", b"mine")
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("verb", ["upload", "tag", "stat_path", "assign_paths", "delete"])
 @pytest.mark.parametrize("is_after", [False, True])
 async def test_daemon_killed_within_a_step_keeps_both_and_nothing_twice(

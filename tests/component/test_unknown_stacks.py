@@ -93,6 +93,7 @@ async def test_form_is_found_though_replicas_lag(tmp_path, fake) -> None:
         world.check_nothing_left()
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("verb", ["upload", "stat_path", "assign_paths", "delete"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 async def test_mount_that_dies_on_the_way_leaves_nothing_behind(tmp_path, fake, verb, nth) -> None:

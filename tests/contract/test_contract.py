@@ -38,6 +38,7 @@ def test_good_call_does_what_is_documented(contract: Contract, subjects: Subject
     contract.good(subjects.session, world)
 
 
+@pytest.mark.some(50)
 @pytest.mark.parametrize("case", ["missing", "denied", "wrong"])
 @pytest.mark.parametrize("contract", METHODS)
 def test_bad_call_raises_the_documented_exception(
@@ -54,6 +55,7 @@ def test_bad_call_raises_the_documented_exception(
     assert world.token("alice") not in str(raised.value)
 
 
+@pytest.mark.some(15)
 @pytest.mark.parametrize("contract", METHODS)
 def test_failing_server_is_asked_again(contract: Contract, subjects: Subjects, world: World) -> None:
     if not contract.route:
@@ -64,6 +66,7 @@ def test_failing_server_is_asked_again(contract: Contract, subjects: Subjects, w
     assert 503 in [line["status"] for line in world.server.log()[before:]]
 
 
+@pytest.mark.some(15)
 @pytest.mark.parametrize("contract", METHODS)
 def test_lost_connection_is_an_error_of_the_connection(
     contract: Contract, subjects: Subjects, world: World
@@ -77,6 +80,7 @@ def test_lost_connection_is_an_error_of_the_connection(
         contract.good(prepared, world)
 
 
+@pytest.mark.some(15)
 @pytest.mark.parametrize("contract", METHODS)
 def test_token_that_is_not_valid_is_refused(contract: Contract, subjects: Subjects, world: World) -> None:
     if contract.method == "is_authenticated":

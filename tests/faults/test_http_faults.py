@@ -146,6 +146,7 @@ def once(step: Step, action: str, nth: int = 1, times: int = 1) -> dict[str, Any
 # -- saves -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(
     CASE,
     [
@@ -169,6 +170,7 @@ def test_fault_at_a_step_of_a_save_is_overcome(stand, server, folder, step, acti
     assert path.read_bytes() == new
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(CASE, cases([ASSIGN, DELETE], TELLING))
 def test_fault_at_a_step_of_a_rename_over_a_file_is_overcome(stand, server, folder, step, action):
     server.direct.put(stand.orion_path(folder / "doc"), b"old contents")
@@ -225,6 +227,7 @@ def test_rename_over_what_may_not_be_removed_is_denied_and_undone(stand, server,
 # -- reads -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize(CASE, cases([REDIRECT, BLOB], [*ALL, "403"]))
 def test_fault_of_a_read_is_overcome(stand, server, folder, step, action):
     content = bytes_of(step.size)
@@ -264,6 +267,7 @@ def test_address_of_contents_that_has_expired_is_renewed(make_stand, client):
 # -- names -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(CASE, cases([FOLDER], [*ALL, "403"]))
 def test_fault_of_a_listing_is_overcome(stand, server, folder, step, action):
     names = [f"item-{number}" for number in range(5)]

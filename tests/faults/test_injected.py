@@ -147,6 +147,7 @@ def assert_works(folder: Path) -> None:
     assert "empty" in os.listdir(folder) or not (folder / "empty").exists()
 
 
+@pytest.mark.some(6)
 @pytest.mark.expect_log(launcher.INJECTED)
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_exception_in_a_handler_is_an_error_of_its_call_and_the_mount_lives(stand, folder, handler):

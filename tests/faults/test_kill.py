@@ -165,6 +165,7 @@ def step_stand(tmp_path_factory: pytest.TempPathFactory, step_server: Outage) ->
     leave(stand)
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_daemon_killed_at_a_step_leaves_a_whole_version(request, step_stand, step_server, step, when):

@@ -61,7 +61,7 @@ def use(stand: Stand) -> None:
 @pytest.mark.parametrize(
     ("client", "cycles"),
     [
-        pytest.param(Client.OWN, 15, id="own"),
+        pytest.param(Client.OWN, 6, id="own"),
         pytest.param(Client.OWN, 1000, id="own-long", marks=pytest.mark.long),
         pytest.param(Client.DOCUMENTED, 100, id="documented", marks=pytest.mark.long),
     ],

@@ -113,7 +113,8 @@ def test_large_files_go_through_little_memory_of_the_documented_session(make_sta
 
 @pytest.mark.started
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("size_mib", [4, pytest.param(1024, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("size_mib", [4, 1024])
 def test_sixteen_uploads_and_sixteen_reads_at_once_take_little_memory(make_stand, size_mib):
     stand = make_stand(Client.OWN)
     paths = [stand.mine / f"read-{number}" for number in range(AT_ONCE)]

@@ -436,7 +436,7 @@ async def run(folder: Path, steps: list[Any], habits: Habits, *, share: float = 
 
 
 short = settings(
-    max_examples=60,
+    max_examples=25,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

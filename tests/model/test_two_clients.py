@@ -384,7 +384,7 @@ async def run(
 
 
 short = settings(
-    max_examples=40,
+    max_examples=20,
     derandomize=True,
     report_multiple_bugs=False,
     phases=[Phase.generate, Phase.shrink],

@@ -159,6 +159,7 @@ PROGRAMS: dict[str, Callable[[Path, Path], bytes]] = {
 }
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_what_was_never_opened_is_copied_whole(stand, collection, tmp_path, program) -> None:
     number, shards = collection

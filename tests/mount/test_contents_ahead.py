@@ -48,6 +48,7 @@ def test_two_files_read_in_order_bring_the_next_ones(mounted: Stand, filled) -> 
     wait_for(are_there(2 + 1 + 2 * LEAD_AT_FIRST))
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     "script",
     ['cat "$0"/*', 'grep -rh "" "$0"', 'cp -r "$0" "$1"', 'tar -c -C "$0" . | cat'],

@@ -72,6 +72,7 @@ def shown(name: str) -> str:
     return ascii(name)[1:-1][:24]
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("name", NAMES, ids=shown)
 def test_file_of_any_name_is_listed_and_opened_by_it(folder, name) -> None:
     (folder / name).write_bytes(name.encode())
@@ -79,6 +80,7 @@ def test_file_of_any_name_is_listed_and_opened_by_it(folder, name) -> None:
     assert (folder / name).read_bytes() == name.encode()
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize("name", FOLDERS, ids=shown)
 def test_folder_of_any_name_holds_what_is_put_there(folder, name) -> None:
     (folder / name).mkdir()

@@ -87,8 +87,15 @@ def test_random_steps_end_so_whatever_is_kept_here(make_stand, client, tmp_path,
 
 @pytest.mark.expect_log("offline: |attempt|WARNING|is not on Orion yet")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("options", [[], ["write_back"]], ids=["through", "back"])
-@pytest.mark.parametrize("steps", [100, LONG])
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        pytest.param([], STEPS, id="through"),
+        pytest.param(["write_back"], 100, id="back"),
+        pytest.param([], *LONG.values, id="through-5000", marks=LONG.marks),
+        pytest.param(["write_back"], *LONG.values, id="back-5000", marks=LONG.marks),
+    ],
+)
 def test_random_steps_among_faults_never_bring_wrong_bytes(
     make_stand, client, tmp_path, options, steps
 ) -> None:

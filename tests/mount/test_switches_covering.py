@@ -23,7 +23,7 @@ from tests.mount.conftest import IMPATIENT
 from tests.mount.stand import Client, Stand
 
 ROWS = covering_rows()
-QUICK_ROWS = 3
+QUICK_ROWS = 2
 PAIRS = [
     pytest.param(
         row,

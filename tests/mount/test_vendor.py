@@ -125,6 +125,7 @@ def test_hanging_call_holds_nothing_up_and_leaves_no_process(stand: Stand, stand
     path.unlink()
 
 
+@pytest.mark.some(2)
 @pytest.mark.expect_log("bytes came, not|no answer within|took longer|ended with status|offline: ")
 @pytest.mark.parametrize(("fault", "error"), FAULTS.items())
 def test_contents_are_shown_whole_or_not_at_all(

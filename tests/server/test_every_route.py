@@ -215,6 +215,7 @@ def shared_to_read(people, belongings):
 OF_ONE = [line for line in ON_SOMETHING if "{" in line]
 
 
+@pytest.mark.some(14)
 @pytest.mark.parametrize("line", OF_ONE)
 def test_share_to_read_lets_nobody_change_anything(cyd, shared_to_read, line):
     method, _, path = line.partition(" ")

@@ -87,6 +87,7 @@ def is_listed(api, row):
 SHARED = [(), ("read",), ("write",), ("delete",), ("share",), ("write", "delete"), WORDS]
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("words", SHARED, ids="+".join)
 @pytest.mark.parametrize("holder", ["user", "project"])
 def test_share_grants_its_set_and_reading_and_nothing_else(ann, ben, cyd, cyd_id, holder, words):

@@ -172,6 +172,7 @@ ODD = [
 ]
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("name", ODD)
 def test_uploads_below_a_moved_folder_go_along_and_no_others(journal: Journal, fd: int, name: str) -> None:
     old, new = f"/x/{name}", "/y/new [*]"
