@@ -57,10 +57,13 @@ def orders(config: MountConfig, layers: Layers, patience: leaving.Patience) -> M
         }
 
     async def remove(request: Mapping[str, Any]) -> control.Answers:
+        path = str(request.get("path", "/"))
         try:
-            kind = await layers.removing.remove(str(request.get("path", "/")))
+            kind = await layers.removing.remove(path)
         except OrionFsError as error:
-            yield {"done": True, "error": str(error) or os.strerror(error.errno)}
+            # Errors that say it all name the path alone.
+            reason = os.strerror(error.errno) if str(error) in ("", path) else str(error)
+            yield {"done": True, "error": reason}
             return
         await layers.kernel.settled(_TELLING_LIMIT_S)
         yield {"done": True, "kind": kind.value}

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import orionfs
 import orionfs.client
 
@@ -79,6 +81,7 @@ REVEALED = [
 ]
 
 
+@pytest.mark.long
 def test_program_of_a_user_is_checked_with_full_types(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "wrong.py").write_text(WRONG)

@@ -19,6 +19,8 @@ import pytest
 
 from tests.mount.stand import Client
 
+pytestmark = pytest.mark.own_first
+
 PAGE_ROWS = 1000
 ABSENCE_TTL_S = 2.0
 

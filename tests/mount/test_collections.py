@@ -320,6 +320,8 @@ def test_rm_removes_what_it_can_and_says_what_it_can_not(stand, collection, tmp_
     assert done.returncode == 1
     assert [row["path"] for row in told] == [str(p) for p in (folder, folder / "none", shards, stand.mine)]
     assert [row["kind"] for row in told] == [None, None, "collection", None]
+    reasons = [row["error"] for row in told]
+    assert reasons[:3] == [os.strerror(errno.ENOTEMPTY), os.strerror(errno.ENOENT), None]
     done = stand.run("rm", folder / "file", folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not folder.exists()

@@ -15,6 +15,7 @@ from tests.cli.processes import PLAIN_UID
 from tests.mount.stand import Stand
 
 pytestmark = [
+    pytest.mark.own_first,
     pytest.mark.skipif(os.geteuid() != 0, reason="the whole suite runs as a plain user already"),
     pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed"),
     pytest.mark.skipif(shutil.which("fusermount3") is None, reason="fusermount3 is not installed"),

@@ -91,6 +91,7 @@ def go_through(mounted, folder: Path, source: Path, bring) -> None:
     assert [name for name in mounted.direct.names(mounted.direct.home) if name.startswith(".orionfs")] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "bring",
     [pytest.param(by_cp, marks=pytest.mark.long), by_rsync, pytest.param(by_tar, marks=pytest.mark.long)],

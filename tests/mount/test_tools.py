@@ -108,6 +108,7 @@ def test_sed_edits_in_place(mounted, folder) -> None:
     assert mounted.direct.names(mounted.orion_path(folder)) == ["x.txt"]
 
 
+@pytest.mark.long
 @needs("git")
 def test_git_keeps_a_repository(mounted, sample, folder, tmp_path) -> None:
     def git(*arguments, at=folder / "repository") -> str:

@@ -19,7 +19,7 @@ from tests.mount.replacing import replace_while_others_look
 from tests.mount.stand import Client, Stand
 from tests.server.process import HOME
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.own_first]
 
 FILES = 40
 BACK = ["--write-back"]
