@@ -17,14 +17,21 @@ class Steps:
 
     def __init__(self) -> None:
         self._next = trio.Event()
+        self.count = 0
 
     async def note(self) -> None:
         """One more thing is over."""
+        self.count += 1
         self._next.set()
         self._next = trio.Event()
 
-    async def wait(self, limit_s: float) -> None:
-        """Wait for the next step, or for so many seconds."""
+    async def wait(self, limit_s: float, since: int | None = None) -> None:
+        """Wait for the next step, or for the next one after there were `since`, or for so many seconds.
+
+        Who awaits anything between looking and waiting here says what `count` was when it looked.
+        """
+        if since is not None and self.count != since:
+            return
         with trio.move_on_after(limit_s):
             await self._next.wait()
 

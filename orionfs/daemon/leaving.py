@@ -67,6 +67,7 @@ async def drain(layers: Layers, request: Mapping[str, Any]) -> AsyncGenerator[Ma
     sync.hurry()
     line = _Line(_left(layers))
     while sync.pending_count and trio.current_time() < ends_at_s:
+        seen = sync.steps.count
         line.note(_left(layers))
         is_offline = line.is_gone or layers.remote.health is Health.OFFLINE
         is_hoped_for = is_offline and trio.current_time() < hopes_until_s
@@ -74,7 +75,7 @@ async def drain(layers: Layers, request: Mapping[str, Any]) -> AsyncGenerator[Ma
             break
         yield {"pending": line.left[0], "bytes": line.left[1], "is_offline": is_offline}
         end_s = min(ends_at_s, hopes_until_s) if is_hoped_for else ends_at_s
-        await sync.steps.wait(min(_PROGRESS_EVERY_S, max(0.0, end_s - trio.current_time())))
+        await sync.steps.wait(min(_PROGRESS_EVERY_S, max(0.0, end_s - trio.current_time())), seen)
         if hopes_until_s > -inf and not line.is_checked and sync.pending_count:
             line.is_checked = True
             left_s = min(ends_at_s, hopes_until_s) - trio.current_time()

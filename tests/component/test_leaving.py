@@ -124,6 +124,21 @@ async def test_offline_orion_has_a_moment_to_come_back(tmp_path) -> None:
             assert said[-1]["pending"] == (0 if is_back else 1)
 
 
+async def test_last_step_while_progress_is_being_told_ends_it_at_once(tmp_path) -> None:
+    fake = FakeCalls()
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.ls("my-data")
+        slow = fake.stall("upload")
+        await world.save("my-data/new", b"12345")
+        begun_s = trio.current_time()
+        async for answer in leaving.drain(layers_of(world), {"timeout_s": 60.0}):
+            if "done" not in answer:
+                slow.release()
+                while world.sync.pending_count:
+                    await trio.sleep(0.001)
+        assert trio.current_time() - begun_s < 0.5
+
+
 @OFFLINE
 async def test_without_a_word_about_offline_it_ends_at_once_there(tmp_path) -> None:
     fake = FakeCalls()
