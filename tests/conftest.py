@@ -48,6 +48,7 @@ XDG_FOLDERS = {
 HERE = Path(__file__).parent
 LONGEST = {
     "booted/test_systemd.py",
+    "client/test_switches_covering.py",
     "docs/test_tour.py",
     "faults/test_disk_full.py",
     "faults/test_kill_load.py",
@@ -55,6 +56,8 @@ LONGEST = {
     "faults/test_memory.py",
     "model/test_random_operations.py",
     "model/test_two_clients.py",
+    "mount/test_random.py",
+    "mount/test_switches_covering.py",
     "packaging/test_packages.py",
 }
 """Modules with tests that take ten seconds or more."""

@@ -152,7 +152,7 @@ def load_and_kill(
 
 @MODES
 @pytest.mark.expect_log("WARNING")
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 @pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.long)])
 def test_daemon_killed_under_load_loses_nothing_that_was_reported(make_stand, client, options, kills):
     stand = make_stand(client, options=options, **SWITCHES)
@@ -169,7 +169,7 @@ def next_mount_once_heard(stand: Stand) -> None:
 @MODES
 @pytest.mark.long
 @pytest.mark.expect_log("WARNING")
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 def test_daemon_killed_while_replicas_lag_loses_nothing_that_was_reported(make_stand, client, options):
     stand = make_stand(client, options=options, read_lag_s=str(LAG_S), **SWITCHES)
     load_and_kill(stand, 15, random.randrange(2**32), stand.kill, partial(next_mount_once_heard, stand))
@@ -196,7 +196,7 @@ def wait_drained(stand: Stand) -> None:
 
 @MODES
 @pytest.mark.expect_log("WARNING")
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 @pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.long)])
 def test_server_killed_under_load_costs_nothing_that_was_reported(make_stand, client, options, kills):
     stand = make_stand(client, options=options, **SWITCHES)

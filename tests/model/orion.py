@@ -95,7 +95,7 @@ def in_every_trouble(test: Callable[..., object]) -> Callable[..., object]:
     """A long test of histories: with each share of failing calls, and with and without lagging replicas."""
     marks = (
         pytest.mark.long,
-        pytest.mark.timeout(1800),
+        pytest.mark.timeout(5400),
         pytest.mark.parametrize("share", [0.0, 0.1, 0.3]),
         pytest.mark.parametrize("lag_s", [0.0, 8.0]),
     )

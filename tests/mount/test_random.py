@@ -20,7 +20,7 @@ from tests.mount.side import Chance, Side
 pytestmark = pytest.mark.own_first
 
 STEPS = 500
-LONG = pytest.param(5000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])
+LONG = pytest.param(5000, marks=[pytest.mark.long, pytest.mark.timeout(5400)])
 # What may come of a fault that goes on; nothing that a step itself brings about.
 FAULTY = {errno.EIO, errno.ETIMEDOUT, errno.EBUSY, errno.ESTALE}
 # Every tenth request: a quarter each of what servers and networks do.

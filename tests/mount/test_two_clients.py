@@ -121,7 +121,7 @@ def test_mount_shows_what_orion_holds_after_changes_of_two_clients(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 @pytest.mark.parametrize("seed", range(2, 6))
 @pytest.mark.expect_log("flush|is not on Orion yet|rename|open|release")
 def test_mount_shows_it_after_many_changes(mounted, session, folder, tmp_path, seed) -> None:
