@@ -27,7 +27,7 @@ RANKS: list[set[str]] = [
     {"removing", "whereabouts"},
     {"moves", "probe", "attributes"},
     {"item_attributes", "sharing"},
-    {"progress", "deferral"},
+    {"progress", "deferral", "folder_moves"},
     {"litter"},
     {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
     {"late_opens"},
