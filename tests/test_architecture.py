@@ -28,7 +28,7 @@ RANKS: list[set[str]] = [
     {"moves", "probe", "attributes"},
     {"item_attributes", "sharing"},
     {"progress", "deferral", "folder_moves"},
-    {"litter"},
+    {"litter", "readers"},
     {"files", "ahead", "contents_ahead", "forgetting", "refresh"},
     {"late_opens"},
     {"under_way"},

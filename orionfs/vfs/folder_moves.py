@@ -22,6 +22,7 @@ from orionfs.tables.inodes import Inode
 from orionfs.tables.names import true_name
 from orionfs.tree.namespace import Namespace
 from orionfs.tree.places import place_of
+from orionfs.vfs.readers import note_move
 
 log = logging.getLogger(__name__)
 
@@ -126,13 +127,3 @@ def _follow(
         namespace.commit_rename(source, parent, name, None, is_settled=True)
     for inode in inodes:
         namespace.inodes.release(inode.number)
-
-
-def note_move(old: str, new: str) -> None:
-    """A move between My Data, Team Data and workspaces changes who can read: worth a line."""
-    level = logging.DEBUG if _audience(old) == _audience(new) else logging.INFO
-    log.log(level, "moved %s to %s", old, new)
-
-
-def _audience(path: str) -> tuple[str, ...]:
-    return tuple(path.split("/")[1:5] if path.startswith("/project/") else path.split("/")[1:2])

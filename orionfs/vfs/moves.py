@@ -38,8 +38,9 @@ from orionfs.tree.namespace import Namespace
 from orionfs.tree.places import check_may_change, check_places, place_of
 from orionfs.vfs.deferral import Deferral
 from orionfs.vfs.files import Files
-from orionfs.vfs.folder_moves import FolderMoves, note_move
+from orionfs.vfs.folder_moves import FolderMoves
 from orionfs.vfs.litter import Litter
+from orionfs.vfs.readers import note_move
 
 log = logging.getLogger(__name__)
 
