@@ -131,10 +131,7 @@ class Moves:
     ) -> None:
         source = await self._namespace.child(parent, name)
         await self._until_free(source, new_parent, new_name)
-        if (source.parent, source.name) != (
-            parent,
-            name,
-        ):  # an earlier rename has turned out to have happened
+        if (source.parent, source.name) != (parent, name):  # as an earlier rename has turned out
             source = await self._namespace.child(parent, name)
         upload = self._files.upload_of(source)
         check_crossing(source, new_parent, is_on_its_way=upload is not None and not upload.is_untouched)
@@ -155,7 +152,7 @@ class Moves:
     async def _until_free(self, source: Inode, parent: Inode, name: str) -> None:
         """Wait for what is on its way at either place; what is asked for is refused at once if it can be."""
         check_places(source, parent)
-        new_path = f"{parent.orion_path().rstrip('/')}/{decode_name(name)}"
+        new_path = parent.path_below(decode_name(name))
         if source.item.key is not None or source.children is not None:  # else it waits for its name
             await self._sync.removals.until_free(new_path)
         for path in (source.orion_path(), new_path):
@@ -340,12 +337,15 @@ class Moves:
             old_place = Assignment(over.inode.item, place.folder, place.name)
             return await self._remove_replaced(over, Removal(rename.replaced, rename.path), (old_place, back))
         except OrionFsError as error:
-            if is_clear and not isinstance(error, (TimedOut, RemoteFailure)):
+            if is_clear and not (error.is_unclear or isinstance(error, (TimedOut, RemoteFailure))):
                 await self._sync.renames.withdraw(rename)
             else:  # how it ended is looked up, and decides what a version means that is saved until then
                 if not rename.has_consequences:
                     await self._sync.renames.promise(rename)
                 self._sync.renames.resume(rename, on_end)
+            raise
+        except trio.Cancelled:  # nobody waits for it any longer
+            self._sync.renames.resume(rename, on_end)
             raise
 
     async def _place(self, replaced: _Replaced | None, place: Assignment) -> None:
