@@ -34,12 +34,14 @@ log = logging.getLogger(__name__)
 async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync, deferral: Deferral) -> None:
     """Take over every relocation, rename, upload and removal of a journal."""
     await sync.relocator.resume()
+    for rename in journal.renames.all():
+        if rename.is_of_folder:  # first of all: what is promised in one is where that is
+            await _find_out(namespace, sync, rename)
     for parked in journal.parked.all():
         await _park(namespace, files, parked)
-    for is_of_folder in (True, False):  # folders first: what was renamed in one is where that is
-        for rename in journal.renames.all():
-            if rename.is_of_folder == is_of_folder:
-                await _find_out(namespace, sync, rename)
+    for rename in journal.renames.all():
+        if not rename.is_of_folder:
+            await _find_out(namespace, sync, rename)
     for row in journal.uploads():
         await sync.hide_half_made(row)
         if row.step is UploadStep.CANCELLED:

@@ -8,6 +8,7 @@ tree follows then. Used by `moves`, which has checked that the rename may be. Mu
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from functools import partial
 
 import trio
@@ -105,25 +106,30 @@ class FolderMoves:
 def tree_follows(
     namespace: Namespace, source: Inode, old: tuple[Inode, str], parent: Inode, name: str
 ) -> OnEnd:
-    """What is to be done in the tree once it is known whether a folder was renamed, which was at `old`."""
-    inodes = (source, parent)
-    for inode in inodes:
+    """What is to be done in the tree once it is known whether a folder was renamed, which was at `old`.
+
+    Until then it stays where it was, whatever is listed there, with all below it that only this mount knows.
+    """
+    until_known = ExitStack()
+    until_known.enter_context(namespace.changing(old[0], parent))
+    for inode in (source, parent):
         namespace.inodes.hold(inode.number)
-    return partial(_follow, namespace, inodes, old, name)
+        until_known.callback(namespace.inodes.release, inode.number)
+    return partial(_follow, namespace, source, old, parent, name, until_known)
 
 
 def _follow(
     namespace: Namespace,
-    inodes: tuple[Inode, Inode],
+    source: Inode,
     old: tuple[Inode, str],
+    parent: Inode,
     name: str,
+    until_known: ExitStack,
     has_happened: bool,
 ) -> None:
-    source, parent = inodes
-    is_where_it_was = source.is_attached and (source.parent, source.name) == old
-    for folder, each in (old, (parent, name)):  # before what is certain is recorded
-        namespace.doubts.ask_again(folder, each)
-    if has_happened and is_where_it_was and parent.is_attached:
-        namespace.commit_rename(source, parent, name, None, is_settled=True)
-    for inode in inodes:
-        namespace.inodes.release(inode.number)
+    with until_known:
+        is_where_it_was = source.is_attached and (source.parent, source.name) == old
+        for folder, each in (old, (parent, name)):  # before what is certain is recorded
+            namespace.doubts.ask_again(folder, each)
+        if has_happened and is_where_it_was and parent.is_attached:
+            namespace.commit_rename(source, parent, name, None, is_settled=True)

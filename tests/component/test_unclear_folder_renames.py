@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 LAG_S = 8.0
+NEW = f"{HOME}/h"
 AT_ONCE = Limits(change_deadline_s=0.05)
 happened = pytest.mark.parametrize("has_happened", [True, False], ids=["done", "undone"])
 lagging = pytest.mark.parametrize("lag_s", [0.0, LAG_S], ids=["at once", "lag"])
@@ -193,6 +194,31 @@ async def test_folder_that_is_to_go_from_one_whose_rename_is_unclear_goes_from_w
         await back(world)
         tree = expected("h" if has_happened else "f")
         await check(world, {path: tree[path] for path in tree if "deep" not in path})
+
+
+@happened
+async def test_what_waits_below_a_folder_is_seen_in_it_by_who_looked_before_its_end_was_known(
+    tmp_path, fake, has_happened
+) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE, write_back=True) as world:
+        fake.fail("upload", "OrionServiceError", 500, times=10**6)
+        await world.save("my-data/f/new", b"new")
+        top, stall = "h" if has_happened else "f", fake.stall("stat_path", when=lambda path: path == NEW)
+        fake.fail("assign_paths", "OrionConnectionError", has_effect=has_happened)
+        failing = fake.fail("assign_paths", "OrionConnectionError", nth=2, times=10**6)
+        (error,) = await outcomes(partial(world.rename, "my-data/f", "my-data/h"))
+        assert isinstance(error, errors.TimedOut)
+        failing.times = 0
+        await stall.arrived.wait()
+        assert await world.ls("my-data") == sorted(["g", top])
+        await world.ls(f"my-data/{top}")
+        stall.release()
+        await world.sync.until_known(NEW)
+        assert await world.ls("my-data") == sorted(["g", top])
+        assert await world.ls(f"my-data/{top}") == ["deep", "new", "x"]
+        assert await world.read(f"my-data/{top}/new") == b"new"
+        fake.heal()
+        await check(world, expected(top, new=b"new"))
 
 
 @happened
