@@ -136,6 +136,7 @@ async def test_what_waits_below_a_folder_that_was_moved_just_before_a_kill_goes_
         fake.fail("upload", "OrionServiceError", 500, times=10**6)
         await world.save("my-data/f/deep/kept", b"kept")
         await world.save("my-data/f/.x.swp", b"here")
+        await world.rename("my-data/f/x", "my-data/f/x~")  # which Orion does not get to know
         await cut_after_assign(world, "my-data/f", "my-data/g/f")
     if not has_power:
         disk.lose()
@@ -146,6 +147,7 @@ async def test_what_waits_below_a_folder_that_was_moved_just_before_a_kill_goes_
         await trio.sleep(LAG_S)
         assert fake.tree() == {**expected("g/f", deep__kept=b"kept"), "g": None, "new": b"new"}
         assert await world.ls("my-data") == ["g", "new"]
+        assert await world.ls("my-data/g/f") == [".x.swp", "deep", "x~"]
         assert await world.ls("my-data/g/f/deep") == ["kept"]
         assert world.claimed.journal.renames.all() == []
         assert [row.path for row in world.claimed.journal.uploads()] == [f"{HOME}/g/f/.x.swp"]
