@@ -51,6 +51,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
             sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace, row.folder)))
         else:
             files.under_way.adopt(inode, row)
+    sync.renames.find_out_adopted()  # not before, or a version would be adopted as it was until then
     for removal in journal.removals():
         sync.removals.resume(removal, is_of_before=True)
     for path in journal.folder_removals():

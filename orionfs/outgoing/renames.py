@@ -76,6 +76,7 @@ class Renames:
         self._change_row = change_row
         self._remove = remove
         self._unclear: dict[Key, _Unclear] = {}
+        self._adopted: list[_Unclear] = []
         self._news = trio.Event()
 
     # Asking
@@ -118,15 +119,25 @@ class Renames:
 
     def resume(self, rename: Rename, on_end: OnEnd = nobody) -> None:
         """Find out, in the background, whether a rename that was asked for just now has happened."""
-        self._resume(rename, on_end, trio.current_time())
+        self._begin(self._note(rename, on_end, trio.current_time()))
 
-    def adopt(self, rename: Rename, on_end: OnEnd = nobody) -> None:
-        """The same for one that an earlier daemon has asked for."""
-        self._resume(rename, on_end, self._remote.recent.began_at_s)
+    def adopt(self, rename: Rename) -> None:
+        """The same for one that an earlier daemon has asked for, from `find_out_adopted` on."""
+        self._adopted.append(self._note(rename, nobody, self._remote.recent.began_at_s))
 
-    def _resume(self, rename: Rename, on_end: OnEnd, asked_at_s: float) -> None:
+    def find_out_adopted(self) -> None:
+        """Every version that such a rename may end or take along is known here by now."""
+        for unclear in self._adopted:
+            self._begin(unclear)
+        self._adopted.clear()
+
+    def _note(self, rename: Rename, on_end: OnEnd, asked_at_s: float) -> _Unclear:
         unclear = self._unclear[rename.key] = _Unclear(rename, on_end, asked_at_s)
-        self._behind.start(f"rename to {rename.path}", partial(self._find_out_in_the_end, unclear))
+        return unclear
+
+    def _begin(self, unclear: _Unclear) -> None:
+        what = f"rename to {unclear.rename.path}"
+        self._behind.start(what, partial(self._find_out_in_the_end, unclear))
 
     async def find_out(self, rename: Rename) -> None:
         """The same at once. Raises OrionFsError where that can't be done, Busy where it has to wait."""

@@ -11,7 +11,7 @@ import trio
 from orionfs import errors
 from orionfs.orion.remote import Limits
 from orionfs.outgoing.early import Pressure
-from tests.component.fake_orion import HOME, FakeCalls
+from tests.component.fake_orion import HOME, FakeCalls, Stall
 from tests.component.killing import cut_off
 from tests.component.world import World, check_end, mount, outcomes
 
@@ -114,6 +114,33 @@ async def test_rename_that_a_kill_left_unseen_is_done_with_all_that_follows(tmp_
         await world.drain()
         await trio.sleep(LAG_S)
         await check_end(world, a=b"newer c")
+
+
+async def test_rename_found_out_while_the_next_mount_takes_over_ends_what_waited_at_its_goal(
+    tmp_path, fake
+) -> None:
+    fake.add_folder(f"{HOME}/f")
+    async with mount(tmp_path, fake, write_back=True) as world:
+        fake.stall("upload")
+        await world.save("my-data/f/x", b"x")
+        await world.save("my-data/b", b"waits")
+        await cut_after(world, "assign_paths", partial(world.rename, "my-data/c", "my-data/b"))
+    fake.heal()
+    slow = fake.stall("stat_path", when=lambda path: path == f"{HOME}/f")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(release_later, slow)
+        async with mount(tmp_path, fake, write_back=True) as world:
+            await world.drain()
+            assert fake.tree() == {"a": b"old a", "b": b"old c", "f": None, "f/x": b"x"}
+            assert await world.read("my-data/b") == b"old c"
+            world.check_nothing_left()
+
+
+async def release_later(stall: Stall) -> None:
+    """Once every replica knows all that was done before."""
+    await stall.arrived.wait()
+    await trio.sleep(2 * LAG_S)
+    stall.release()
 
 
 @happened
