@@ -177,12 +177,14 @@ class Renames:
     async def _look(self, rename: Rename, asked_at_s: float) -> bool | None:
         """What Orion shows of a rename that was asked for until then; None: what it shows may be of before.
 
-        Where an item was just taken from the place that it was to get again, that may be what is shown.
+        Where an item was just taken from the place that it was to get again, that may be what is shown; an
+        earlier daemon may have done so until this one began.
         """
         recent, now_s = self._remote.recent, trio.current_time()
         there = await self._remote.list_named(*rename.place)
         is_there = any(item.key == rename.key for item in there)
-        changed_at_s = recent.last_moved_at_s(rename.key) if is_there else asked_at_s
+        taken_at_s = max(recent.last_moved_at_s(rename.key), recent.began_at_s)
+        changed_at_s = taken_at_s if is_there else asked_at_s
         return None if recent.is_unheard_of(changed_at_s, now_s) else is_there
 
     async def _conclude(self, rename: Rename, has_happened: bool, lost: list[Upload]) -> None:

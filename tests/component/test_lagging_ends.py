@@ -116,6 +116,27 @@ async def test_rename_that_a_kill_left_unseen_is_done_with_all_that_follows(tmp_
         await check_end(world, a=b"newer c")
 
 
+async def test_item_that_a_replica_shows_where_it_was_before_a_kill_is_not_believed_to_be_back(
+    tmp_path, fake
+) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.rename("my-data/c", "my-data/b")
+        fake.stall("upload")
+        await world.save("my-data/c", b"new c")
+        fake.fail("assign_paths", "OrionConnectionError", times=10**6)
+        stall = fake.stall("assign_paths")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.rename, "my-data/b", "my-data/c")
+            await stall.arrived.wait()
+            cut_off(world)
+            nursery.cancel_scope.cancel()
+    fake.heal()
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.drain()
+        await trio.sleep(LAG_S)
+        await check_end(world, a=b"old a", b=b"old c", c=b"new c")
+
+
 async def test_rename_found_out_while_the_next_mount_takes_over_ends_what_waited_at_its_goal(
     tmp_path, fake
 ) -> None:
