@@ -12,7 +12,7 @@ from orionfs import errors
 from orionfs.orion.remote import Limits
 from orionfs.outgoing.early import Pressure
 from tests.component.fake_orion import HOME, FakeCalls, Stall
-from tests.component.killing import cut_off
+from tests.component.killing import cut_off, orphans
 from tests.component.world import World, check_end, mount, outcomes
 
 pytestmark = [
@@ -162,6 +162,22 @@ async def release_later(stall: Stall) -> None:
     await stall.arrived.wait()
     await trio.sleep(2 * LAG_S)
     stall.release()
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "removed"])
+async def test_version_sent_again_and_again_without_an_answer_leaves_one_item_or_none(
+    tmp_path, fake, is_kept
+) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        fake.fail("upload", "OrionServiceError", 504, has_effect=True, times=3)
+        await world.save("my-data/b", b"latest")
+        while len(orphans(fake)) < 3:
+            await trio.sleep(0.1)
+        if not is_kept:
+            await world.unlink("my-data/b")
+        await world.drain()
+        await trio.sleep(4 * LAG_S)
+        await check_end(world, a=b"old a", c=b"old c", **({"b": b"latest"} if is_kept else {}))
 
 
 @happened
