@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync, deferral: Deferral) -> None:
     """Take over every relocation, rename, upload and removal of a journal."""
+    if sync.renames.is_early and _was_cut_short(journal):
+        beliefs = namespace.beliefs  # or what a replica that lags shows now would be believed for longer
+        beliefs.freshness = replace(beliefs.freshness, early_until_s=sync.renames.early_until_s)
     await sync.relocator.resume()
     for parked in journal.parked.all():
         await _park(namespace, files, parked)
@@ -56,6 +59,13 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
         sync.removals.resume(removal, is_of_before=True)
     for path in journal.folder_removals():
         deferral.resume(path, await _folder_if_there(namespace, path))
+
+
+def _was_cut_short(journal: Journal) -> bool:
+    """True if an earlier mount was at a change of Orion when it ended."""
+    has_versions = any(row.step is not UploadStep.LOCAL for row in journal.uploads())
+    others = (journal.removals(), journal.renames.all(), journal.relocations(), journal.folder_removals())
+    return has_versions or any(others)
 
 
 async def _find_out(sync: Sync, rename: Rename) -> None:

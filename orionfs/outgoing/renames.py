@@ -208,6 +208,11 @@ class Renames:
         recent = self._remote.recent
         return recent.is_unheard_of(recent.began_at_s, trio.current_time())
 
+    @property
+    def early_until_s(self) -> float:
+        """The last moment of that."""
+        return self._remote.recent.heard_of_at_s(self._remote.recent.began_at_s)
+
     # Waiting
 
     def is_at(self, path: str, *, is_deep: bool = False) -> bool:

@@ -137,6 +137,30 @@ async def test_item_that_a_replica_shows_where_it_was_before_a_kill_is_not_belie
         await check_end(world, a=b"old a", b=b"old c", c=b"new c")
 
 
+@pytest.mark.parametrize("change", ["renamed", "removed", "saved"])
+async def test_what_a_listing_right_after_a_kill_does_not_show_is_seen_once_replicas_know_it(
+    tmp_path, fake, change
+) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.save("my-data/c", b"newer c")
+        await world.drain()
+        fake.stall("upload")
+        await world.save("my-data/x", b"x")
+        cut_off(world)
+    fake.heal()
+    async with mount(tmp_path, fake, write_back=True) as world:
+        assert await world.ls("my-data") == ["a", "c", "x"]
+        await trio.sleep(LAG_S + 3)
+        if change == "renamed":
+            await world.rename("my-data/c", "my-data/d")
+        elif change == "removed":
+            await world.unlink("my-data/c")
+        else:
+            await world.save("my-data/c", b"latest c")
+        left = {"renamed": {"d": b"newer c"}, "removed": {}, "saved": {"c": b"latest c"}}
+        await check_end(world, a=b"old a", x=b"x", **left[change])
+
+
 async def test_rename_found_out_while_the_next_mount_takes_over_ends_what_waited_at_its_goal(
     tmp_path, fake
 ) -> None:
