@@ -19,7 +19,7 @@ import trio
 
 from orionfs.durable.journal import Removal, Rename, UploadRow
 from orionfs.durable.journal_thread import JournalThread
-from orionfs.errors import Busy, OrionFsError, Unreachable
+from orionfs.errors import Busy, NoSuchName, OrionFsError, Unreachable
 from orionfs.models import Key
 from orionfs.orion.remote import Health, Remote
 from orionfs.outgoing.behind import Behind
@@ -181,7 +181,10 @@ class Renames:
         earlier daemon may have done so until this one began.
         """
         recent, now_s = self._remote.recent, trio.current_time()
-        there = await self._remote.list_named(*rename.place)
+        try:
+            there = await self._remote.list_named(*rename.place)
+        except NoSuchName:  # its folder is gone
+            there = ()
         is_there = any(item.key == rename.key for item in there)
         taken_at_s = max(recent.last_moved_at_s(rename.key), recent.began_at_s)
         changed_at_s = taken_at_s if is_there else asked_at_s

@@ -124,6 +124,18 @@ async def test_rename_that_is_refused_after_its_first_answer_was_lost_is_asked_f
         world.check_nothing_left()
 
 
+async def test_unclear_rename_into_a_folder_that_is_gone_since_is_over(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        await check(world, "f", "g")
+        await rename_unclearly(world, "my-data/f/f", "my-data/g/g", has_happened=False)
+        fake.remove(f"{HOME}/g/g")
+        fake.remove(f"{HOME}/g")
+        await back(world)
+        await world.drain()
+        assert fake.tree() == {"f": None, "f/f": b"f"}
+        world.check_nothing_left()
+
+
 @happened
 @pytest.mark.parametrize("saved", ["f/new", "g/g"], ids=["source", "target"])
 async def test_save_before_the_end_of_a_rename_is_known_leaves_one_of_each_name(
