@@ -282,6 +282,11 @@ def origin_of(error: OrionFsError) -> OrionFsError:
     return next((each for each in _chain_of(error) if each.verb is not None), error)
 
 
+def may_have_happened(error: OrionFsError) -> bool:
+    """True of a change that failed so if any answer to it was lost, whatever it was refused with later."""
+    return any(each.is_unclear or isinstance(each, TimedOut | RemoteFailure) for each in _chain_of(error))
+
+
 def _chain_of(error: BaseException | None) -> Iterator[OrionFsError]:
     while error is not None:
         if isinstance(error, OrionFsError):

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync, deferral: Deferral) -> None:
     """Take over every relocation, rename, upload and removal of a journal."""
+    if sync.renames.is_early and _was_cut_short(journal):
+        beliefs = namespace.beliefs  # or what a replica that lags shows now would be believed for longer
+        beliefs.freshness = replace(beliefs.freshness, early_until_s=sync.renames.early_until_s)
     await sync.relocator.resume()
     for rename in journal.renames.all():
         if rename.is_of_folder:  # first of all: what is promised in one is where that is
@@ -58,10 +61,18 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
             sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace)))
         else:
             files.under_way.adopt(inode, row)
+    sync.renames.find_out_adopted()  # not before, or a version would be adopted as it was until then
     for removal in journal.removals():
         sync.removals.resume(removal, is_of_before=True)
     for path in journal.folder_removals():
         deferral.resume(path, await _folder_if_there(namespace, path))
+
+
+def _was_cut_short(journal: Journal) -> bool:
+    """True if an earlier mount was at a change of Orion when it ended."""
+    has_versions = any(row.step is not UploadStep.LOCAL for row in journal.uploads())
+    others = (journal.removals(), journal.renames.all(), journal.relocations(), journal.folder_removals())
+    return has_versions or any(others)
 
 
 async def _find_out(namespace: Namespace, sync: Sync, rename: Rename) -> None:

@@ -268,9 +268,18 @@ class Remote(Caller):
         item = await self.stat(f"{home}/{mark}")
         if item is not None:
             return item
-        rows = await self._read("find", Kind.FILE.value, {"name": mark})
-        found = (self.knowledge.resource(row, Kind.FILE) for row in rows)
-        return next((item for item in found if item.name == mark), None)
+        return next(iter(await self._found_by_name(mark)), None)
+
+    async def find_uploads(self, home: str, mark: str) -> list[Item]:
+        """All that has a mark, where an upload was sent more than once; some of it on the stacks above."""
+        item, found = await self.stat(f"{home}/{mark}"), await self._found_by_name(mark)
+        is_more = item is not None and item.key not in {each.key for each in found}
+        return [item, *found] if item is not None and is_more else found
+
+    async def _found_by_name(self, name: str) -> list[Item]:
+        rows = await self._read("find", Kind.FILE.value, {"name": name})
+        found = [self.knowledge.resource(row, Kind.FILE) for row in rows]
+        return [item for item in found if item.name == name]
 
     # Tags
 

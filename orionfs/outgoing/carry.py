@@ -361,8 +361,7 @@ class Carrier:
             await self._remote.delete(Key(Kind.FILE, upload.row.new_id))
         elif upload.is_unclear and upload.row.name != upload.row.mark:  # else a version may have had the mark
             recent, asked_at_s = self._remote.recent, trio.current_time()
-            item = await self._remote.find_upload(self._home, upload.row.mark)
-            if item is not None:
+            for item in await self._remote.find_uploads(self._home, upload.row.mark):
                 await self._remote.delete(_key(item))
             upload.may_be_doubled = recent.is_unheard_of(upload.unclear_at_s, asked_at_s)
 

@@ -21,7 +21,7 @@ import trio
 
 from orionfs.durable.journal import Removal, Rename, UploadRow
 from orionfs.durable.journal_thread import JournalThread
-from orionfs.errors import Busy, OrionFsError, Unreachable
+from orionfs.errors import Busy, NoSuchName, OrionFsError, Unreachable
 from orionfs.models import Key, Kind
 from orionfs.orion.remote import Health, Remote
 from orionfs.outgoing.behind import Behind
@@ -99,6 +99,7 @@ class Renames:
         self._change_row = change_row
         self._removals = removals
         self._unclear: dict[Key, _Unclear] = {}
+        self._adopted: list[_Unclear] = []
         self._news = trio.Event()
 
     # Asking
@@ -149,15 +150,25 @@ class Renames:
 
     def resume(self, rename: Rename, on_end: OnEnd = nobody) -> None:
         """Find out, in the background, whether a rename that was asked for just now has happened."""
-        self._resume(rename, on_end, trio.current_time())
+        self._begin(self._note(rename, on_end, trio.current_time()))
 
     def adopt(self, rename: Rename, on_end: OnEnd = nobody) -> None:
-        """The same for one that an earlier daemon has asked for."""
-        self._resume(rename, on_end, self._remote.recent.began_at_s)
+        """The same for one that an earlier daemon has asked for, from `find_out_adopted` on."""
+        self._adopted.append(self._note(rename, on_end, self._remote.recent.began_at_s))
 
-    def _resume(self, rename: Rename, on_end: OnEnd, asked_at_s: float) -> None:
+    def find_out_adopted(self) -> None:
+        """Every version that such a rename may end or take along is known here by now."""
+        for unclear in self._adopted:
+            self._begin(unclear)
+        self._adopted.clear()
+
+    def _note(self, rename: Rename, on_end: OnEnd, asked_at_s: float) -> _Unclear:
         unclear = self._unclear[rename.key] = _Unclear(rename, on_end, asked_at_s)
-        self._behind.start(f"rename to {rename.path}", partial(self._find_out_in_the_end, unclear))
+        return unclear
+
+    def _begin(self, unclear: _Unclear) -> None:
+        what = f"rename to {unclear.rename.path}"
+        self._behind.start(what, partial(self._find_out_in_the_end, unclear))
 
     async def find_out(self, rename: Rename) -> None:
         """The same at once. Raises OrionFsError where that can't be done, Busy where it has to wait."""
@@ -203,11 +214,13 @@ class Renames:
     async def _look(self, rename: Rename, asked_at_s: float) -> bool | None:
         """What Orion shows of a rename that was asked for until then; None: what it shows may be of before.
 
-        Where an item was just taken from the place that it was to get again, that may be what is shown.
+        Where an item was just taken from the place that it was to get again, that may be what is shown; an
+        earlier daemon may have done so until this one began.
         """
         recent, now_s = self._remote.recent, trio.current_time()
         is_there = await self._is_there(rename)
-        changed_at_s = recent.last_moved_at_s(rename.key) if is_there else asked_at_s
+        taken_at_s = max(recent.last_moved_at_s(rename.key), recent.began_at_s)
+        changed_at_s = taken_at_s if is_there else asked_at_s
         return None if recent.is_unheard_of(changed_at_s, now_s) else is_there
 
     async def _is_there(self, rename: Rename) -> bool:
@@ -215,7 +228,10 @@ class Renames:
             there = await self._remote.stat(rename.path)
             if there is None or there.kind is Kind.FOLDER:
                 return there is not None and there.key == rename.key
-        return any(item.key == rename.key for item in await self._remote.list_named(*rename.place))
+        try:
+            return any(item.key == rename.key for item in await self._remote.list_named(*rename.place))
+        except NoSuchName:  # its folder is gone
+            return False
 
     def _is_below_unclear(self, rename: Rename) -> bool:
         """True while it is not known where the folder is in which something was to be renamed."""
@@ -242,6 +258,11 @@ class Renames:
         """True while answers may know nothing of what an earlier daemon has done."""
         recent = self._remote.recent
         return recent.is_unheard_of(recent.began_at_s, trio.current_time())
+
+    @property
+    def early_until_s(self) -> float:
+        """The last moment of that."""
+        return self._remote.recent.heard_of_at_s(self._remote.recent.began_at_s)
 
     # Waiting
 

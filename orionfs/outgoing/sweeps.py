@@ -11,8 +11,11 @@ from __future__ import annotations
 import logging
 from functools import partial
 
+import trio
+
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import OrionFsError
+from orionfs.models import Key
 from orionfs.orion.remote import Remote
 from orionfs.outgoing.behind import Behind
 from orionfs.outgoing.upload import Upload
@@ -64,6 +67,14 @@ class Sweeps:
         self._marks.discard(mark)
 
     async def _remove(self, mark: str) -> None:
-        item = await self._remote.find_upload(self._home, mark)
-        if item is not None and item.key is not None:
-            await self._remote.delete(item.key)
+        """Each attempt may have left one; a path shows one of them, for a while the one that is gone."""
+        gone: set[Key] = set()
+        while left := await self._left(mark) - gone:
+            for key in left:
+                await self._remote.delete(key)
+            gone |= left
+            await self._remote.until_heard_of(trio.current_time())
+
+    async def _left(self, mark: str) -> set[Key]:
+        found = await self._remote.find_uploads(self._home, mark)
+        return {item.key for item in found if item.key is not None}

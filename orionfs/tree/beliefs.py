@@ -229,7 +229,8 @@ class Beliefs:
         item, told_at_s = best
         is_listed = item is not None or self._is_listed_only(parent)  # which may be long to list again
         ttl_s = self.freshness.metadata_ttl_s if is_listed else self.freshness.absence_ttl_s
-        valid_s = told_at_s + ttl_s + self._cache.get(parent.number).holds_longer_s - self._clock()
+        holds_s = ttl_s + self._cache.get(parent.number).holds_longer_s
+        valid_s = self.freshness.ends_at_s(told_at_s, holds_s) - self._clock()
         if valid_s > 0:
             return Believed(item, valid_s)
         if since_s is not None and told_at_s >= since_s:
@@ -271,8 +272,8 @@ class Beliefs:
         return listing if is_just_told or self._remote.health is Health.OFFLINE else None
 
     def _valid_s(self, listing: Listing) -> float:
-        holds_until_s = listing.asked_at_s + self.freshness.metadata_ttl_s + listing.holds_longer_s
-        return max(0.0, holds_until_s - self._clock())
+        holds_s = self.freshness.metadata_ttl_s + listing.holds_longer_s
+        return max(0.0, self.freshness.ends_at_s(listing.asked_at_s, holds_s) - self._clock())
 
     # Asking
 

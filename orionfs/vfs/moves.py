@@ -21,8 +21,7 @@ from orionfs.errors import (
     NameExists,
     NotPermitted,
     OrionFsError,
-    RemoteFailure,
-    TimedOut,
+    may_have_happened,
 )
 from orionfs.models import Assignment, Item, Key, Kind
 from orionfs.orion.remote import Remote
@@ -337,7 +336,7 @@ class Moves:
             old_place = Assignment(over.inode.item, place.folder, place.name)
             return await self._remove_replaced(over, Removal(rename.replaced, rename.path), (old_place, back))
         except OrionFsError as error:
-            if is_clear and not (error.is_unclear or isinstance(error, (TimedOut, RemoteFailure))):
+            if is_clear and not may_have_happened(error):
                 await self._sync.renames.withdraw(rename)
             else:  # how it ended is looked up, and decides what a version means that is saved until then
                 if not rename.has_consequences:

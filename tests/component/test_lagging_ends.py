@@ -11,8 +11,8 @@ import trio
 from orionfs import errors
 from orionfs.orion.remote import Limits
 from orionfs.outgoing.early import Pressure
-from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.killing import cut_off
+from tests.component.fake_orion import HOME, FakeCalls, Stall
+from tests.component.killing import cut_off, orphans
 from tests.component.world import World, check_end, mount, outcomes
 
 pytestmark = [
@@ -114,6 +114,94 @@ async def test_rename_that_a_kill_left_unseen_is_done_with_all_that_follows(tmp_
         await world.drain()
         await trio.sleep(LAG_S)
         await check_end(world, a=b"newer c")
+
+
+async def test_item_that_a_replica_shows_where_it_was_before_a_kill_is_not_believed_to_be_back(
+    tmp_path, fake
+) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.rename("my-data/c", "my-data/b")
+        fake.stall("upload")
+        await world.save("my-data/c", b"new c")
+        fake.fail("assign_paths", "OrionConnectionError", times=10**6)
+        stall = fake.stall("assign_paths")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.rename, "my-data/b", "my-data/c")
+            await stall.arrived.wait()
+            cut_off(world)
+            nursery.cancel_scope.cancel()
+    fake.heal()
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.drain()
+        await trio.sleep(LAG_S)
+        await check_end(world, a=b"old a", b=b"old c", c=b"new c")
+
+
+@pytest.mark.parametrize("change", ["renamed", "removed", "saved"])
+async def test_what_a_listing_right_after_a_kill_does_not_show_is_seen_once_replicas_know_it(
+    tmp_path, fake, change
+) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        await world.save("my-data/c", b"newer c")
+        await world.drain()
+        fake.stall("upload")
+        await world.save("my-data/x", b"x")
+        cut_off(world)
+    fake.heal()
+    async with mount(tmp_path, fake, write_back=True) as world:
+        assert await world.ls("my-data") == ["a", "c", "x"]
+        await trio.sleep(LAG_S + 3)
+        if change == "renamed":
+            await world.rename("my-data/c", "my-data/d")
+        elif change == "removed":
+            await world.unlink("my-data/c")
+        else:
+            await world.save("my-data/c", b"latest c")
+        left = {"renamed": {"d": b"newer c"}, "removed": {}, "saved": {"c": b"latest c"}}
+        await check_end(world, a=b"old a", x=b"x", **left[change])
+
+
+async def test_rename_found_out_while_the_next_mount_takes_over_ends_what_waited_at_its_goal(
+    tmp_path, fake
+) -> None:
+    fake.add_folder(f"{HOME}/f")
+    async with mount(tmp_path, fake, write_back=True) as world:
+        fake.stall("upload")
+        await world.save("my-data/f/x", b"x")
+        await world.save("my-data/b", b"waits")
+        await cut_after(world, "assign_paths", partial(world.rename, "my-data/c", "my-data/b"))
+    fake.heal()
+    slow = fake.stall("stat_path", when=lambda path: path == f"{HOME}/f")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(release_later, slow)
+        async with mount(tmp_path, fake, write_back=True) as world:
+            await world.drain()
+            assert fake.tree() == {"a": b"old a", "b": b"old c", "f": None, "f/x": b"x"}
+            assert await world.read("my-data/b") == b"old c"
+            world.check_nothing_left()
+
+
+async def release_later(stall: Stall) -> None:
+    """Once every replica knows all that was done before."""
+    await stall.arrived.wait()
+    await trio.sleep(2 * LAG_S)
+    stall.release()
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "removed"])
+async def test_version_sent_again_and_again_without_an_answer_leaves_one_item_or_none(
+    tmp_path, fake, is_kept
+) -> None:
+    async with mount(tmp_path, fake, write_back=True) as world:
+        fake.fail("upload", "OrionServiceError", 504, has_effect=True, times=3)
+        await world.save("my-data/b", b"latest")
+        while len(orphans(fake)) < 3:
+            await trio.sleep(0.1)
+        if not is_kept:
+            await world.unlink("my-data/b")
+        await world.drain()
+        await trio.sleep(4 * LAG_S)
+        await check_end(world, a=b"old a", c=b"old c", **({"b": b"latest"} if is_kept else {}))
 
 
 @happened

@@ -103,6 +103,40 @@ async def test_replaced_item_goes_if_the_rename_happened(tmp_path, fake, has_hap
 
 
 @happened
+@pytest.mark.parametrize(
+    ("refusal", "status", "error"),
+    [("ValidationError", 422, errors.NotPermitted), ("AuthorizationRequired", 403, errors.AccessDenied)],
+)
+async def test_rename_that_is_refused_after_its_first_answer_was_lost_is_asked_for(
+    tmp_path, fake, has_happened, refusal, status, error
+) -> None:
+    async with mount(tmp_path, fake) as world:
+        await check(world, "f", "g")
+        fake.fail("assign_paths", "OrionConnectionError", has_effect=has_happened)
+        fake.fail("assign_paths", refusal, status, nth=2, times=10**6)
+        with pytest.raises(error):
+            await world.rename("my-data/f/f", "my-data/g/g")
+        fake.heal()
+        await world.drain()
+        expected = {"g/g": b"f"} if has_happened else {"f/f": b"f", "g/g": b"g"}
+        assert fake.tree() == {"f": None, "g": None, **expected}
+        await check(world, "f", "g")
+        world.check_nothing_left()
+
+
+async def test_unclear_rename_into_a_folder_that_is_gone_since_is_over(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE) as world:
+        await check(world, "f", "g")
+        await rename_unclearly(world, "my-data/f/f", "my-data/g/g", has_happened=False)
+        fake.remove(f"{HOME}/g/g")
+        fake.remove(f"{HOME}/g")
+        await back(world)
+        await world.drain()
+        assert fake.tree() == {"f": None, "f/f": b"f"}
+        world.check_nothing_left()
+
+
+@happened
 @pytest.mark.parametrize("saved", ["f/new", "g/g"], ids=["source", "target"])
 async def test_save_before_the_end_of_a_rename_is_known_leaves_one_of_each_name(
     tmp_path, fake, has_happened, saved
