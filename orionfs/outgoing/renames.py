@@ -215,11 +215,14 @@ class Renames:
         """What Orion shows of a rename that was asked for until then; None: what it shows may be of before.
 
         Where an item was just taken from the place that it was to get again, that may be what is shown; an
-        earlier daemon may have done so until this one began.
+        earlier daemon may have done so until this one began. What is promised below a folder can't wait for
+        that to be shown.
         """
         recent, now_s = self._remote.recent, trio.current_time()
         is_there = await self._is_there(rename)
-        taken_at_s = max(recent.last_moved_at_s(rename.key), recent.began_at_s)
+        taken_at_s = recent.last_moved_at_s(rename.key)
+        if not rename.is_of_folder:
+            taken_at_s = max(taken_at_s, recent.began_at_s)
         changed_at_s = taken_at_s if is_there else asked_at_s
         return None if recent.is_unheard_of(changed_at_s, now_s) else is_there
 

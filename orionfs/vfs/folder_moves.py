@@ -14,7 +14,7 @@ from functools import partial
 import trio
 
 from orionfs.durable.journal import RelocationRow, Rename
-from orionfs.errors import CrossDevice, InvalidCall, OrionFsError
+from orionfs.errors import CrossDevice, InvalidCall, OrionFsError, may_have_happened
 from orionfs.models import Assignment, Item
 from orionfs.orion.remote import Remote
 from orionfs.outgoing.renames import OnEnd
@@ -63,7 +63,7 @@ class FolderMoves:
         try:
             await self._assign(source, parent, name, place, rename)
         except InvalidCall as refused:
-            if refused.is_unclear:
+            if may_have_happened(refused):
                 raise
             log.info("%s: folders are not moved in one call here: %s", place.path, refused)
             return False
@@ -80,7 +80,7 @@ class FolderMoves:
             with self._namespace.doubts.unless_moved(source, parent, name):
                 await self._sync.assigner.place(place)
         except (OrionFsError, trio.Cancelled) as error:
-            if isinstance(error, OrionFsError) and not error.is_unclear:
+            if isinstance(error, OrionFsError) and not may_have_happened(error):
                 await renames.withdraw(rename)
             else:
                 renames.resume(rename, tree_follows(self._namespace, source, old, parent, name))
