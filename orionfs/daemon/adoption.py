@@ -16,14 +16,17 @@ from orionfs.durable.parked_rows import ParkedRow
 from orionfs.errors import NameExists, NoSuchName, OrionFsError
 from orionfs.models import Item, LocalAttributes
 from orionfs.outgoing.parking import Parked
+from orionfs.outgoing.renames import OnEnd, nobody
 from orionfs.outgoing.shard_rules import collection_of, new_item
 from orionfs.outgoing.sync import Sync
 from orionfs.outgoing.upload import Upload
 from orionfs.tables.inodes import Inode
 from orionfs.tables.names import encode_name, true_name
 from orionfs.tree.namespace import Namespace
+from orionfs.tree.places import place_of
 from orionfs.vfs.deferral import Deferral
 from orionfs.vfs.files import Files
+from orionfs.vfs.folder_moves import tree_follows
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,14 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
         beliefs = namespace.beliefs  # or what a replica that lags shows now would be believed for longer
         beliefs.freshness = replace(beliefs.freshness, early_until_s=sync.renames.early_until_s)
     await sync.relocator.resume()
+    for rename in journal.renames.all():
+        if rename.is_of_folder:  # first of all: what is promised in one is where that is
+            await _find_out(namespace, sync, rename)
     for parked in journal.parked.all():
         await _park(namespace, files, parked)
     for rename in journal.renames.all():
-        await _find_out(sync, rename)
+        if not rename.is_of_folder:
+            await _find_out(namespace, sync, rename)
     for row in journal.uploads():
         await sync.hide_half_made(row)
         if row.step is UploadStep.CANCELLED:
@@ -51,7 +58,7 @@ async def adopt(journal: Journal, namespace: Namespace, files: Files, sync: Sync
             inode = await _show(namespace, row, may_lag=sync.renames.is_early)
         except OrionFsError as error:
             log.info("%s can't be shown yet: %s", row.path, error)
-            sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace, row.folder)))
+            sync.carry_soon(sync.adopt(row, partial(_ask_again, namespace)))
         else:
             files.under_way.adopt(inode, row)
     sync.renames.find_out_adopted()  # not before, or a version would be adopted as it was until then
@@ -68,13 +75,26 @@ def _was_cut_short(journal: Journal) -> bool:
     return has_versions or any(others)
 
 
-async def _find_out(sync: Sync, rename: Rename) -> None:
+async def _find_out(namespace: Namespace, sync: Sync, rename: Rename) -> None:
     """Whether a rename that an earlier mount asked for has happened decides what is under way, and where."""
     try:
         await sync.renames.find_out(rename)
     except OrionFsError as error:
         log.info("%s: whether it was renamed is asked again: %s", rename.path, error)
-        sync.renames.adopt(rename)
+        on_end = await _tree_follows(namespace, rename) if rename.is_of_folder else nobody
+        sync.renames.adopt(rename, on_end)
+
+
+async def _tree_follows(namespace: Namespace, rename: Rename) -> OnEnd:
+    """What is shown below a folder that was, perhaps, renamed goes along; nothing is where it is not seen."""
+    folder, name = rename.place
+    try:
+        source = await _folder_of(namespace, rename.old)
+        parent = await _folder_of(namespace, folder)
+    except OrionFsError as error:
+        log.info("%s can't be shown where it was: %s", rename.path, error)
+        return nobody
+    return tree_follows(namespace, source, place_of(source), parent, encode_name(name))
 
 
 async def _folder_if_there(namespace: Namespace, path: str) -> Inode | None:
@@ -104,6 +124,9 @@ async def _keep_here(namespace: Namespace, files: Files, sync: Sync, row: Upload
     try:
         folder = await _folder_of(namespace, row.folder)
     except NoSuchName as gone:
+        if sync.renames.is_at(row.path):
+            log.info("%s can't be shown until its folder is found: %s", row.path, gone)
+            return
         kept = _keep_aside(sync.staging / row.staged)
         await sync.journal.run(lambda journal: journal.drop_upload(row.mark))
         log.info("%s: its folder is gone, so it is kept in %s: %s", row.path, kept, gone)
@@ -144,8 +167,9 @@ def _show_new(namespace: Namespace, folder: Inode, row: UploadRow) -> Inode:
     return namespace.adopt_file(folder, encode_name(row.name), item, local)
 
 
-def _ask_again(namespace: Namespace, folder: str, _upload: Upload, _item: Item) -> None:
+def _ask_again(namespace: Namespace, upload: Upload, _item: Item) -> None:
     """A version that could not be shown is in its folder now."""
+    folder = upload.row.folder
     for inode in namespace.inodes:
         is_real = inode.children is not None and not inode.is_virtual and not inode.is_view
         if is_real and inode.orion_path().rstrip("/") == folder.rstrip("/"):

@@ -2,7 +2,7 @@
 
 Six tables: `uploads` (a version on its way, by the mark its upload carries), `removals` (items to go),
 `folder_removals` (emptied folders that are to go), `relocations` (folders that were renamed here and are
-not all at their new place), `renames` (of items, not known to have happened) and `local` (time of the last
+not all at their new place), `renames` (in one call, not known to have happened) and `local` (time of the last
 write here, chmod). A version is sealed by one full-sync commit after its bytes were synced. What a later
 step relies on is synced before that: a version that has got its name is not found by its mark any more, and
 one that is over has no staged bytes. What is merely done again if a power cut takes its commit is not, nor
@@ -104,7 +104,7 @@ class Journal:
         self.local = LocalRows(self._db)
         self.parked = ParkedRows(self._db, self._transaction)
         self.shares = ShareRows(self._db, self._transaction)
-        self.renames = RenameRows(self._db, self._transaction)
+        self.renames = RenameRows(self._db, self._transaction, self.move_folder)
         with self._transaction(durable=True):
             for statement in (_SCHEMA + LOCAL_SCHEMA + PARKED_SCHEMA + SHARES_SCHEMA + RENAMES_SCHEMA).split(
                 ";"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from orionfs.models import Key, LocalAttributes
+from orionfs.models import Key, Kind, LocalAttributes
 
 
 class UploadStep(Enum):
@@ -50,12 +50,12 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """A rename of an item on Orion, from `old` to `path` (absolute Orion paths), that may happen.
+    """A rename of an item or a folder on Orion, from `old` to `path` (absolute Orion paths), that may happen.
 
     If it does, the item `replaced` goes; the version with the mark `ended`, which was under way to `path`
     when it was asked for, is not wanted any more, and the one with the mark `follows`, a newer one of the
     item, goes to `path` as well. Versions that were begun later replace the item where they would have
-    replaced `replaced`, or nothing if that is None.
+    replaced `replaced`, or nothing if that is None. With a folder goes all that is promised below it.
     """
 
     key: Key
@@ -72,13 +72,21 @@ class Rename:
         return folder, name
 
     @property
+    def is_of_folder(self) -> bool:
+        return self.key.kind is Kind.FOLDER
+
+    @property
     def has_consequences(self) -> bool:
         """False where nothing else depends on whether it happens."""
-        return any(each is not None for each in (self.replaced, self.ended, self.follows))
+        return self.is_of_folder or any(
+            each is not None for each in (self.replaced, self.ended, self.follows)
+        )
 
     def is_at(self, path: str) -> bool:
         """True if what a path means depends on it."""
-        return path in (self.old, self.path)
+        return any(
+            path == end or (self.is_of_folder and path.startswith(f"{end}/")) for end in (self.old, self.path)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from orionfs.models import Key
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS renames (
-    kind TEXT NOT NULL, id INTEGER NOT NULL,  -- the item
+    kind TEXT NOT NULL, id INTEGER NOT NULL,  -- the item, or the folder
     old TEXT NOT NULL, path TEXT NOT NULL,    -- absolute Orion paths: where it was, where it is to be
     replaced_kind TEXT, replaced_id INTEGER,  -- the item that goes from there
     ended TEXT,                               -- mark of the version that was under way to that path
@@ -32,9 +32,16 @@ _PATHS = ("old", "path")
 class RenameRows:
     """The table, in the database of a journal."""
 
-    def __init__(self, db: Any, transaction: Callable[..., AbstractContextManager[None]]) -> None:
+    def __init__(
+        self,
+        db: Any,
+        transaction: Callable[..., AbstractContextManager[None]],
+        move_folder: Callable[[str, str], None],
+    ) -> None:
+        """`move_folder` takes all that is promised below a folder from its old path to the new one."""
         self._db = db
         self._transaction = transaction
+        self._move_folder = move_folder
 
     def put(self, rename: Rename) -> None:
         """A rename is about to be asked for; survives a power cut."""
@@ -56,9 +63,12 @@ class RenameRows:
         """A rename has happened, with all that follows; `removal` is what is still to go from its path."""
         with self._transaction(durable=True):
             self._drop_within(rename.key)
-            self._end(rename.ended)
-            self._go_along(rename)
-            self._rebase(rename)
+            if rename.is_of_folder:
+                self._move_folder(rename.old, rename.path)
+            else:
+                self._end(rename.ended)
+                self._go_along(rename)
+                self._rebase(rename)
             if removal is not None:
                 self._db.execute(
                     "INSERT OR REPLACE INTO removals (kind, id, path) VALUES (?, ?, ?)",

@@ -43,9 +43,8 @@ class RecentChanges:
         self._began_at_s: float | None = None
         self.read_lag_s = self.unheard_s = 10.0
         self.read_lag_s = 10.0
-        self._moved: dict[
-            Key, float
-        ] = {}  # items whose place is not known any more, and when we last put them
+        # Folders, and items whose place is not known any more -> when we last put them somewhere.
+        self._moved: dict[Key, float] = {}
         self._places: dict[Key, _Place] = {}  # the latest last
         self._below: dict[str, dict[Key, Item]] = {}  # folder -> what was put there
         self._folders: dict[str, tuple[bool, float]] = {}  # path -> whether it was made or removed, and when
@@ -73,7 +72,11 @@ class RecentChanges:
 
     def placed(self, folder: str, item: Item) -> None:
         """An item, with the name that it has there, was put into a folder."""
-        if item.key is not None and item.kind is not Kind.FOLDER:
+        if item.key is not None and item.kind is Kind.FOLDER:
+            self._forget_old()
+            self._moved.pop(item.key, None)
+            self._moved[item.key] = self._clock()
+        elif item.key is not None:
             self._note_place(item.key, _Place(folder.rstrip("/"), item, self._clock()))
 
     def deleted(self, key: Key) -> None:

@@ -63,19 +63,25 @@ class Assigner:
         is_swap = can_swap and (is_aside or self._remote.facts.duplicate_names == "refused")
         away = [Assignment(over, place.folder, new_old_mark())] if over is not None and can_swap else []
         pauses = iter(BUSY_PAUSES_S)
+        is_unclear = False
         while True:
             try:
                 await self._remote.assign(*(away if is_swap else []), place)
                 return
             except Conflict as conflict:
+                is_unclear |= conflict.is_unclear
                 if can_swap and not is_swap:
                     is_swap = True
                     continue
                 pause_s = next(pauses, inf)
+                refused: OrionFsError | None = None
                 if pause_s >= _TAKEN_PAUSE_S and await self._is_taken(place, over):
-                    raise NameExists(f"{place.path}: something else has the name on Orion") from conflict
-                if pause_s == inf:
-                    raise Busy(f"{place.path}: Orion is busy with it") from conflict
+                    refused = NameExists(f"{place.path}: something else has the name on Orion")
+                elif pause_s == inf:
+                    refused = Busy(f"{place.path}: Orion is busy with it")
+                if refused is not None:
+                    refused.is_unclear = is_unclear  # it may be busy with an attempt that got no answer
+                    raise refused from conflict
             except NoSuchName:
                 if (
                     not is_swap

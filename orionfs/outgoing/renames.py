@@ -2,9 +2,10 @@
 
 A rename stands in the journal before Orion is asked. Once it is known to have happened all that follows is
 written down in one commit: what it replaced is to go, a version that was under way to its path is not wanted
-any more, a newer one of the item goes along. Where its end is not known, after a time-out or a kill, Orion is
-asked what has the name; until that is known nothing gets its place at either path. Used by `sync` and
-`moves`. Must not know inodes.
+any more, a newer one of the item goes along; with a folder all goes along that is promised below it. Where
+its end is not known, after a time-out or a kill, Orion is asked what has the name; until that is known
+nothing gets its place at either path, nor below that of a folder. Used by `sync` and `moves`. Must not know
+inodes.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import trio
 
 from orionfs.durable.journal import Removal, Rename, UploadRow
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import Busy, NoSuchName, OrionFsError, Unreachable
-from orionfs.models import Key
+from orionfs.models import Key, Kind
 from orionfs.orion.remote import Health, Remote
 from orionfs.outgoing.behind import Behind
 from orionfs.outgoing.relocating import Relocator
@@ -32,11 +34,27 @@ log = logging.getLogger(__name__)
 _WAIT_MAX_S = 60.0
 
 OnEnd = Callable[[bool], None]
-"""Called once the end of a rename is known, before anything else can be: with whether it has happened."""
+"""Called once the end of a rename is known, with whether it has happened.
+
+Before anything else can be known of it; of a folder, before what is promised below it goes along.
+"""
 
 
 def nobody(_has_happened: bool) -> None:
     """Nobody wants to hear of it."""
+
+
+class ToGo(Protocol):
+    """`Removals`, as far as it is told of renames."""
+
+    def resume(self, removal: Removal) -> None:
+        """Carry out the removal of an item that the journal knows."""
+
+    def moved(self, old: str, new: str) -> None:
+        """A folder was renamed."""
+
+    def go_on(self) -> None:
+        """What waits for the end of a rename looks again."""
 
 
 @dataclass(eq=False, slots=True)
@@ -47,9 +65,14 @@ class _Unclear:
     on_end: OnEnd
     asked_at_s: float  # it was done by then, if ever
 
+    def tell(self, has_happened: bool) -> None:
+        """Whoever wants to hear of the end does so once."""
+        on_end, self.on_end = self.on_end, nobody
+        on_end(has_happened)
+
 
 class Renames:
-    """All renames of items that this daemon has asked for."""
+    """All renames that this daemon has asked for, but for folders that it has to make again."""
 
     def __init__(
         self,
@@ -60,12 +83,12 @@ class Renames:
         uploads: Mapping[str, Upload],
         end: Callable[[Upload], None],
         change_row: Callable[[Upload, UploadRow], None],
-        remove: Callable[[Removal], None],
+        removals: ToGo,
     ) -> None:
         """`uploads` is a live view of what is under way, by mark.
 
         `end` takes one from there that the journal knows to be cancelled, `change_row` gives it the row that
-        the journal has; `remove` carries out a removal that the journal knows.
+        the journal has, or will have.
         """
         self._remote = remote
         self._journal = journal
@@ -74,7 +97,7 @@ class Renames:
         self._uploads = uploads
         self._end = end
         self._change_row = change_row
-        self._remove = remove
+        self._removals = removals
         self._unclear: dict[Key, _Unclear] = {}
         self._adopted: list[_Unclear] = []
         self._news = trio.Event()
@@ -89,15 +112,22 @@ class Renames:
         """Orion has refused: nothing has happened."""
         await self._journal.run(lambda journal: journal.renames.drop(rename))
 
-    async def happened(self, rename: Rename, removal: Removal | None) -> None:
+    async def happened(self, rename: Rename, removal: Removal | None = None) -> None:
         """A rename has happened; `removal` is what is still to go, and the caller's to carry out."""
         async with AsyncExitStack() as stack:
             for upload in self._affected(rename):
                 if not upload.is_placing_ours:
                     await stack.enter_async_context(upload.placing)
+            if rename.is_of_folder:  # even if it can't be written down: the old path means nothing any more
+                self._take_along(rename)
             await self._journal.run(lambda journal: journal.renames.happened(rename, removal))
-            for upload in self._affected(rename):
-                self._apply(rename, upload)
+            self._apply(rename)
+
+    def _take_along(self, rename: Rename) -> None:
+        """With a folder goes what is promised below it."""
+        self._apply(rename)
+        self._removals.moved(rename.old, rename.path)
+        self.moved(rename.old, rename.path)
 
     def _affected(self, rename: Rename) -> list[Upload]:
         """In the order in which whoever holds several has to wait for them."""
@@ -108,12 +138,13 @@ class Renames:
         ]
         return sorted(affected, key=lambda upload: upload.nth)
 
-    def _apply(self, rename: Rename, upload: Upload) -> None:
-        row = _outcome(rename, upload.row)
-        if row is None:
-            self._end(upload)
-        else:
-            self._change_row(upload, row)
+    def _apply(self, rename: Rename) -> None:
+        for upload in self._affected(rename):
+            row = _outcome(rename, upload.row)
+            if row is None:
+                self._end(upload)
+            else:
+                self._change_row(upload, row)
 
     # Finding out
 
@@ -121,9 +152,9 @@ class Renames:
         """Find out, in the background, whether a rename that was asked for just now has happened."""
         self._begin(self._note(rename, on_end, trio.current_time()))
 
-    def adopt(self, rename: Rename) -> None:
+    def adopt(self, rename: Rename, on_end: OnEnd = nobody) -> None:
         """The same for one that an earlier daemon has asked for, from `find_out_adopted` on."""
-        self._adopted.append(self._note(rename, nobody, self._remote.recent.began_at_s))
+        self._adopted.append(self._note(rename, on_end, self._remote.recent.began_at_s))
 
     def find_out_adopted(self) -> None:
         """Every version that such a rename may end or take along is known here by now."""
@@ -141,7 +172,8 @@ class Renames:
 
     async def find_out(self, rename: Rename) -> None:
         """The same at once. Raises OrionFsError where that can't be done, Busy where it has to wait."""
-        if self._relocator.moves.blocking(rename.path, is_deep=False) is not None:
+        is_moving = self._relocator.moves.blocking(rename.path, is_deep=False) is not None
+        if is_moving or self._is_below_unclear(rename):
             raise Busy(f"{rename.path}: its folder is still being moved")
         has_happened = await self._look(rename, self._remote.recent.began_at_s)
         if has_happened is None:
@@ -153,7 +185,11 @@ class Renames:
         has_happened = False
         try:
             await self._relocator.until_free(unclear.rename.path)
+            while self._is_below_unclear(unclear.rename):
+                await self._news.wait()
             has_happened = await self._has_happened(unclear)
+            if unclear.rename.is_of_folder:  # what is promised below it from now on is promised where it is
+                unclear.tell(has_happened)
             await self._conclude(unclear.rename, has_happened, lost)
         except OrionFsError as error:
             if error.is_retryable:
@@ -163,7 +199,8 @@ class Renames:
         self._unclear.pop(unclear.rename.key, None)
         for upload in lost:
             upload.on_lost()
-        unclear.on_end(has_happened)
+        unclear.tell(has_happened)
+        self._removals.go_on()
         self._news.set()
         self._news = trio.Event()
 
@@ -181,14 +218,25 @@ class Renames:
         earlier daemon may have done so until this one began.
         """
         recent, now_s = self._remote.recent, trio.current_time()
-        try:
-            there = await self._remote.list_named(*rename.place)
-        except NoSuchName:  # its folder is gone
-            there = ()
-        is_there = any(item.key == rename.key for item in there)
+        is_there = await self._is_there(rename)
         taken_at_s = max(recent.last_moved_at_s(rename.key), recent.began_at_s)
         changed_at_s = taken_at_s if is_there else asked_at_s
         return None if recent.is_unheard_of(changed_at_s, now_s) else is_there
+
+    async def _is_there(self, rename: Rename) -> bool:
+        if rename.is_of_folder:
+            there = await self._remote.stat(rename.path)
+            if there is None or there.kind is Kind.FOLDER:
+                return there is not None and there.key == rename.key
+        try:
+            return any(item.key == rename.key for item in await self._remote.list_named(*rename.place))
+        except NoSuchName:  # its folder is gone
+            return False
+
+    def _is_below_unclear(self, rename: Rename) -> bool:
+        """True while it is not known where the folder is in which something was to be renamed."""
+        above = [each.rename for each in self._unclear.values() if each.rename.is_of_folder]
+        return any(each.key != rename.key and each.is_at(rename.path) for each in above)
 
     async def _conclude(self, rename: Rename, has_happened: bool, lost: list[Upload]) -> None:
         """Do what follows; `lost` gets the versions that are not wanted any more."""
@@ -201,7 +249,7 @@ class Renames:
         removal = Removal(rename.replaced, rename.path) if rename.replaced is not None else None
         await self.happened(rename, removal)
         if removal is not None:
-            self._remove(removal)
+            self._removals.resume(removal)
         if ended is not None and is_lost and ended.is_over:
             lost.append(ended)
 
@@ -244,13 +292,16 @@ class Renames:
         """A folder was renamed: what was renamed in it is where that is now."""
         for unclear in self._unclear.values():
             rename = unclear.rename
-            unclear.rename = replace(
-                rename, old=_moved(rename.old, old, new), path=_moved(rename.path, old, new)
-            )
+            if rename.old != old:
+                unclear.rename = replace(
+                    rename, old=_moved(rename.old, old, new), path=_moved(rename.path, old, new)
+                )
 
 
 def _outcome(rename: Rename, row: UploadRow) -> UploadRow | None:
     """What a version is once a rename has happened: None if it is not wanted any more."""
+    if rename.is_of_folder:
+        return replace(row, folder=_moved(row.folder, rename.old, rename.path))
     if row.mark == rename.ended:
         return None
     if row.mark == rename.follows:

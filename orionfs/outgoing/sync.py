@@ -120,7 +120,7 @@ class Sync:
             self._uploads,
             self._set_cancelled,
             self._change_row,
-            self.removals.resume,
+            self.removals,
         )
 
     def _new_carrier(self, content: ContentCache, home: str) -> Carrier:
@@ -254,7 +254,10 @@ class Sync:
 
     @asynccontextmanager
     async def moving_folder(self, old: str) -> AsyncIterator[None]:
-        """While a folder moves on Orion, nothing gets its place in it or below; `folder_moved` ends that."""
+        """While a folder moves on Orion, nothing gets its place in it or below.
+
+        In the block `renames` hears that it has moved, or may have, or `folder_moved` is called.
+        """
         try:
             async with self._moving.moving(old):
                 await self.removals.until_no_call(old)
@@ -263,7 +266,7 @@ class Sync:
             self.removals.go_on()
 
     async def folder_moved(self, old: str, new: str) -> None:
-        """What is under way to a folder or below it goes along with its rename."""
+        """What is under way to a folder or below it goes along to where it is being made again."""
         for upload in self._uploads.values():
             if is_below(upload.row.folder, old):
                 self._change_row(upload, replace(upload.row, folder=new + upload.row.folder[len(old) :]))
@@ -293,10 +296,11 @@ class Sync:
         return any(is_below(upload.row.folder, folder) for upload in uploads)
 
     def _is_at_moving(self, path: str) -> bool:
-        return self._moving.holds(path) or self.relocator.moves.blocking(path, is_deep=False) is not None
+        is_relocated = self.relocator.moves.blocking(path, is_deep=False) is not None
+        return is_relocated or self._moving.holds(path) or self.renames.is_at(path)
 
     def _is_moving(self, upload: Upload) -> bool:
-        return self._is_at_moving(upload.row.path) or self.renames.is_at(upload.row.path)
+        return self._is_at_moving(upload.row.path)
 
     async def cancel(self, upload: Upload) -> None:
         """The version is not wanted any more; what it leaves on Orion is removed behind this."""

@@ -206,6 +206,10 @@ class Inode:
         top = inode.anchor.rstrip("/")
         return "/".join([top, *reversed(names)]) or "/"
 
+    def path_below(self, true_name: str) -> str:
+        """Absolute Orion path of what is called so in this folder."""
+        return f"{self.orion_path().rstrip('/')}/{true_name}"
+
     def local_path(self) -> str:
         """Path below the mount point, for messages."""
         names: list[str] = []

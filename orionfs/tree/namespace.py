@@ -206,8 +206,8 @@ class Namespace:
         new_name = self._new_name(parent, name, Kind.FOLDER)
         if "/" in new_name or new_name in (".", ".."):
             raise InvalidCall(f"{name}: Orion can't have a folder called {new_name!r}")
-        path = f"{parent.orion_path().rstrip('/')}/{new_name}"
-        await self._until_free(path)
+        await self._until_free(parent.path_below(new_name))
+        path = parent.path_below(new_name)  # which the wait may have been for
         with self.changing(parent):
             await self.make_way(parent, new_name)
             with self.doubts.unless_clear(parent, name):

@@ -13,10 +13,9 @@ from functools import partial
 
 import trio
 
-from orionfs.durable.journal import RelocationRow, Removal, Rename
+from orionfs.durable.journal import Removal, Rename
 from orionfs.errors import (
     AccessDenied,
-    CrossDevice,
     InvalidCall,
     IsADirectory,
     NameExists,
@@ -38,7 +37,9 @@ from orionfs.tree.namespace import Namespace
 from orionfs.tree.places import check_may_change, check_places, place_of
 from orionfs.vfs.deferral import Deferral
 from orionfs.vfs.files import Files
+from orionfs.vfs.folder_moves import FolderMoves
 from orionfs.vfs.litter import Litter
+from orionfs.vfs.readers import note_move
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Moves:
         self._remote = remote
         self.deferral = Deferral(namespace, files, sync)
         self.litter = Litter(namespace, files, sync, self._remove, self._drop_version)
+        self._folders = FolderMoves(namespace, sync, remote)
 
     async def unlink(self, parent: Inode, name: str) -> None:
         """Remove a file; who has it open goes on reading it."""
@@ -128,6 +130,8 @@ class Moves:
     ) -> None:
         source = await self._namespace.child(parent, name)
         await self._until_free(source, new_parent, new_name)
+        if (source.parent, source.name) != (parent, name):  # as an earlier rename has turned out
+            source = await self._namespace.child(parent, name)
         upload = self._files.upload_of(source)
         check_crossing(source, new_parent, is_on_its_way=upload is not None and not upload.is_untouched)
         target = await self._namespace.check_rename(source, new_parent, new_name)
@@ -140,67 +144,18 @@ class Moves:
             await self._namespace.remove_folder(new_parent, new_name)
             target = None
         if source.item.kind is Kind.FOLDER:
-            await self._rename_folder(source, new_parent, new_name)
+            await self._folders.rename(source, new_parent, new_name)
         else:
             await self._rename_item(source, target, new_parent, new_name)
 
     async def _until_free(self, source: Inode, parent: Inode, name: str) -> None:
         """Wait for what is on its way at either place; what is asked for is refused at once if it can be."""
         check_places(source, parent)
-        new_path = f"{parent.orion_path().rstrip('/')}/{decode_name(name)}"
+        new_path = parent.path_below(decode_name(name))
         if source.item.key is not None or source.children is not None:  # else it waits for its name
             await self._sync.removals.until_free(new_path)
         for path in (source.orion_path(), new_path):
             await self._sync.until_known(path, is_deep=source.item.kind is Kind.FOLDER)
-
-    # Folders
-
-    async def _rename_folder(self, source: Inode, parent: Inode, name: str) -> None:
-        item = await self._folder_with_id(source)
-        place = Assignment(item, parent.orion_path(), true_name(source.item.kind, name))
-        old_path = source.orion_path()
-        await self.litter.make_way(parent, place.name)
-        async with self._sync.moving_folder(old_path):
-            if item.id is not None and await self._is_assigned(source, parent, name, place):
-                self._namespace.commit_rename(source, parent, name, None, is_settled=True)
-            else:
-                await self._relocate(source, parent, name, place)
-            await self._sync.folder_moved(old_path, place.path)
-        _note_move(old_path, place.path)
-
-    async def _folder_with_id(self, folder: Inode) -> Item:
-        try:
-            return await self._namespace.folder_with_id(folder)
-        except CrossDevice:
-            return folder.item
-
-    async def _is_assigned(self, source: Inode, parent: Inode, name: str, place: Assignment) -> bool:
-        """Whether Orion has moved the folder in one call; some stacks can't."""
-        if self._remote.facts.folders_assignable == "no":
-            return False
-        try:
-            with self._namespace.doubts.unless_moved(source, parent, name):
-                await self._sync.assigner.place(place)
-        except InvalidCall as refused:
-            log.info("%s: folders are not moved in one call here: %s", place.path, refused)
-            return False
-        return True
-
-    async def _relocate(self, source: Inode, parent: Inode, name: str, place: Assignment) -> None:
-        """Promise that all of it will be there, and show it there; the rest goes on behind the caller."""
-        relocator = self._sync.relocator
-        row = RelocationRow(source.orion_path(), place.path, source.item.id, source.item.tags or ())
-        await relocator.promise(row)
-        try:
-            await self._namespace.make_new_place(parent, name, place.path)
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await relocator.withdraw(row)
-            raise
-        if source.item.id is not None:
-            self._remote.knowledge.learn(folders_assignable="no")
-        self._namespace.commit_relocation(source, parent, name)
-        relocator.begin(row)
 
     # Items
 
@@ -304,7 +259,7 @@ class Moves:
             await self._drop_version(replaced.seen, replaced.inode.item.key)
         old_path = source.orion_path()
         self._namespace.commit_rename(source, parent, name, key, is_settled=is_on_orion)
-        _note_move(old_path, source.orion_path())
+        note_move(old_path, source.orion_path())
 
     def _unclear_is_over(
         self,
@@ -388,6 +343,9 @@ class Moves:
                     await self._sync.renames.promise(rename)
                 self._sync.renames.resume(rename, on_end)
             raise
+        except trio.Cancelled:  # nobody waits for it any longer
+            self._sync.renames.resume(rename, on_end)
+            raise
 
     async def _place(self, replaced: _Replaced | None, place: Assignment) -> None:
         over = replaced.inode.item if replaced is not None else None
@@ -436,13 +394,3 @@ class Moves:
 def _unseen(shown: Inode, item: Item) -> Inode:
     """What Orion has under the name of `shown`, where users see something else."""
     return Inode(number_of(f"unseen:{item.kind.value}:{item.id}"), shown.parent, shown.name, item)
-
-
-def _note_move(old: str, new: str) -> None:
-    """A move between My Data, Team Data and workspaces changes who can read: worth a line."""
-    level = logging.DEBUG if _audience(old) == _audience(new) else logging.INFO
-    log.log(level, "moved %s to %s", old, new)
-
-
-def _audience(path: str) -> tuple[str, ...]:
-    return tuple(path.split("/")[1:5] if path.startswith("/project/") else path.split("/")[1:2])

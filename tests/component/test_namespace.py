@@ -477,6 +477,7 @@ async def test_rename_over_what_may_not_be_removed_leaves_everything_as_it_was(
         assert fake.tree(f"{HOME}/f") == {"a": b"a", "b": b"b", "sub": None}
         assert await world.ls("my-data/f") == ["a", "b", "sub"]
         assert await world.read("my-data/f/b") == b"b"
+        await world.drain()
         world.check_nothing_left()
 
 
@@ -609,9 +610,9 @@ async def test_move_that_changes_who_can_read_is_worth_a_line(
     tmp_path, fake, caplog, new, is_worth_a_line
 ) -> None:
     async with mount(tmp_path, fake) as world:
-        with caplog.at_level("INFO", logger="orionfs.vfs.moves"):
+        with caplog.at_level("INFO", logger="orionfs.vfs.readers"):
             await world.rename("my-data/f/a", new)
-        lines = [record.getMessage() for record in caplog.records if record.name == "orionfs.vfs.moves"]
+        lines = [record.getMessage() for record in caplog.records if record.name == "orionfs.vfs.readers"]
         assert bool(lines) == is_worth_a_line
         assert all(f"{HOME}/f/a" in line and TEAM in line for line in lines)
 

@@ -226,6 +226,23 @@ async def test_newer_version_that_waits_goes_along_if_the_rename_of_its_item_hap
         world.check_nothing_left()
 
 
+@happened
+async def test_rename_that_nobody_waits_for_any_longer_is_found_out(tmp_path, fake, has_happened) -> None:
+    async with mount(tmp_path, fake) as world:
+        fake.stall("assign_paths", is_after=has_happened)
+        if not has_happened:
+            fake.fail("assign_paths", times=10**6)
+        with trio.move_on_after(30):
+            await world.rename("my-data/f/f", "my-data/g/g")
+        fake.heal()
+        fake.release_all()
+        await world.drain()
+        expected = {"f": None, "g": None, "g/g": b"f" if has_happened else b"g"}
+        assert fake.tree() == expected | ({} if has_happened else {"f/f": b"f"})
+        await check(world, "f", "g")
+        world.check_nothing_left()
+
+
 @pytest.mark.parametrize("is_sure_first", [False, True])
 async def test_item_that_is_to_go_for_two_reasons_goes_if_one_holds(tmp_path, fake, is_sure_first) -> None:
     async with mount(tmp_path, fake) as world:

@@ -188,6 +188,7 @@ class World:
         assert self.staged_files() == []
         assert self.claimed.journal.uploads() == []
         assert self.claimed.journal.removals() == []
+        assert self.claimed.journal.renames.all() == []
         assert [
             row for row in self.fake.rows() if row.name.startswith(MARK_PREFIX) and not row.is_deleted
         ] == []

@@ -216,6 +216,32 @@ def test_rename_that_replicas_do_not_show_yet_after_a_kill_replaces_what_it_was_
     assert old.read_bytes() == b"new"
 
 
+@pytest.mark.expect_log("is not on Orion yet")
+@pytest.mark.parametrize(
+    "client",
+    [Client.OWN, pytest.param(Client.DOCUMENTED, marks=pytest.mark.long)],
+    ids=lambda client: client.name.lower(),
+)
+def test_folder_that_was_moved_just_before_a_kill_takes_along_what_waits_below(make_stand, client):
+    stand = make_stand(client, options=["write_back"])
+    server, old, new = stand.server, stand.mine / "old", stand.mine / "new"
+    (old / "deep").mkdir(parents=True)
+    mark = server.mark()
+    server.misbehave(
+        {"method": "POST", "path": "files/upload$", "action": "status", "status": 503},
+        {"method": "POST", "path": "/paths/assign$", "action": "after_reset"},
+    )
+    (old / "deep" / "kept").write_bytes(b"kept")
+    with subprocess.Popen(["mv", old, new], stderr=subprocess.DEVNULL) as mover:
+        wait_for(lambda: any("/paths/assign" in row.path for row in server.rows(mark)))
+        stand.kill()
+    assert mover.returncode != 0
+    server.misbehave()
+    recover(stand)
+    assert stand.direct.tree(HOME) == [("new", None), ("new/deep", None), ("new/deep/kept", b"kept")]
+    assert (new / "deep" / "kept").read_bytes() == b"kept"
+
+
 # -- the server ------------------------------------------------------------------------------------
 
 

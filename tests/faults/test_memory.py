@@ -95,7 +95,7 @@ def write_and_read_back(stand: Stand, size_mib: int) -> None:
 
 
 @pytest.mark.started
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("client", [Client.OWN], ids=["own"])
 @pytest.mark.parametrize("size_mib", [LIMIT_MIB + 30, pytest.param(1024, marks=pytest.mark.long)])
 def test_large_files_go_through_little_memory(make_stand, client, size_mib):
@@ -103,7 +103,7 @@ def test_large_files_go_through_little_memory(make_stand, client, size_mib):
 
 
 @pytest.mark.started
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 @pytest.mark.long
 @pytest.mark.parametrize("client", [Client.DOCUMENTED], ids=["documented"])
 @pytest.mark.parametrize("size_mib", [64, pytest.param(1024, marks=pytest.mark.long)])
