@@ -161,6 +161,18 @@ async def test_what_a_listing_right_after_a_kill_does_not_show_is_seen_once_repl
         await check_end(world, a=b"old a", x=b"x", **left[change])
 
 
+async def test_save_of_a_file_that_was_just_renamed_and_back_replaces_it(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        await trio.sleep(2)
+        await world.rename("my-data/a", "my-data/b")
+        await trio.sleep(3)
+        await world.rename("my-data/b", "my-data/a")
+        await trio.sleep(6)  # a replica shows what was between the two
+        await world.save("my-data/a", b"latest")
+        await check_end(world, a=b"latest", c=b"old c")
+
+
 async def test_rename_found_out_while_the_next_mount_takes_over_ends_what_waited_at_its_goal(
     tmp_path, fake
 ) -> None:
