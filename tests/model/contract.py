@@ -153,7 +153,8 @@ class Contract:
         """Of folders of one name, only one after the other: they are one entry."""
         placed = [p for p in self._fake.history(folder) if not is_hidden(p.name)]
         spans = [self._span(p) for p in sorted(placed, key=lambda p: p.shown_from)]
-        return [span for span in spans if span.start_s < span.end_s]
+        # What was there for one moment only may have been seen in it.
+        return [span for span in spans if span.start_s <= span.end_s]
 
     def _span(self, placed: Placement) -> Span:
         item = read_item(self._fake.row_of(placed))
