@@ -76,8 +76,10 @@ class Changes:
             if self._holder is not None:
                 self._holder.hold(folder)
         before = changes.names.get(name)
+        # One that is doubted may have gone elsewhere, where it must be seen.
+        is_known = before is not None and before.doubted_at_s == inf
         own_key = item.key if item is not None else None
-        for key in (replaces, before.item.key if before and before.item else None):
+        for key in (replaces, before.item.key if before and before.item and is_known else None):
             if key is not None and key != own_key:
                 changes.left[key] = name
         if own_key is not None:

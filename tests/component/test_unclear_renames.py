@@ -87,6 +87,28 @@ async def test_own_new_names_are_doubted_as_well(tmp_path, fake, has_happened) -
 
 
 @happened
+@pytest.mark.parametrize("write_back", [False, True], ids=["through", "back"])
+async def test_save_under_the_old_name_hides_nothing_that_the_rename_has_moved(
+    tmp_path, fake, has_happened, write_back
+) -> None:
+    async with mount(tmp_path, fake, limits=AT_ONCE, write_back=write_back) as world:
+        await world.save("my-data/f/new", b"new")
+        await world.drain()
+        await world.ls("my-data/f")
+        await rename_unclearly(world, "my-data/f/new", "my-data/f/moved", has_happened=has_happened)
+        await back(world)
+        await world.drain()
+        await world.save("my-data/f/new", b"newer")
+        assert await world.ls("my-data/f") == ["f", *(["moved"] if has_happened else []), "new"]
+        await world.rename("my-data/f/new", "my-data/f/moved")
+        await world.drain()
+        await check(world, "f")
+        assert len(fake.ids_at(f"{HOME}/f/moved")) == 1
+        assert fake.contents(f"{HOME}/f/moved") == b"newer"
+        world.check_nothing_left()
+
+
+@happened
 async def test_replaced_item_goes_if_the_rename_happened(tmp_path, fake, has_happened) -> None:
     async with mount(tmp_path, fake, limits=AT_ONCE) as world:
         await world.save("my-data/f/new", b"new")
