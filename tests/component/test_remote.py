@@ -280,15 +280,16 @@ async def test_no_more_calls_are_in_flight_than_the_session_makes_at_once() -> N
         assert fake.in_flight_max["stat_path"] == 3
 
 
-@pytest.mark.parametrize(("status", "in_flight_max"), [(429, 4), (503, 4), (500, 8)])
-async def test_stack_that_says_slow_down_gets_half_as_many_calls_at_once(status, in_flight_max) -> None:
+# Four, and two more at most by the answers that come since: one a window.
+@pytest.mark.parametrize(("status", "at_once"), [(429, range(3, 7)), (503, range(3, 7)), (500, range(7, 9))])
+async def test_stack_that_says_slow_down_gets_half_as_many_calls_at_once(status, at_once) -> None:
     async with session(Limits(metadata_in_flight=8)) as (fake, remote):
         fake.latency_s = 1.0
         fake.fail("stat_path", status=status, times=8)
         await outcomes(*[partial(remote.stat, HOME)] * 8)
         fake.in_flight_max.clear()
         await outcomes(*[partial(remote.stat, TEAM)] * 8)
-        assert fake.in_flight_max["stat_path"] == pytest.approx(in_flight_max, abs=1)
+        assert fake.in_flight_max["stat_path"] in at_once
 
 
 async def test_what_is_fetched_ahead_is_tried_once_unless_somebody_comes_to_need_it() -> None:
