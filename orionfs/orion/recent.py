@@ -42,7 +42,6 @@ class RecentChanges:
         self._clock = clock
         self._began_at_s: float | None = None
         self.read_lag_s = self.unheard_s = 10.0
-        self.read_lag_s = 10.0
         # Folders, and items whose place is not known any more -> when we last put them somewhere.
         self._moved: dict[Key, float] = {}
         self._places: dict[Key, _Place] = {}  # the latest last

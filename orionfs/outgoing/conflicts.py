@@ -57,8 +57,8 @@ async def look(remote: Remote, path: str, base: Key, own: Key | None, heard: Hea
     """What an absolute Orion path means, if `base` was to be replaced there by `own`; asks if it must."""
     now_s = trio.current_time()
     placed_at_s = remote.recent.placed_at_s(base, path)
-    told_at_s = [heard.at_s] if heard is not None and heard.key == base else []
-    last = max([*told_at_s, *([placed_at_s] if placed_at_s is not None else [])], default=None)
+    told_at_s = heard.at_s if heard is not None and heard.key == base else None
+    last = max((at_s for at_s in (told_at_s, placed_at_s) if at_s is not None), default=None)
     if last is not None and now_s - last < FRESH_S and _is_last(heard, base, last):
         return Look(Finding.SAME)
     there = await remote.stat(path)
