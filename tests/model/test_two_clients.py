@@ -44,7 +44,7 @@ pytestmark = [
 
 TOP = "my-data/"
 NAMES = ["a", "b", "d", "e"]
-PATHS = ["a", "b", "d", "d/a", "d/b", "e", "e/a", "d/e", "d/e/a", "a~file-1020", "d/a~"]
+PATHS = ["a", "b", "d", "d/a", "d/b", "e", "e/a", "d/e", "d/e/a", "a~file-1020", "d/a~x"]
 SLOTS = 2
 USUAL = {
     errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EINVAL, errno.EBUSY,
