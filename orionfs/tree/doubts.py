@@ -43,7 +43,19 @@ class Doubts:
             yield
 
     def ask_again(self, folder: Inode, *names: str) -> None:
-        """Believe nothing of a folder, nor what this mount has made of `names` and Orion has confirmed."""
+        """Believe nothing of a folder, nor what this mount has made of `names` and Orion has confirmed.
+
+        The kernel drops the names too, except those that may be a folder's, which it must not lose while it is
+        there: it asks for them when their time is over.
+        """
+        dropped = [name for name in names if not self._may_be_folder(folder, name)]
         self._beliefs.doubt(folder, *names)
-        for name in names:
+        for name in dropped:
             self._kernel.entry_changed(folder.number, name)
+
+    def _may_be_folder(self, folder: Inode, name: str) -> bool:
+        child = (folder.children or {}).get(name)
+        if child is not None:
+            return child.children is not None
+        answer = self._beliefs.latest_answer(folder, name)
+        return answer is not None and answer[0] is not None and answer[0].is_folder

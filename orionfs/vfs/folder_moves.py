@@ -133,3 +133,4 @@ def _follow(
             namespace.doubts.ask_again(folder, each)
         if has_happened and is_where_it_was and parent.is_attached:
             namespace.commit_rename(source, parent, name, None, is_settled=True)
+            namespace.differences.entry_removed(*old)  # who renamed it was told that it had failed

@@ -11,6 +11,7 @@ import trio
 from orionfs import errors
 from orionfs.orion.remote import Health, Limits
 from tests.component.fake_orion import HOME, FakeCalls
+from tests.component.kernel import FakeKernel, look_up
 from tests.component.killing import JournalDisk, cut_off
 from tests.component.world import World, mount, outcomes
 
@@ -307,3 +308,34 @@ async def test_clean_rename_of_a_folder_is_one_request_and_leaves_nothing_to_fin
             await world.rename("my-data/f", "my-data/h")
         assert verbs == ["assign_paths"]
         await check(world, expected("h"))
+
+
+@happened
+async def test_kernel_drops_a_folder_only_when_it_is_known_to_have_gone(tmp_path, fake, has_happened) -> None:
+    """A shell in a folder that is there would lose its place."""
+    kernel = FakeKernel()
+    async with mount(tmp_path, fake, limits=AT_ONCE, kernel=kernel) as world:
+        top = (await world.inode("my-data")).number
+        await rename_unclearly(world, "my-data/f", "my-data/h", has_happened=has_happened)
+        assert (top, "f") not in kernel.entries
+        assert (top, "h") in kernel.entries
+        await back(world)
+        await check(world, expected("h" if has_happened else "f"))
+        assert ((top, "f") in kernel.entries) == has_happened
+
+
+@happened
+async def test_kernel_keeps_a_folder_whose_removal_is_unclear(tmp_path, fake, has_happened) -> None:
+    kernel = FakeKernel()
+    async with mount(tmp_path, fake, limits=AT_ONCE, kernel=kernel) as world:
+        top = (await world.inode("my-data")).number
+        assert await look_up(world, "my-data/g") is not None
+        lost = fake.fail("remove_paths", "OrionConnectionError", has_effect=has_happened)
+        for verb in ("remove_paths", "stat_path", "ls_path"):
+            fake.fail(verb, "OrionConnectionError", nth=2, times=10**6, when=lambda *_: lost.seen > 0)
+        (error,) = await outcomes(partial(world.rmdir, "my-data/g"))
+        assert isinstance(error, errors.TimedOut)
+        assert (top, "g") not in kernel.entries
+        await back(world)
+        assert ("g" in await world.ls("my-data")) != has_happened
+        assert ((top, "g") in kernel.entries) == has_happened
