@@ -45,8 +45,8 @@ class Doubts:
     def ask_again(self, folder: Inode, *names: str) -> None:
         """Believe nothing of a folder, nor what this mount has made of `names` and Orion has confirmed.
 
-        The kernel drops the names too, except those that may be a folder's, which it must not lose while it is
-        there: it asks for them when their time is over.
+        The kernel drops the names too, except those that may be a folder's: it must not lose one while it is
+        there, and asks for these when their time is over.
         """
         dropped = [name for name in names if not self._may_be_folder(folder, name)]
         self._beliefs.doubt(folder, *names)
