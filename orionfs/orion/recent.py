@@ -49,6 +49,7 @@ class RecentChanges:
         self._folders: dict[str, tuple[bool, float]] = {}  # path -> whether it was made or removed, and when
         self._made: dict[str, set[str]] = {}  # folder -> names of folders made in it
         self._tags: dict[Key, _Tags] = {}  # the latest last
+        self._tagged_at_s = -inf  # any of them
 
     def know_lags(self, read_lag_s: float, unheard_s: float) -> None:
         """How far an answer may lag behind a change; how long one that shows nothing of it is no proof."""
@@ -88,7 +89,7 @@ class RecentChanges:
         now_s = self._clock()
         told = self._tags.pop(key, None) or _Tags(now_s)
         told.tags |= {**dict.fromkeys(added, (True, now_s)), **dict.fromkeys(removed, (False, now_s))}
-        told.at_s = now_s
+        told.at_s = self._tagged_at_s = now_s
         self._tags[key] = told
 
     def true_tags(self, key: Key | None, tags: Iterable[str], asked_at_s: float) -> tuple[str, ...]:
@@ -101,8 +102,11 @@ class RecentChanges:
         return tuple(sorted(found))
 
     def with_true_tags(self, items: Sequence[Item], asked_at_s: float) -> Sequence[Item]:
-        """The items of an answer asked for at this moment with the tags that they have."""
-        if not self._tags:
+        """The items of an answer asked for at this moment with the tags that they have.
+
+        Tags may change while more is asked, so whoever believes an answer does this last.
+        """
+        if not self._may_lack(self._tagged_at_s, asked_at_s):
             return items
         return [
             replace(item, tags=self.true_tags(item.key, item.tags, asked_at_s))

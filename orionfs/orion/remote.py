@@ -117,10 +117,8 @@ class Remote(Caller):
         if not answer.is_complete:
             answer = await list_all(ask, self.facts)
         self.knowledge.see(answer.items)
-        answer = replace(answer, items=tuple(self.recent.with_true_tags(answer.items, asked_at_s)))
-        if not with_details:
-            return answer
-        return replace(answer, items=await self.details.complete(answer.items))
+        items = await self.details.complete(answer.items) if with_details else answer.items
+        return replace(answer, items=tuple(self.recent.with_true_tags(items, asked_at_s)))
 
     async def list_shards(self, collection: int) -> FolderAnswer:
         """All shards of a collection. Raises NoSuchName."""
@@ -150,8 +148,8 @@ class Remote(Caller):
         self.knowledge.see((item,))
         if item.kind is Kind.FOLDER and item.id is None:
             self.knowledge.learn(folder_ids="no")
-        told = self.recent.with_true_tags((item,), asked_at_s)
-        return (await self.details.complete(told))[0]
+        completed = await self.details.complete((item,))
+        return self.recent.with_true_tags(completed, asked_at_s)[0]
 
     async def create_folder(self, path: str) -> None:
         """Make one folder. Raises Conflict, NoSuchName."""

@@ -329,7 +329,9 @@ class Beliefs:
                 return
             item = None
         _check_still_there(parent)
-        self.changes.learn_tags(parent.number, {} if item is None else {name: item})
+        if item is not None:
+            (item,) = self._remote.recent.with_true_tags((item,), asked_at_s)
+            self.changes.learn_tags(parent.number, {name: item})
         self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     def _is_listed_only(self, folder: Inode) -> bool:
@@ -352,6 +354,7 @@ class Beliefs:
             return  # renamed meanwhile: what its old path means tells nothing of it, so it is asked for again
         is_collection = folder.item.kind is Kind.COLLECTION
         items = self.changes.shown(answer.items) if is_collection else answer.items
+        items = self._remote.recent.with_true_tags(items, asked_at_s)
         names = Names((folder.naming or visible_names)(items))
         took_s = self._clock() - asked_at_s if self._is_listed_only(folder) else 0.0
         longer_s = _HOLDS_AS_MANY_TIMES * took_s

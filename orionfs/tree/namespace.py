@@ -149,8 +149,8 @@ class Namespace:
 
     def entry(self, folder: Inode, name: str, item: Item, snapshot: Snapshot) -> Inode | None:
         """The inode of a snapshot's entry as it stands now; None if this mount has removed it since."""
-        children = folder.children
-        known = children.get(name) if children else None
+        (item,) = self._remote.recent.with_true_tags((item,), snapshot.taken_at_s)
+        known = (folder.children or {}).get(name)
         if folder.number not in self._changes:
             if known is None:
                 return self._bind(folder, name, item)

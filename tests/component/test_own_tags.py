@@ -1,0 +1,153 @@
+"""What is tagged here is seen here at once, whatever answer of Orion crosses it or lags behind it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from orionfs.tables.freshness import Freshness
+from tests.component.fake_orion import HOME, FakeCalls
+from tests.component.world import World, mount, settle
+
+pytestmark = pytest.mark.virtual_time
+
+SHORT = Freshness(metadata_ttl_s=1, absence_ttl_s=1)
+LAG_S = 8.0
+
+
+@pytest.fixture
+def fake() -> FakeCalls:
+    """An Orion with a file that has one tag."""
+    made = FakeCalls()
+    made.add_file(f"{HOME}/file", b"content", tags=("old",))
+    return made
+
+
+async def tags(world: World, path: str = "my-data/file") -> list[str]:
+    """The tags that a user sees."""
+    value = await world.attributes.get(await world.inode(path), b"user.orion.tags")
+    return value.decode().split("\n") if value else []
+
+
+async def tag(world: World, name: str, path: str = "my-data/file") -> None:
+    await world.attributes.set(await world.inode(path), f"user.orion.tag.{name}".encode(), b"")
+
+
+async def untag(world: World, name: str, path: str = "my-data/file") -> None:
+    await world.attributes.remove(await world.inode(path), f"user.orion.tag.{name}".encode())
+
+
+async def swap(world: World) -> None:
+    """Take the tag away that the file has, give it another one."""
+    await tag(world, "new")
+    await untag(world, "old")
+    assert await tags(world) == ["new"]
+
+
+@pytest.mark.parametrize("tells_tags", [True, False])
+async def test_tag_of_what_was_just_put_in_place_is_seen_where_a_replica_shows_nothing_of_it(
+    tmp_path, tells_tags
+) -> None:
+    """While a folder moves item by item a listing is completed by what this mount has put somewhere."""
+    fake = FakeCalls()
+    fake.folders_assignable, fake.tells_tags = False, tells_tags
+    for path in ("in", "in/deep"):
+        fake.add_folder(f"{HOME}/{path}")
+    fake.add_file(f"{HOME}/in/deep/other")
+    async with mount(tmp_path, fake, freshness=SHORT) as world:
+        fake.read_lag_s = LAG_S
+        await trio.sleep(LAG_S)
+        await world.save("my-data/in/.file", b"content")
+        await world.rename("my-data/in/.file", "my-data/in/file")
+        await world.rename("my-data/in/deep", "my-data/moved")
+        path = "my-data/in/file"
+        for _ in range(int(LAG_S)):
+            await tag(world, "one", path)
+            await trio.sleep(1.5)
+            assert await tags(world, path) == ["one"]
+            await untag(world, "one", path)
+            await trio.sleep(1.5)
+            assert await tags(world, path) == []
+        await world.drain()
+
+
+async def asking(world: World, verb: str) -> None:
+    """What makes a mount ask that of Orion."""
+    if verb == "stat_path":
+        await world.inode("my-data/file")
+    elif verb == "list_tags":
+        await tags(world)
+    else:
+        await world.ls("my-data")
+
+
+@pytest.mark.parametrize("verb", ["ls_path", "stat_path", "list_tags", "get"])
+@pytest.mark.parametrize("is_after", [True, False], ids=["answered", "asked"])
+async def test_tags_changed_while_an_answer_is_on_its_way_are_those_that_are_seen(
+    tmp_path, fake, verb, is_after
+) -> None:
+    """Be it a listing, one of a single name, what tells the tags alone, or the size that a row lacks."""
+    fake.tells_tags = fake.stats_tell_details = verb != "list_tags"
+    fake.tells_sizes = verb != "get"
+    async with mount(tmp_path, fake, freshness=Freshness(read_lag_s=0.0)) as world:
+        inode = await world.inode("my-data/file")
+        await trio.sleep(31)
+        if verb == "get":
+            fake.add_file(f"{HOME}/theirs", b"of no size that anybody knows")
+        stall = fake.stall(verb, is_after=is_after)
+        world.nursery.start_soon(asking, world, verb)
+        with trio.fail_after(60):
+            await stall.arrived.wait()
+        await world.attributes.set(inode, b"user.orion.tag.new", b"")
+        if verb != "list_tags":  # or it would have to be asked what there is to take away
+            await world.attributes.remove(inode, b"user.orion.tag.old")
+        stall.release()
+        await settle()
+        expected = ["new", "old"] if verb == "list_tags" else ["new"]
+        assert await tags(world) == expected
+        assert await world.attributes.get(inode, b"user.orion.tags") == "\n".join(expected).encode()
+
+
+async def test_tags_changed_while_a_directory_is_read_are_those_that_are_seen(tmp_path, fake) -> None:
+    async with mount(tmp_path, fake) as world:
+        folder = await world.inode("my-data")
+        await trio.sleep(20)
+        snapshot = await world.namespace.snapshot(folder)
+        await swap(world)
+        for name, item in snapshot.entries:
+            inode = world.namespace.entry(folder, name, item, snapshot)
+            assert inode is not None
+            assert await world.attributes.get(inode, b"user.orion.tags") == b"new"
+        assert await tags(world) == ["new"]
+
+
+@pytest.mark.parametrize("write_back", [False, True])
+@pytest.mark.parametrize("verb", ["upload", "assign_paths"])
+async def test_tags_changed_at_any_step_of_a_save_are_seen_and_those_of_the_new_version(
+    tmp_path, fake, verb, write_back
+) -> None:
+    """Also by whoever has had the file open since before, and whatever another program asks meanwhile."""
+    async with mount(tmp_path, fake, freshness=SHORT, write_back=write_back) as world:
+        reader = await world.open("my-data/file")
+        inode = await world.inode("my-data/file")
+        for is_after in (False, True):
+            before = await tags(world)
+            stall = fake.stall(verb, is_after=is_after)
+            world.nursery.start_soon(world.save, "my-data/file", f"content {is_after}".encode())
+            await stall.arrived.wait()
+            await tag(world, f"new {is_after}")
+            if "old" in before:
+                await untag(world, "old")
+            expected = sorted({*before, f"new {is_after}"} - {"old"})
+            assert await tags(world) == expected
+            await trio.sleep(2)
+            await world.ls("my-data")
+            assert await tags(world) == expected
+            stall.release()
+            await world.drain()
+            assert await tags(world) == expected
+            assert await world.attributes.get(inode, b"user.orion.tags") == "\n".join(expected).encode()
+            (id,) = fake.ids_at(f"{HOME}/file")
+            assert sorted(fake.row(id).tags) == expected
+        await world.close(reader)
+        world.check_nothing_left()
