@@ -68,8 +68,8 @@ class Tagging:
         """
         if _lacks_id(inode) and not await self._finds_id(inode):
             raise NotSupported(f"{inode.local_path()}: this stack gives folders no id, so no tags")
-        if inode.item.tags is None and inode.children is None and inode.pins:
-            await self.tags(inode)  # a version under way gets all of them
+        if inode.item.tags is None and _is_being_replaced(inode):
+            await self.tags(inode)
         await self._send(inode, self._remote.tag, add)
         self._commit(inode, add, ())
         await self._send(inode, self._remote.untag, remove)
@@ -82,7 +82,7 @@ class Tagging:
             try:
                 await verb(key, tags)
             except NoSuchName:
-                if inode.item.key == key:
+                if inode.item.key == key and not _is_being_replaced(inode):
                     raise
             except InvalidCall as error:
                 if inode.item.kind is not Kind.FOLDER:
@@ -137,6 +137,11 @@ class Tagging:
 
 async def nobody_hears(_inode: Inode) -> None:
     """What is told of new tags where nothing is under way to Orion."""
+
+
+def _is_being_replaced(inode: Inode) -> bool:
+    """True while a version is under way: it gets all tags, and what it replaces may be gone just now."""
+    return inode.children is None and inode.pins > 0
 
 
 def _lacks_id(inode: Inode) -> bool:

@@ -122,7 +122,7 @@ async def test_tags_changed_while_a_directory_is_read_are_those_that_are_seen(tm
 
 
 @pytest.mark.parametrize("write_back", [False, True])
-@pytest.mark.parametrize("verb", ["upload", "assign_paths"])
+@pytest.mark.parametrize("verb", ["upload", "assign_paths", "delete"])
 async def test_tags_changed_at_any_step_of_a_save_are_seen_and_those_of_the_new_version(
     tmp_path, fake, verb, write_back
 ) -> None:
