@@ -153,6 +153,7 @@ class Carrier:
                 tags = ()
             if upload.row.tags is None:
                 upload.row = replace(upload.row, tags=tags)
+                upload.tell_tags(tags)
         await self._late_tags.carry(upload, new)
 
     async def _carry_shard(self, upload: Upload, path: Path) -> Removal | None:

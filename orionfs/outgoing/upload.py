@@ -66,6 +66,7 @@ class Upload:
         self.heard: Callable[[], Heard | None] = lambda: None  # the last that was heard of its name
         # Of an item that is saved in place: what others have added to its tags and taken away meanwhile.
         self.learn_tags: Callable[[tuple[str, ...], tuple[str, ...]], None] | None = None
+        self.tell_tags: Callable[[tuple[str, ...]], None] = lambda _: None  # its tags, which no listing told
         self.conflict: ChangedElsewhere | None = None  # why it went beside its name
         self.theirs: Item | None = None  # what somebody else has put there, if that was told
         self.on_lost: Callable[[], None] = lambda: (

@@ -86,7 +86,7 @@ class Namespace:
         self.make_way: Callable[[Inode, str | None], Awaitable[None]] = nothing_hidden
         self.on_tagged: Callable[[Inode], Awaitable[None]] = nobody_hears
         self.views = Views(remote, self.inodes, freshness, about, views_items_max, clock)
-        self._tagging = Tagging(remote, cache, self._changes, self.views, self.folder_with_id)
+        self.tagging = Tagging(remote, cache, self._changes, self.views, self.folder_with_id)
         self.uses = Uses(clock)
         self._changing = Holds()
         self.predecessors = Predecessors()
@@ -403,12 +403,12 @@ class Namespace:
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
-        return await self._tagging.tags(inode)
+        return await self.tagging.tags(inode)
 
     async def change_tags(self, inode: Inode, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
         """Tag and untag; for what is not on Orion yet they go along with the upload."""
         try:
-            await self._tagging.change(inode, add, remove)
+            await self.tagging.change(inode, add, remove)
         except OrionFsError:
             await self.on_tagged(inode)  # a part of it may have been done
             raise

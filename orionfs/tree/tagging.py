@@ -71,9 +71,25 @@ class Tagging:
         if inode.item.tags is None and _is_being_replaced(inode):
             await self.tags(inode)
         await self._send(inode, self._remote.tag, add)
-        self._commit(inode, add, ())
+        self.commit(inode, add, ())
         await self._send(inode, self._remote.untag, remove)
-        self._commit(inode, (), remove)
+        self.commit(inode, (), remove)
+
+    def commit(self, inode: Inode, added: Sequence[str], removed: Sequence[str]) -> None:
+        """Everybody here sees the tags as they are now; views, which are only read, ask again. No await."""
+        self._views.doubt()
+        if not (added or removed):
+            return
+        tags = self._told(inode)
+        if tags is not None:
+            now = tuple(sorted((set(tags) | set(added)) - set(removed)))
+            self._believe(inode, replace(inode.item, tags=now))
+
+    def learn(self, inode: Inode, key: Key, tags: Sequence[str]) -> None:
+        """Orion has told the tags of the version `key` of an inode, which nobody here may know. No await."""
+        if inode.item.key == key and inode.item.tags is None:
+            known = self._told(inode)
+            self._believe(inode, replace(inode.item, tags=tuple(tags) if known is None else known))
 
     async def _send(self, inode: Inode, verb: Verb, tags: Sequence[str]) -> None:
         """Have Orion change the tags of the version that has the name in the end."""
@@ -90,16 +106,6 @@ class Tagging:
                 raise NotSupported(f"{inode.local_path()}: folders can't be tagged here: {error}") from error
             if inode.item.key == key:
                 return
-
-    def _commit(self, inode: Inode, added: Sequence[str], removed: Sequence[str]) -> None:
-        """Everybody here sees the tags as they are now; views, which are only read, ask again. No await."""
-        self._views.doubt()
-        if not (added or removed):
-            return
-        tags = self._told(inode)
-        if tags is not None:
-            now = tuple(sorted((set(tags) | set(added)) - set(removed)))
-            self._believe(inode, replace(inode.item, tags=now))
 
     def _told(self, inode: Inode) -> tuple[str, ...] | None:
         """The tags as far as anything tells them: an answer may have come since the inode was looked up."""

@@ -6,7 +6,7 @@ one is in place. Must not know handles or FUSE.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -200,7 +200,8 @@ class UnderWay:
         upload.on_lost = partial(self._lose, inode, upload)
         upload.about = inode.number
         if upload.row.replaces is not None and upload.row.replaces == inode.item.key:
-            upload.learn_tags = partial(_learn_tags, inode)
+            upload.learn_tags = partial(self._namespace.tagging.commit, inode)
+            upload.tell_tags = partial(self._namespace.tagging.learn, inode, upload.row.replaces)
         upload.before_placing = partial(self._before_placing, upload)
         upload.is_in_use = lambda: inode.opens > 0
 
@@ -217,13 +218,6 @@ class UnderWay:
             del self._uploads[inode.number]
             inode.pins -= 1
             self._namespace.inodes.collect(inode)
-
-
-def _learn_tags(inode: Inode, added: Iterable[str], removed: Iterable[str]) -> None:
-    """Others have changed the tags of what a version replaces: they are its tags as well."""
-    if inode.item.tags is not None:
-        tags = (set(inode.item.tags) | set(added)) - set(removed)
-        inode.item = replace(inode.item, tags=tuple(sorted(tags)))
 
 
 async def _nothing(upload: Upload) -> None:

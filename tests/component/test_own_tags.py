@@ -151,3 +151,42 @@ async def test_tags_changed_at_any_step_of_a_save_are_seen_and_those_of_the_new_
             assert sorted(fake.row(id).tags) == expected
         await world.close(reader)
         world.check_nothing_left()
+
+
+@pytest.mark.parametrize("verb", ["assign_paths", "delete"])
+async def test_tags_that_others_changed_before_a_save_stay_whoever_looks_the_file_up_meanwhile(
+    tmp_path, fake, verb
+) -> None:
+    (id,) = fake.ids_at(f"{HOME}/file")
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data")
+        await tag(world, "ours")
+        fake.tag("file", id, ["theirs"])
+        fake.untag("file", id, ["old"])
+        await trio.sleep(15)  # within the time to live, and long enough for the save to look at the name
+        stall = fake.stall(verb)
+        world.nursery.start_soon(world.save, "my-data/file", b"another content")
+        await stall.arrived.wait()
+        assert await tags(world) == ["ours", "theirs"]
+        stall.release()
+        await world.drain()
+        (new,) = fake.ids_at(f"{HOME}/file")
+        assert fake.row(new).tags == {"ours", "theirs"}
+        assert await tags(world) == ["ours", "theirs"]
+
+
+async def test_tags_that_no_listing_tells_are_known_once_what_is_saved_has_replaced_their_item(
+    tmp_path, fake
+) -> None:
+    fake.tells_tags = fake.stats_tell_details = False
+    async with mount(tmp_path, fake) as world:
+        stall = fake.stall("delete", is_after=True)
+        world.nursery.start_soon(world.save, "my-data/file", b"another content")
+        await stall.arrived.wait()
+        assert await tags(world) == ["old"]
+        await tag(world, "new")
+        stall.release()
+        await world.drain()
+        (new,) = fake.ids_at(f"{HOME}/file")
+        assert fake.row(new).tags == {"old", "new"}
+        assert await tags(world) == ["new", "old"]
