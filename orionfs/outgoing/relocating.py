@@ -187,7 +187,10 @@ class Relocator:
                 return
             await self._make_folder(move.row.new)
             move.is_made = True
-        await self._carry_tags(move.row.tags, move.row.new)
+        if not move.is_tagged:
+            await self._carry_tags(move.row.tags, move.row.new)
+            move.is_tagged = True
+            move.note_progress()
         while True:
             await self._empty(move)
             await self._remove_old(move)
@@ -280,7 +283,7 @@ class Relocator:
             path = f"{move.row.new}{folder}/{row.name}"
             try:
                 await self._make_folder(path)
-                await self._carry_tags(row.tags or (), path)
+                await self._carry_tags(await self._tags_of(row), path)
             except _REFUSALS as refused:
                 move.leave(folder, row, refused)
             else:
@@ -303,16 +306,36 @@ class Relocator:
                     raise Busy(f"{path}: {conflict}") from conflict
             await trio.sleep(pause_s)
 
+    async def _tags_of(self, row: Item) -> Sequence[str]:
+        """Those of a folder at its old place; asked for where no listing tells them."""
+        if row.tags is not None or row.key is None:
+            return row.tags or ()
+        try:
+            return await self._remote.tags(row.key)
+        except (InvalidCall, AccessDenied, NoSuchName) as untold:
+            log.debug("tags of %s are not known: %s", row.name, untold)
+            return ()
+
     async def _carry_tags(self, tags: Sequence[str], path: str) -> None:
         """Tags of a folder, where the session can tag folders."""
         if not tags:
             return
         try:
-            there = await self._remote.stat(path)
+            there = await self._made(path)
             if there is not None and there.key is not None:
                 await self._remote.tag(there.key, tags)
         except (InvalidCall, AccessDenied, NoSuchName) as refused:
             log.info("%s: tags of the folder stay behind: %s", path, refused)
+
+    async def _made(self, path: str) -> Item | None:
+        """What was made here just now, as soon as a replica that lags tells of it."""
+        for pause_s in (*BUSY_PAUSES_S, None):
+            asked_at_s = trio.current_time()
+            there = await self._remote.stat(path)
+            if there is not None or not self._remote.recent.is_expected(path, asked_at_s) or pause_s is None:
+                return there
+            await trio.sleep(pause_s)
+        return None
 
     # Items
 

@@ -33,6 +33,7 @@ class Relocation:
         """`is_made`: the top is at the new path already, with nothing in it."""
         self.row = row
         self.is_made = is_made
+        self.is_tagged = False  # the top has the tags of the old one
         self.is_of_before = not is_made  # an earlier daemon has promised it
         self.pending: dict[str, None] = {"": None}  # folders whose items, and all below, are not there yet
         self.taken: set[str] = set()  # of these, being worked on
@@ -122,7 +123,7 @@ class Relocations:
         """
         folder = path.rpartition("/")[0]
         for move in self.active:
-            if is_below(path, move.row.old):
+            if is_below(path, move.row.old) or (path == move.row.new and not move.is_tagged):
                 return move
             inner = move.inner(folder)
             if inner is not None and move.is_at_both(inner):
@@ -176,8 +177,14 @@ def is_below(path: str, folder: str) -> bool:
 
 
 def merged(answers: Sequence[FolderAnswer]) -> FolderAnswer:
-    """Listings of several places of one folder as one."""
-    rows = {_identity(item): item for answer in answers for item in answer.items}
+    """Listings of several places of one folder as one, the old place first.
+
+    An item is as it was told last; a folder as at its old place: the new one gets its tags a moment later.
+    """
+    rows: dict[Identity, Item] = {}
+    for item in (item for answer in answers for item in answer.items):
+        if item.kind is not Kind.FOLDER or _identity(item) not in rows:
+            rows[_identity(item)] = item
     return FolderAnswer(
         tuple(rows.values()),
         is_complete=all(answer.is_complete for answer in answers),

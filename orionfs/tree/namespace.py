@@ -90,8 +90,7 @@ class Namespace:
         self.uses = Uses(clock)
         self._changing = Holds()
         self.predecessors = Predecessors()
-        kernel = kernel if kernel is not None else Silent()
-        self._kernel = kernel
+        self._kernel = kernel = kernel if kernel is not None else Silent()
         self._absences = Absences(clock, kernel)
         self.doubts = Doubts(self._beliefs, kernel)
         self.rivals = Rivals(self.inodes, self._beliefs, kernel)
@@ -104,7 +103,8 @@ class Namespace:
 
     def show_relocations(self, relocator: Relocator, until_free: UntilFree) -> None:
         """Show folders that are on their way at their new place; `until_free` waits for what is promised."""
-        self._until_free, self._beliefs.asking = until_free, relocator.asking
+        self._until_free = self.tagging.until_free = until_free
+        self._beliefs.asking = relocator.asking
         self._remote.recent.know_lags(self._beliefs.freshness.read_lag_s, self._beliefs.freshness.unheard_s)
 
     # Looking

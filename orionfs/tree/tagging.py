@@ -13,6 +13,7 @@ from dataclasses import replace
 from orionfs.errors import CrossDevice, InvalidCall, NoSuchName, NotSupported
 from orionfs.models import Item, Key, Kind
 from orionfs.orion.remote import Remote
+from orionfs.outgoing.relocating import UntilFree, at_once
 from orionfs.tables.changes import Changes
 from orionfs.tables.inodes import Inode
 from orionfs.tables.metacache import MetaCache
@@ -41,10 +42,13 @@ class Tagging:
         self._changes = changes
         self._views = views
         self._folder_with_id = folder_with_id
+        self.until_free: UntilFree = at_once
+        """Waits for a folder that is on its way, and for its tags."""
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
-        if inode.is_view or (_lacks_id(inode) and not await self._finds_id(inode)):
+        is_on_its_way = _lacks_id(inode) and inode.item.tags is not None  # with the tags that it had
+        if inode.is_view or (_lacks_id(inode) and not is_on_its_way and not await self._finds_id(inode)):
             return ()  # this stack gives folders no id, so no tags
         if inode.parent is not None and inode.parent.is_view and inode.is_attached:
             await self._look_again(inode, inode.parent)
@@ -135,6 +139,8 @@ class Tagging:
 
     async def _finds_id(self, folder: Inode) -> bool:
         try:
+            if self._remote.facts.folder_ids != "no":
+                await self.until_free(folder.orion_path())
             await self._folder_with_id(folder)
         except CrossDevice:
             return False

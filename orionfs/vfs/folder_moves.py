@@ -89,7 +89,8 @@ class FolderMoves:
     async def _relocate(self, source: Inode, parent: Inode, name: str, place: Assignment) -> None:
         """Promise that all of it will be there, and show it there; the rest goes on behind the caller."""
         relocator = self._sync.relocator
-        row = RelocationRow(source.orion_path(), place.path, source.item.id, source.item.tags or ())
+        tags = await self._namespace.tags(source) if source.item.id is not None else ()
+        row = RelocationRow(source.orion_path(), place.path, source.item.id, tags)
         await relocator.promise(row)
         try:
             await self._namespace.make_new_place(parent, name, place.path)

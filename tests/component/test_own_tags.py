@@ -190,3 +190,66 @@ async def test_tags_that_no_listing_tells_are_known_once_what_is_saved_has_repla
         (new,) = fake.ids_at(f"{HOME}/file")
         assert fake.row(new).tags == {"old", "new"}
         assert await tags(world) == ["new", "old"]
+
+
+MOVED_TAGS = {"new": ["one", "two"], "new/deep": ["one", "three"]}
+
+
+@pytest.fixture
+def moving() -> FakeCalls:
+    """An Orion that can't move folders, with two tagged ones."""
+    made = FakeCalls()
+    made.folders_assignable = False
+    for path, found in MOVED_TAGS.items():
+        made.tag("folder", made.add_folder(f"{HOME}/{path.replace('new', 'old')}"), found)
+    made.add_file(f"{HOME}/old/deep/file")
+    return made
+
+
+def tags_on_orion(fake: FakeCalls, path: str) -> list[str]:
+    id = fake.folder_id(f"{HOME}/{path}")
+    assert id is not None
+    return sorted(fake.row(id).tags)
+
+
+@pytest.mark.parametrize("lag_s", [0.0, LAG_S])
+@pytest.mark.parametrize("tells_tags", [True, False])
+async def test_folders_that_are_made_again_elsewhere_have_their_tags(
+    tmp_path, moving, tells_tags, lag_s
+) -> None:
+    moving.tells_tags = moving.stats_tell_details = tells_tags
+    async with mount(tmp_path, moving, freshness=SHORT) as world:
+        moving.read_lag_s = lag_s
+        await trio.sleep(lag_s)
+        await world.rename("my-data/old", "my-data/new")
+        for path, expected in MOVED_TAGS.items():
+            assert await tags(world, f"my-data/{path}") == expected
+        await world.drain()
+        await trio.sleep(60)
+        for path, expected in MOVED_TAGS.items():
+            assert await tags(world, f"my-data/{path}") == expected
+            assert tags_on_orion(moving, path) == expected
+
+
+@pytest.mark.parametrize("path", MOVED_TAGS)
+async def test_folder_that_is_on_its_way_shows_its_tags_and_changing_them_waits_for_it(
+    tmp_path, moving, path
+) -> None:
+    async with mount(tmp_path, moving, freshness=SHORT) as world:
+        stall = moving.stall("tag", when=lambda _kind, _id, tags: tags == MOVED_TAGS[path])
+        await world.rename("my-data/old", "my-data/new")
+        await stall.arrived.wait()
+        await trio.sleep(2)
+        assert tags_on_orion(moving, path) == []
+        assert await tags(world, f"my-data/{path}") == MOVED_TAGS[path]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(untag, world, "one", f"my-data/{path}")
+            nursery.start_soon(tag, world, "more", f"my-data/{path}")
+            await trio.sleep(2)
+            stall.release()
+        expected = ["more", MOVED_TAGS[path][1]]
+        assert await tags(world, f"my-data/{path}") == expected
+        await world.drain()
+        await trio.sleep(60)
+        assert await tags(world, f"my-data/{path}") == expected
+        assert tags_on_orion(moving, path) == expected
