@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from orionfs.models import Holder, InodeNumber, Item, Key, Kind
-from orionfs.tables.metacache import Listing, Names
+from orionfs.tables.metacache import FolderBelief, Listing, Names, Single
 from orionfs.tables.names import base_name, duplicate_name, visible_names
 
 
@@ -217,21 +217,29 @@ class Changes:
             names.setdefault(name, item)
         return names
 
-    def fold(self, folder: InodeNumber, listing: Listing | None, horizon_s: float) -> Listing | None:
-        """Forget the changes settled before `horizon_s`; the listing that takes their place, if any.
+    def fold(self, folder: InodeNumber, belief: FolderBelief, horizon_s: float) -> FolderBelief:
+        """Forget the changes settled before `horizon_s`; what is believed of the folder without them.
 
         For callers: every answer still believed was asked for after `horizon_s` plus the read lag, but
-        for a listing kept although it is old, which therefore gets the changes written into it.
+        for those kept although they are old, which therefore get the changes written into them.
         """
         changes = self._folders.get(folder)
         if changes is None or all(c.settled_at_s >= horizon_s for c in changes.names.values()):
-            return None
-        folded = None
+            return belief
+        listing = belief.listing
         if listing is not None and listing.asked_at_s <= horizon_s + self.read_lag_s:
-            folded = replace(listing, items=Names(self.overlay(folder, listing)))
+            listing = replace(listing, items=Names(self.overlay(folder, listing)))
+        singles = {n: self._written_into(folder, n, told, horizon_s) for n, told in belief.singles.items()}
         changes.names = {n: c for n, c in changes.names.items() if c.settled_at_s >= horizon_s}
         self._tidy(folder, changes)
-        return folded
+        return FolderBelief(listing, singles)
+
+    def _written_into(self, folder: InodeNumber, name: str, told: Single, horizon_s: float) -> Single:
+        """What a name was told to mean, or what we have made of it since, if that is to be forgotten."""
+        change = self.find(folder, name, told.asked_at_s, told.item)
+        if change is None or change.settled_at_s >= horizon_s:
+            return told
+        return replace(told, item=change.item)
 
     def drop_folder(self, folder: InodeNumber) -> None:
         """A removed folder has no changes."""

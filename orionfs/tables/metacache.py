@@ -179,9 +179,9 @@ class MetaCache:
             del singles[next(iter(singles))]
         self._put(folder, replace(belief, singles=singles))
 
-    def replace_listing(self, folder: InodeNumber, listing: Listing) -> None:
-        """Other contents for the listing that is there, whenever it was asked for."""
-        self._put(folder, FolderBelief(listing, {}))
+    def put(self, folder: InodeNumber, belief: FolderBelief) -> None:
+        """Other contents for the answers that are there, whenever they were asked for."""
+        self._put(folder, belief)
 
     def amend(self, folder: InodeNumber, name: str, item: Item) -> None:
         """Orion says something else of a version that a name means, whenever it was asked."""

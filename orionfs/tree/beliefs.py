@@ -25,7 +25,7 @@ from orionfs.orion.remote import Health, Remote
 from orionfs.tables.changes import Changes
 from orionfs.tables.freshness import Freshness
 from orionfs.tables.inodes import Inode, InodeTable
-from orionfs.tables.metacache import Listing, MetaCache, Names, Single
+from orionfs.tables.metacache import FolderBelief, Listing, MetaCache, Names, Single
 from orionfs.tables.names import base_name, decode_name, is_plain, visible_names
 
 _BIG_FOLDER_PAGES = 5  # larger folders are asked name by name, but for readdir
@@ -102,7 +102,7 @@ class Beliefs:
         if not listing.is_complete:
             self._cache.drop(folder.number)
             raise RemoteFailure(f"{folder.local_path()}: Orion told less than the folder holds; try again")
-        self._fold(folder.number)
+        listing = self._fold(folder.number).listing or listing
         return self.changes.overlay(folder.number, listing), self._valid_s(listing)
 
     async def resolve(self, parent: Inode, name: str) -> Believed:
@@ -413,14 +413,16 @@ class Beliefs:
             flight.done.set()
             self._inodes.release(folder.number)
 
-    def _fold(self, folder: InodeNumber) -> None:
-        """Drop changes that every answer still believed knows."""
+    def _fold(self, folder: InodeNumber) -> FolderBelief:
+        """Drop changes that every answer still believed knows; what is believed of the folder then."""
         horizon_s = self._clock() - self.freshness.metadata_ttl_s - self.freshness.read_lag_s
         self._inodes.hold(folder)
-        folded = self.changes.fold(folder, self._cache.get(folder).listing, horizon_s)
-        if folded is not None:
-            self._cache.replace_listing(folder, folded)
+        before = self._cache.get(folder)
+        belief = self.changes.fold(folder, before, horizon_s)
+        if belief is not before and (before.listing or before.singles):
+            self._cache.put(folder, belief)
         self._inodes.release(folder)
+        return belief
 
     def _forget_changes(self) -> None:
         """The same for all folders once in a while: nobody may ever list some of them again."""

@@ -7,6 +7,7 @@ word (`stall`), and turn the switches that nobody documents. All calls are in `l
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -615,6 +616,8 @@ class FakeCalls:
     def download(self, kind: str, id: Any, path: str, timeout_s: float | None = None) -> None:
         with self._called("download", kind, id, path):
             contents = self._downloaded(kind, id)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # of an earlier attempt, as the worker does it
             with open(path, "xb") as stream:
                 stream.write(contents)
 

@@ -523,6 +523,59 @@ async def test_offline_a_failed_change_does_not_bring_back_what_this_mount_made_
 
 
 @pytest.mark.expect_log(OFFLINE)
+async def test_offline_what_this_mount_has_made_and_taken_away_long_ago_is_known_still(
+    tmp_path, fake
+) -> None:
+    """No answer since has shown it, and it is remembered beside the answers for so long only."""
+    async with mount(tmp_path, fake) as world:
+        await world.ls("my-data/f")
+        await world.mkdir("my-data/f/sub")
+        await world.unlink("my-data/f/a")
+        cut(fake)
+        await outcomes(partial(world.ls, "team-data"))
+        assert world.remote.health is Health.OFFLINE
+        await trio.sleep(1000)
+        for _ in range(2):
+            assert await world.ls("my-data/f") == ["b", "c", "sub"]
+        assert await world.stat("my-data/f/sub") is not None
+        assert await world.stat("my-data/f/a") is None
+
+
+@pytest.mark.expect_log(OFFLINE)
+async def test_offline_what_was_asked_for_by_name_means_what_this_mount_has_made_of_it_since(
+    tmp_path, fake
+) -> None:
+    async with mount(tmp_path, fake) as world:
+        top = await world.inode("my-data")
+        assert await world.stat("my-data/sub") is None  # the one name that is known: nothing is listed
+        await world.mkdir("my-data/sub")
+        await trio.sleep(1000)
+        await world.ls("team-data")
+        assert top.number not in world.namespace.beliefs.changes
+        assert fake.count("ls_path") == 1
+        cut(fake)
+        assert await world.stat("my-data/sub") is not None
+
+
+@pytest.mark.expect_log(OFFLINE)
+async def test_offline_a_name_that_was_asked_for_after_a_listing_means_what_it_meant_then(
+    tmp_path, large
+) -> None:
+    """Although what this mount has made and taken away was written into the listing since."""
+    async with mount(tmp_path, large) as world:
+        await world.ls("my-data/f")
+        theirs = large.replace(f"{HOME}/f/a", b"theirs")
+        await trio.sleep(TTL_S + 1)
+        assert (await world.inode("my-data/f/a")).item.id == theirs
+        await world.unlink("my-data/f/b")
+        await trio.sleep(1000)
+        cut(large)
+        await outcomes(partial(world.ls, "team-data"))
+        assert (await world.inode("my-data/f/a")).item.id == theirs
+        assert await world.stat("my-data/f/b") is None
+
+
+@pytest.mark.expect_log(OFFLINE)
 async def test_offline_answers_hold_for_a_moment_so_that_the_kernel_asks_again(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
         folder = await world.inode("my-data/f")

@@ -2,12 +2,13 @@
 
 What the mount did itself is shown at once and for good. What somebody else did is shown at the latest
 after `window_s`: until then a mount may answer from before or after it. Nothing else is ever shown.
+What the mount has put to a name keeps it alone for so long, whatever somebody else had put there before.
 An entry is told apart by its key, a folder by its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -76,7 +77,7 @@ class Contract:
         spans = self._spans(folder)
         self._check_spans(path, spans, shown, from_s, until_s)
         is_all_there = len(entities) == len(shown)  # else what is on its way has its name already
-        if is_all_there and all(span.is_calm(from_s, until_s, self._window_s) for span in spans):
+        if is_all_there and self._are_names_known(spans, from_s, until_s):
             wanted = self._now(folder)
             told = {name: self.entity(item) for name, item in shown.items()}
             assert told == wanted, f"{path} shows {told}, not {wanted}"
@@ -105,7 +106,7 @@ class Contract:
         may = self._that_may(spans, from_s, until_s)
         if item is not None and (entity := self.entity(item)) is not None:
             assert entity in {s.entity for s in may}, f"{path} is {item}: too old or never there: {spans}"
-        if all(span.is_calm(from_s, until_s, self._window_s) for span in spans):
+        if self._are_names_known(spans, from_s, until_s):
             wanted = self._now(folder).get(name)
             is_on_its_way = item is not None and item.key is None and item.kind is Kind.FILE
             assert is_on_its_way or wanted == (item and self.entity(item)), f"{path} is {item}, not {wanted}"
@@ -120,6 +121,15 @@ class Contract:
         return {s.entity for s in self._that_may(spans, now_s, now_s) if s.base.startswith(stem)}
 
     # Inside
+
+    def _are_names_known(self, spans: Sequence[Span], from_s: float, until_s: float) -> bool:
+        """Whether it is certain what is there, and which of several has a name alone."""
+        may = self._that_may(spans, from_s, until_s)
+        new = [span for span in may if span.is_start_own and span.start_s > from_s - self._window_s]
+        is_shared = any(
+            other.base == span.base and other.entity != span.entity for span in new for other in may
+        )
+        return not is_shared and all(span.is_calm(from_s, until_s, self._window_s) for span in spans)
 
     def _that_may(self, spans: Iterable[Span], from_s: float, until_s: float) -> list[Span]:
         return [span for span in spans if span.may_show(from_s, until_s, self._window_s)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orionfs.models import InodeNumber, Item, Key, Kind
 from orionfs.tables.changes import Changes
-from orionfs.tables.metacache import Listing
+from orionfs.tables.metacache import FolderBelief, Listing, Single
 from orionfs.tables.names import visible_names
 
 FOLDER = InodeNumber(7)
@@ -228,25 +228,43 @@ def test_tags_set_here_are_not_undone_by_a_lagging_row(changes: Changes) -> None
 # -- folding -------------------------------------------------------------------------------------
 
 
+def believed(*items: Item, at_s: float) -> FolderBelief:
+    """What is believed of a folder that was listed at a moment."""
+    return FolderBelief(listed(*items, at_s=at_s))
+
+
 def test_nothing_is_folded_before_its_time(changes: Changes) -> None:
     changes.record(FOLDER, "a", file(5), settled_at_s=100)
-    assert changes.fold(FOLDER, listed(at_s=90), horizon_s=100) is None
+    belief = believed(at_s=90)
+    assert changes.fold(FOLDER, belief, horizon_s=100) is belief
     assert changes.get(FOLDER, "a") is not None
 
 
 def test_change_under_way_is_never_folded(changes: Changes) -> None:
     changes.record(FOLDER, "a", file(None, mark="m"))
-    assert changes.fold(FOLDER, listed(at_s=90), horizon_s=1e9) is None
+    belief = believed(at_s=90)
+    assert changes.fold(FOLDER, belief, horizon_s=1e9) is belief
     assert changes.get(FOLDER, "a") is not None
 
 
 def test_folding_with_a_fresh_listing_only_forgets(changes: Changes) -> None:
-    changes.record(FOLDER, "a", file(5), settled_at_s=100)
-    assert changes.fold(FOLDER, listed(file(5), at_s=500), horizon_s=400) is None
-    assert FOLDER not in changes
-    changes.record(FOLDER, "a", file(6), settled_at_s=100)
-    assert changes.fold(FOLDER, None, horizon_s=400) is None
-    assert FOLDER not in changes
+    for belief in (believed(file(5), at_s=500), FolderBelief()):
+        changes.record(FOLDER, "a", file(5), settled_at_s=100)
+        assert changes.fold(FOLDER, belief, horizon_s=400) == belief
+        assert FOLDER not in changes
+
+
+def test_folding_writes_into_every_old_answer_and_into_no_later_one(changes: Changes) -> None:
+    changes.record(FOLDER, "a", file(5), settled_at_s=100, replaces=file(4).key)
+    changes.record(FOLDER, "b", None, settled_at_s=100)
+    changes.record(FOLDER, "c", file(None, "c", mark="m"))
+    later = 100 + LAG_S + 1
+    others = {"b": Single(file(9, "b"), later), "c": Single(None, 399)}
+    belief = FolderBelief(listed(file(5), at_s=later), {"a": Single(None, 95), **others})
+    folded = changes.fold(FOLDER, belief, horizon_s=100.5)
+    assert folded == FolderBelief(belief.listing, {"a": Single(file(5), 95), **others})
+    assert changes.get(FOLDER, "a") is None
+    assert changes.get(FOLDER, "c") is not None, "whether it will be so is not known yet"
 
 
 # -- against a model -----------------------------------------------------------------------------
@@ -299,8 +317,9 @@ def test_folding_into_an_old_listing_changes_nothing_that_is_shown(history, aske
     changes, before = history
     listing = listed(*before, at_s=min(asked_at_s, horizon_s))
     shown_before = changes.overlay(FOLDER, listing)
-    folded = changes.fold(FOLDER, listing, horizon_s)
-    assert changes.overlay(FOLDER, folded or listing) == shown_before
+    folded = changes.fold(FOLDER, FolderBelief(listing), horizon_s).listing
+    assert folded is not None
+    assert changes.overlay(FOLDER, folded) == shown_before
 
 
 @given(histories(), moments)
