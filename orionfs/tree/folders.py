@@ -26,6 +26,7 @@ from orionfs.marks import new_old_mark
 from orionfs.models import Assignment, Item, Kind
 from orionfs.orion.remote import Remote
 from orionfs.outgoing.assigning import BUSY_PAUSES_S, Assigner
+from orionfs.outgoing.relocating import UntilFree, at_once
 from orionfs.tables.inodes import Inode
 from orionfs.tables.names import base_name
 from orionfs.tree.beliefs import Beliefs
@@ -38,6 +39,8 @@ class Folders:
         self._remote = remote
         self._beliefs = beliefs
         self._assigner = assigner
+        self.until_free: UntilFree = at_once
+        """Waits for a folder that is on its way, and for its tags."""
 
     @property
     def is_new_when_made(self) -> bool:
@@ -100,6 +103,7 @@ class Folders:
         if folder.item.id is not None:
             return folder.item
         if self._remote.facts.folder_ids != "no":
+            await self.until_free(folder.orion_path())
             told = await self._stat_patiently(folder)
             if told.kind is Kind.FOLDER and told.id is not None:
                 return told

@@ -103,7 +103,7 @@ class Namespace:
 
     def show_relocations(self, relocator: Relocator, until_free: UntilFree) -> None:
         """Show folders that are on their way at their new place; `until_free` waits for what is promised."""
-        self._until_free = self.tagging.until_free = until_free
+        self._until_free = self._folders.until_free = until_free
         self._beliefs.asking = relocator.asking
         self._remote.recent.know_lags(self._beliefs.freshness.read_lag_s, self._beliefs.freshness.unheard_s)
 

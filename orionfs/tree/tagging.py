@@ -13,7 +13,6 @@ from dataclasses import replace
 from orionfs.errors import CrossDevice, InvalidCall, NoSuchName, NotSupported
 from orionfs.models import Item, Key, Kind
 from orionfs.orion.remote import Remote
-from orionfs.outgoing.relocating import UntilFree, at_once
 from orionfs.tables.changes import Changes
 from orionfs.tables.inodes import Inode
 from orionfs.tables.metacache import MetaCache
@@ -42,8 +41,6 @@ class Tagging:
         self._changes = changes
         self._views = views
         self._folder_with_id = folder_with_id
-        self.until_free: UntilFree = at_once
-        """Waits for a folder that is on its way, and for its tags."""
 
     async def tags(self, inode: Inode) -> tuple[str, ...]:
         """The tags of an item, sorted; asked for where no listing told them."""
@@ -139,8 +136,6 @@ class Tagging:
 
     async def _finds_id(self, folder: Inode) -> bool:
         try:
-            if self._remote.facts.folder_ids != "no":
-                await self.until_free(folder.orion_path())
             await self._folder_with_id(folder)
         except CrossDevice:
             return False

@@ -243,6 +243,7 @@ async def test_folder_that_is_on_its_way_shows_its_tags_and_changing_them_waits_
         assert tags_on_orion(moving, path) == []
         assert await tags(world, f"my-data/{path}") == MOVED_TAGS[path]
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.attributes.get, await world.inode(f"my-data/{path}"), b"user.orion.id")
             nursery.start_soon(untag, world, "one", f"my-data/{path}")
             nursery.start_soon(tag, world, "more", f"my-data/{path}")
             await trio.sleep(2)
