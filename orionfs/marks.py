@@ -6,6 +6,8 @@ import uuid
 
 from orionfs.models import MARK_PREFIX
 
+_OLD_PREFIX = f"{MARK_PREFIX}old-"
+
 
 def new_mark() -> str:
     """A name that no other upload has, of this machine or another."""
@@ -14,4 +16,9 @@ def new_mark() -> str:
 
 def new_old_mark() -> str:
     """A name for an item that gives way to another in the same call."""
-    return f"{MARK_PREFIX}old-{uuid.uuid4().hex}"
+    return f"{_OLD_PREFIX}{uuid.uuid4().hex}"
+
+
+def is_old_mark(name: str) -> bool:
+    """True for the name of an item that has given way, and is to go: users know it under none any more."""
+    return name.startswith(_OLD_PREFIX)

@@ -10,6 +10,7 @@ A 409 means a taken name or "busy"; which of them, is looked up. Used by `carry`
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from math import inf
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from orionfs.errors import (
     disk_error,
 )
 from orionfs.marks import new_mark, new_old_mark
-from orionfs.models import Assignment, Item, Kind
+from orionfs.models import Assignment, Item, Key, Kind
 from orionfs.orion.remote import Remote
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,23 @@ _SAMPLE = b"orionfs finds out how this stack assigns paths\n"
 class Assigner:
     """Assigns for one mount."""
 
-    def __init__(self, remote: Remote, journal: JournalThread, staging: Path, home: str) -> None:
-        """`staging` takes the sample for a moment, `home` is the Orion folder where uploads land."""
+    def __init__(
+        self,
+        remote: Remote,
+        journal: JournalThread,
+        staging: Path,
+        home: str,
+        unseen: Container[Key] = frozenset(),
+    ) -> None:
+        """`staging` takes the sample for a moment, `home` is the Orion folder where uploads land.
+
+        `unseen` is a live view of the items of this mount that are on their way to a name, or to go.
+        """
         self._remote = remote
         self._journal = journal
         self._staging = staging
         self._home = home
+        self._unseen = unseen
         self._preparing = trio.Lock()
 
     async def place(self, place: Assignment, over: Item | None = None, *, is_aside: bool = False) -> None:
@@ -123,9 +135,10 @@ class Assigner:
         """True if Orion shows something else under the name than this mount knows of."""
         there = await self._remote.stat(place.path)
         own = {place.item.key, over.key if over is not None else None}
-        if there is None or (there.key is not None and self._remote.recent.is_own(there.key)):
-            return False
-        return there.key is None or there.key not in own
+        if there is None or there.key is None:
+            return there is not None
+        is_ours = there.key in own or there.key in self._unseen
+        return not (is_ours or self._remote.recent.is_own(there.key))
 
     # The form of an assignment
 

@@ -73,11 +73,13 @@ class Carrier:
         on_sent: Callable[[Upload], None],
         unseen: set[Key],
         early: EarlyUploads,
+        remove_if_aside: Callable[[Removal], Awaitable[None]],
     ) -> None:
         """`until_still` waits while the folder that an upload goes to is being renamed: `is_moving`.
 
         It also waits for the turn of an upload among others, once `on_sent` has heard that its bytes are on
-        Orion. `unseen` gets the items that are on their way to their name.
+        Orion. `unseen` gets the items that are on their way to their name. `remove_if_aside` has removed what
+        is not replaced any more, if an attempt has put it aside.
         """
         self._remote = remote
         self._assigner = assigner
@@ -94,7 +96,7 @@ class Carrier:
         self._unseen = unseen
         self._early = early
         self.shards = ShardCarrier(remote, journal, unseen)
-        self._names = ContestedNames(remote, journal, late_tags)
+        self._names = ContestedNames(remote, journal, late_tags, unseen, remove_if_aside)
 
     async def carry(self, upload: Upload) -> Removal | None:
         """One attempt; the replaced item, if it is still to be removed. The caller holds `carrying`."""

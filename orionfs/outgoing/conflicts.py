@@ -12,11 +12,14 @@ from __future__ import annotations
 import platform
 import re
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
 
 import trio
 
+from orionfs.errors import AccessDenied, NoSuchName
+from orionfs.marks import is_old_mark
 from orionfs.models import Item, Key, Kind
 from orionfs.orion.remote import Remote
 from orionfs.tables.names import marked_name
@@ -53,8 +56,18 @@ class Look:
     item: Item | None = None
 
 
-async def look(remote: Remote, path: str, base: Key, own: Key | None, heard: Heard | None) -> Look:
-    """What an absolute Orion path means, if `base` was to be replaced there by `own`; asks if it must."""
+async def look(
+    remote: Remote,
+    path: str,
+    base: Key,
+    own: Key | None,
+    heard: Heard | None,
+    half_made: Container[Key] = frozenset(),
+) -> Look:
+    """What an absolute Orion path means, if `base` was to be replaced there by `own`; asks if it must.
+
+    `half_made` are items of this mount, or of one before it, that are on their way to a name or to go.
+    """
     now_s = trio.current_time()
     placed_at_s = remote.recent.placed_at_s(base, path)
     told_at_s = heard.at_s if heard is not None and heard.key == base else None
@@ -64,22 +77,37 @@ async def look(remote: Remote, path: str, base: Key, own: Key | None, heard: Hea
     there = await remote.stat(path)
     if there is None:
         is_lag = last is not None and now_s - last < remote.recent.read_lag_s
-        return Look(Finding.SAME if is_lag else Finding.GONE)
-    if _is_ours(remote, there, base, own):
+        return Look(Finding.SAME if is_lag or await has_given_way(remote, base) else Finding.GONE)
+    if _is_ours(remote, there, base, own, half_made):
         return Look(Finding.SAME, there if there.key == base else None)
-    return await look_beside(remote, path, base, own)
+    return await look_beside(remote, path, base, own, half_made)
 
 
-async def look_beside(remote: Remote, path: str, base: Key, own: Key | None) -> Look:
+async def look_beside(
+    remote: Remote, path: str, base: Key, own: Key | None, half_made: Container[Key] = frozenset()
+) -> Look:
     """The same by all that has the name: OTHER if a folder or somebody else's File is there."""
     folder, _, name = path.rpartition("/")
     there = [each for each in await remote.list_named(folder, name) if each.kind in (Kind.FILE, Kind.FOLDER)]
     if any(each.key == base for each in there):
         return Look(Finding.SAME)
-    others = [each for each in there if not _is_ours(remote, each, base, own)]
+    others = [each for each in there if not _is_ours(remote, each, base, own, half_made)]
     if others:
         return Look(Finding.OTHER, max(others, key=lambda each: (each.kind is Kind.FOLDER, each.created_ns)))
     return Look(Finding.SAME if there else Finding.GONE)
+
+
+async def has_given_way(remote: Remote, base: Key) -> bool:
+    """True for an item that a version, or a rename, has put aside in the call that gave it the name.
+
+    Where that call's end was not told, or its daemon was killed, it has to go still: nobody knows it by any
+    name, and nothing else removes it.
+    """
+    try:
+        found = await remote.look_up(base)
+    except (NoSuchName, AccessDenied):  # somebody else's, wherever it is
+        return False
+    return not found.is_deleted and is_old_mark(found.item.name)
 
 
 def conflict_name(name: str, nth: int = 1) -> str:
@@ -98,5 +126,7 @@ def _is_last(heard: Heard | None, base: Key, told_at_s: float) -> bool:
     return heard is None or heard.key == base or heard.at_s <= told_at_s
 
 
-def _is_ours(remote: Remote, item: Item, base: Key, own: Key | None) -> bool:
-    return item.key is not None and (item.key in (base, own) or remote.recent.is_own(item.key))
+def _is_ours(remote: Remote, item: Item, base: Key, own: Key | None, half_made: Container[Key]) -> bool:
+    if item.key is None:
+        return False
+    return item.key in (base, own) or item.key in half_made or remote.recent.is_own(item.key)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import replace
 
 import trio
 
-from orionfs.durable.journal import UploadRow
+from orionfs.durable.journal import Removal, UploadRow
 from orionfs.durable.journal_thread import JournalThread
 from orionfs.errors import ChangedElsewhere
 from orionfs.models import Item, Key, Kind
@@ -27,10 +28,23 @@ log = logging.getLogger(__name__)
 class ContestedNames:
     """Looks before something is replaced, and lets who came second go beside it."""
 
-    def __init__(self, remote: Remote, journal: JournalThread, late_tags: LateTags) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        journal: JournalThread,
+        late_tags: LateTags,
+        unseen: Container[Key],
+        remove_if_aside: Callable[[Removal], Awaitable[None]],
+    ) -> None:
+        """`unseen` is a live view of the items of this mount that nobody is to be shown.
+
+        `remove_if_aside` has what is not replaced any more removed, if an attempt has put it aside.
+        """
         self._remote = remote
         self._journal = journal
         self._late_tags = late_tags
+        self._unseen = unseen
+        self._remove_if_aside = remove_if_aside
         self._copies: set[str] = set()  # paths of all versions that went beside their names
 
     async def check_unchanged(self, upload: Upload, item: Item) -> Item:
@@ -54,11 +68,11 @@ class ContestedNames:
     async def _look(self, upload: Upload, base: Key, own: Key | None) -> Look:
         """What the name means; what an earlier daemon has put there may be unheard of for a while."""
         path, recent, asked_at_s = upload.row.path, self._remote.recent, trio.current_time()
-        found = await look(self._remote, path, base, own, upload.heard())
+        found = await look(self._remote, path, base, own, upload.heard(), self._unseen)
         if found.finding is Finding.SAME or not recent.is_unheard_of(recent.began_at_s, asked_at_s):
             return found
         await self._remote.until_heard_of(recent.began_at_s)
-        return await look(self._remote, path, base, own, upload.heard())
+        return await look(self._remote, path, base, own, upload.heard(), self._unseen)
 
     async def _take_tags(
         self, upload: Upload, item: Item, believed: tuple[str, ...], told: tuple[str, ...]
@@ -101,6 +115,8 @@ class ContestedNames:
 
     async def _retarget(self, upload: Upload, name: str, replaces: Key | None = None) -> None:
         mark, folder = upload.row.mark, upload.row.folder
+        if upload.row.replaces not in (None, replaces):
+            await self._remove_if_aside(Removal(upload.row.replaces, upload.row.path))
         await self._journal.run(lambda journal: journal.retarget(mark, folder, name, replaces))
         upload.row = replace(upload.row, name=name, replaces=replaces)
 
@@ -109,7 +125,7 @@ class ContestedNames:
 
         True if the version, which has its name by now, is to get another one.
         """
-        found = await look_beside(self._remote, upload.row.path, old, item.key)
+        found = await look_beside(self._remote, upload.row.path, old, item.key, self._unseen)
         is_other = found.finding is Finding.OTHER and not upload.is_renamed
         if is_other:
             await self.go_beside(upload, found.item)

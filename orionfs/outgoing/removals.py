@@ -28,6 +28,7 @@ from orionfs.orion.limiter import Priority, working_at
 from orionfs.orion.listings import ASKED_PAGE_ROWS
 from orionfs.orion.remote import Health, Remote
 from orionfs.outgoing.behind import Behind
+from orionfs.outgoing.conflicts import has_given_way
 from orionfs.outgoing.emptied import remove_empty
 from orionfs.outgoing.pending_removals import OnEnd, Pending, PendingFolder, nobody
 from orionfs.outgoing.relocation import is_below
@@ -103,6 +104,16 @@ class Removals:
     async def withdraw(self, key: Key) -> None:
         """A promised removal has been carried out, or is not to be."""
         await self._journal.run(lambda journal: journal.drop_removal(key))
+
+    async def let_go(self, removal: Removal) -> None:
+        """Have an item removed behind the caller, whatever happens to this daemon."""
+        await self.promise(removal)
+        self.resume(removal)
+
+    async def remove_if_aside(self, removal: Removal) -> None:
+        """Let an item go that is not replaced after all, if what was to do so has put it aside already."""
+        if await has_given_way(self._remote, removal.key):
+            await self.let_go(removal)
 
     async def promise_folder(self, path: str) -> None:
         """Write down that a folder is to go once it is empty; `resume_folder` does it."""

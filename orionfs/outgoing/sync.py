@@ -78,7 +78,7 @@ class Sync:
         self._uploads: dict[str, Upload] = {}  # mark -> upload that is not over
         # Items that nobody is shown, whatever a listing says: on their way to their name, or to be removed.
         self.unseen: set[Key] = set()
-        self.assigner = Assigner(remote, self._journal, staging, home)
+        self.assigner = Assigner(remote, self._journal, staging, home, self.unseen)
         self.shares = Shares(remote, self._journal)
         self._order = Order()
         self._lanes = Lanes(remote, self.assigner, self._order)
@@ -92,7 +92,6 @@ class Sync:
         self.late_tags = LateTags(remote, self._journal, self._behind)
         means = Means.of(remote, self._journal, self._behind, self._background, home, pressure or Pressure())
         self.early = EarlyUploads(means, is_wanted=not is_write_back)
-        self._carrier = self._new_carrier(content, home)
         self._moving = MovingFolders(self._uploads)
         self.staged = StagedFiles(staging)
         self.relocator = Relocator(remote, self.assigner, self._journal, self._background)
@@ -110,6 +109,7 @@ class Sync:
             self.steps.note,
         )
         self.renames = self._new_renames()
+        self._carrier = self._new_carrier(content, home)
 
     def _new_renames(self) -> Renames:
         return Renames(
@@ -139,6 +139,7 @@ class Sync:
             self._attempts.sent,
             self.unseen,
             self.early,
+            self.removals.remove_if_aside,
         )
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -381,8 +382,7 @@ class Sync:
         """True if nothing that is pending can be expected to end soon."""
         if self._remote.health is Health.OFFLINE:
             return True
-        is_going_on = self.removals or self.relocator.pending or self._behind
-        return not is_going_on and self._attempts.is_stuck
+        return not (self.removals or self.relocator.pending or self._behind) and self._attempts.is_stuck
 
     async def set_local(self, key: Key, local: LocalAttributes | None) -> None:
         """Write down what only this machine knows of an item."""

@@ -105,6 +105,11 @@ class Upload:
         return is_waiting and not self.is_unclear and self.row.new_id is None
 
     @property
+    def may_have_place(self) -> bool:
+        """True if an attempt, of an earlier daemon as well, may have given it its name, and no more."""
+        return self.row.new_id is not None and (self.is_unclear or self.error is not None)
+
+    @property
     def is_unfinished(self) -> bool:
         """False for one that stays as it is: here, or on Orion under its mark."""
         is_there = self.rests and self.row.step is UploadStep.UPLOADED

@@ -353,8 +353,7 @@ class Beliefs:
             return  # renamed meanwhile: what its old path means tells nothing of it, so it is asked for again
         is_collection = folder.item.kind is Kind.COLLECTION
         items = self.changes.shown(answer.items) if is_collection else answer.items
-        items = self._remote.recent.with_true_tags(items, asked_at_s)
-        names = Names((folder.naming or visible_names)(items))
+        names = Names((folder.naming or visible_names)(self._remote.recent.with_true_tags(items, asked_at_s)))
         took_s = self._clock() - asked_at_s if self._is_listed_only(folder) else 0.0
         longer_s = _HOLDS_AS_MANY_TIMES * took_s
         listing = Listing(names, asked_at_s, answer.is_complete, answer.pages, answer.unread, longer_s)

@@ -165,6 +165,7 @@ class Moves:
         if source.item.key is None and self._files.upload_of(source) is None:
             await self._files.publish(source)  # what nobody promised to Orion yet must not replace anything
         await self._settle(source)
+        await self._settle_target(target)
         await self._is_readable_on(target)  # it may take long, and nothing has to wait for it
         hidden = await self.litter.hidden_target(source, target, parent, name)
         involved = [inode for inode in (source, target) if inode is not None]
@@ -187,10 +188,19 @@ class Moves:
         """
         upload = self._under_way_of(source)
         if source.item.key is not None and upload is not None and not upload.rests:
-            try:
-                await self._sync.carry(upload)
-            except OrionFsError as error:
-                log.info("%s is renamed before its last version is on Orion: %s", upload.row.path, error)
+            await self._try_to_place(upload)
+
+    async def _settle_target(self, target: Inode | None) -> None:
+        """Have a version that may have got its place, and not be done, be done with it: it is in the way."""
+        upload = self._under_way_of(target)
+        if upload is not None and upload.may_have_place and not upload.rests:
+            await self._try_to_place(upload)
+
+    async def _try_to_place(self, upload: Upload) -> None:
+        try:
+            await self._sync.carry(upload)
+        except OrionFsError as error:
+            log.info("%s: a rename comes before its last version is on Orion: %s", upload.row.path, error)
 
     async def _is_readable_on(self, target: Inode | None) -> bool:
         """Have what is to be replaced here for those who read it; False if it is too large for that."""
@@ -293,6 +303,7 @@ class Moves:
             return replaced
         log.info("%s was changed elsewhere meanwhile; what is there now is replaced", place.path)
         self._namespace.beliefs.doubt(parent)
+        await self._sync.removals.remove_if_aside(Removal(key, place.path))
         if found.item is None:
             return None
         if found.item.is_folder:
@@ -308,8 +319,7 @@ class Moves:
             return  # users see it under another name
         assert upload.row.replaces is not None
         removal = Removal(upload.row.replaces, upload.row.path)
-        await self._sync.removals.promise(removal)
-        self._sync.removals.resume(removal)
+        await self._sync.removals.let_go(removal)
 
     async def _move_on_orion(
         self,

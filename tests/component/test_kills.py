@@ -155,6 +155,55 @@ async def test_version_that_got_its_name_unclearly_is_replaced_by_the_next_witho
         await check_end(world, a=b"two", c=b"old c")
 
 
+@pytest.mark.some(5)
+@pytest.mark.parametrize("lag_s", [0.0, 8.0])
+@pytest.mark.parametrize("is_tried", [True, False], ids=["tried again", "not yet"])
+@pytest.mark.parametrize(
+    ("change", "end"),
+    [
+        (lambda world: world.save("my-data/a", b"two"), {"a": b"two", "c": b"old c"}),
+        (lambda world: world.rename("my-data/c", "my-data/a"), {"a": b"old c"}),
+        (lambda world: world.unlink("my-data/a"), {"c": b"old c"}),
+        (lambda world: world.rename("my-data/a", "my-data/d"), {"c": b"old c", "d": b"one"}),
+    ],
+    ids=["save", "rename over", "unlink", "rename"],
+)
+async def test_item_put_aside_just_before_a_kill_goes_whatever_is_done_next(
+    tmp_path, change, end, is_tried, lag_s
+) -> None:
+    """Where names can't be shared, one call puts the old item aside and gives the new one its name."""
+    fake = FakeCalls(lambda: -2 * lag_s)
+    for name in ("a", "c"):
+        fake.add_file(f"{HOME}/{name}", f"old {name}".encode())
+    fake.duplicate_names, fake.read_lag_s = False, lag_s
+    async with mount(tmp_path, fake) as world:
+        await cut_in(world, "assign_paths", lambda: world.save("my-data/a", b"one"), is_after=True)
+    fake.heal()
+    if is_tried:
+        fake.fail("assign_paths", "OrionServiceError", 500, times=2)
+    (one,) = [row.id for row in fake.rows() if row.contents == b"one"]
+    async with mount(tmp_path, fake) as world:
+        await trio.sleep(1.0 if is_tried else 0.0)
+        fake.fail("delete", "OrionServiceError", 500, times=3, when=lambda _kind, id: id == one)
+        await tried(change(world))
+        await check_end(world, **end)
+
+
+async def test_item_put_aside_just_before_a_kill_goes_though_somebody_else_took_the_name(
+    tmp_path, fake
+) -> None:
+    fake.duplicate_names = False
+    async with mount(tmp_path, fake) as world:
+        await cut_in(world, "assign_paths", lambda: world.save("my-data/a", b"one"), is_after=True)
+    fake.heal()
+    fake.replace(f"{HOME}/a", b"theirs")
+    async with mount(tmp_path, fake) as world:
+        await world.drain()
+        assert sorted(filter(None, fake.tree().values())) == [b"old c", b"one", b"theirs"]
+        assert fake.contents(f"{HOME}/a") == b"theirs"
+        world.check_nothing_left()
+
+
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
 async def test_tags_that_change_while_a_version_waits_for_its_name_outlive_a_kill(
     tmp_path, fake, is_after

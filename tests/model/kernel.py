@@ -174,6 +174,7 @@ class Kernel:
         (old_parent, old_name), (parent, name) = await self._parent(old), await self._parent(new)
         async with self._both(old_parent, parent):
             number = await self._there(old_parent, old_name, old)
+            entry = self._entries[old_parent, old_name]  # whoever tells to drop it waits for the locks
             target = await self._lookup(parent, name)
             self._check_rename(number, parent, target, may_replace=may_replace)
             if number == target:
@@ -183,7 +184,8 @@ class Kernel:
                 self._ops.rename(old_parent, _raw(old_name), parent, _raw(name), flags, None), f"{old} {new}"
             )
             self.drop(parent, name)
-            self._entries[parent, name] = self._entries.pop((old_parent, old_name))
+            self.drop(old_parent, old_name)
+            self._entries[parent, name] = entry
 
     def _check_rename(self, number: int, parent: int, target: int, *, may_replace: bool) -> None:
         _check(number not in self._chain(parent), errno.EINVAL)
