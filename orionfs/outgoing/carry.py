@@ -166,11 +166,15 @@ class Carrier:
             return await self._finish(upload, await self.shards.put(upload, path), path)
 
     async def _exact_file(self, upload: Upload) -> Path:
-        """A file of just the sealed bytes: the staged one, or a copy if it has grown since."""
+        """A file of just the sealed bytes, which may become a cache file: the staged one if nobody writes it.
+
+        Who does may have given it the same length again.
+        """
         row = upload.row
         path = self._staging / row.staged
+        is_written = upload.staged is not None and upload.staged.is_dirty
         try:
-            if os.stat(path).st_size == row.size_bytes:
+            if os.stat(path).st_size == row.size_bytes and not is_written:
                 return path
             exact = path.with_name(f"{path.name}-{row.mark[-8:]}{EXACT_SUFFIX}")
             await trio.to_thread.run_sync(_copy_prefix, path, exact, row.size_bytes)

@@ -523,6 +523,29 @@ async def test_second_flush_returns_before_its_upload_and_is_promised(tmp_path, 
         await finish(world, doc=b"0123456789", log=b"onetwo")
 
 
+@pytest.mark.parametrize("more", [b"", b"more"])
+async def test_file_that_gets_the_length_of_a_promised_version_again_is_written_on_after_that_is_on_orion(
+    tmp_path, fake, more
+) -> None:
+    """The bytes of a version become a cache file when it is in place, but not while somebody writes them."""
+    async with mount(tmp_path, fake) as world:
+        handle = await world.open("my-data/log", os.O_RDWR | os.O_CREAT)
+        await world.files.write(handle, 0, b"one")
+        await world.files.flush(handle)
+        await world.files.write(handle, 3, b"two")
+        await world.files.flush(handle)  # this one waits for its turn
+        inode = await world.inode("my-data/log")
+        if more:
+            await world.files.write(handle, 6, more)
+        await world.files.truncate(inode, 6, handle)
+        await trio.sleep(60)
+        assert on_orion(world)["log"] == b"onetwo"
+        assert await world.files.read(handle, 0, 100) == b"onetwo"
+        await world.close(handle)
+        await finish(world, doc=b"0123456789", log=b"onetwo")
+        assert await world.read("my-data/log") == b"onetwo"
+
+
 # -- failures ------------------------------------------------------------------------------------
 
 
