@@ -235,7 +235,8 @@ class Kernel:
             raise
         if flags & os.O_TRUNC:
             node.pages, node.until_s = None, -inf
-        assert info.keep_cache
+        if not info.keep_cache:
+            node.pages = None
         return int(info.fh)
 
     async def _create(self, parent: int, name: str, flags: int, path: str) -> tuple[int, int]:
