@@ -20,6 +20,7 @@ import trio
 
 from orionfs.fuse import Operations
 from orionfs.models import InodeNumber
+from orionfs.tables.inodes import Inode
 from tests.component.world import World
 
 ROOT = int(pyfuse3.ROOT_INODE)
@@ -63,6 +64,11 @@ def readdir_reply(token: _Reply, name: bytes, entry: pyfuse3.EntryAttributes, ne
     return True
 
 
+def _place(inode: Inode) -> tuple[int, str]:
+    assert inode.parent is not None
+    return inode.parent.number, inode.name
+
+
 class Kernel:
     """The caches of one mount's superblock."""
 
@@ -90,8 +96,9 @@ class Kernel:
         entry = self._entries.get((parent, name))
         if entry is not None and entry.number:
             inode = self._world.namespace.inodes.find(InodeNumber(entry.number))
-            is_living = inode is not None and inode.children is not None and inode.is_attached
-            assert not is_living, f"the kernel was told to drop {inode}, which is there"
+            is_folder = inode is not None and inode.children is not None and inode.is_attached
+            is_there = is_folder and inode is not None and _place(inode) == (parent, name)
+            assert not is_there, f"the kernel was told to drop {inode}, which is there"
         self.drop(parent, name)
 
     def attributes_changed(self, number: InodeNumber) -> None:
