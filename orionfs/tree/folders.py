@@ -49,13 +49,15 @@ class Folders:
 
     async def create(self, parent: Inode, name: str, path: str) -> None:
         """create_paths; a 409 is something there (NameExists), our own first attempt, or "busy"."""
+        may_be_ours = False
         for pause_s in (*BUSY_PAUSES_S, None):
             try:
                 await self._remote.create_folder(path)
                 return
             except Conflict as conflict:
+                may_be_ours = may_be_ours or conflict.is_repeated
                 there = await self._remote.stat(path)
-                if there is not None and conflict.is_repeated and await self._is_empty_folder(there, path):
+                if there is not None and may_be_ours and await self._is_empty_folder(there, path):
                     return
                 if there is not None and not self._beliefs.is_just_removed(parent, name):
                     if base_name(there) == name:

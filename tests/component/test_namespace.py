@@ -282,10 +282,15 @@ async def test_mkdir_of_what_is_there_is_an_error_with_and_without_knowing(tmp_p
         assert await world.stat("my-data/f/elsewhere") is not None
 
 
-async def test_mkdir_whose_answer_was_lost_has_made_the_folder(tmp_path, fake) -> None:
-    """It is asked again, and Orion says 409: what this call has made itself is no error."""
+@pytest.mark.parametrize("lag_s", [0.0, 3.0])
+async def test_mkdir_whose_answer_was_lost_has_made_the_folder(tmp_path, fake, lag_s) -> None:
+    """It is asked again, and Orion says 409: what this call has made itself is no error.
+
+    A replica that does not show it yet is asked until it does.
+    """
     async with mount(tmp_path, fake) as world:
         await world.ls("my-data/f")
+        fake.read_lag_s = lag_s
         fake.fail("create_paths", "OrionConnectionError", has_effect=True)
         await world.mkdir("my-data/f/new")
         assert await world.stat("my-data/f/new") is not None
