@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from orionfs.models import InodeNumber
 
@@ -19,19 +20,38 @@ class Holds:
     def __contains__(self, folder: InodeNumber) -> bool:
         return folder in self._counts
 
-    @contextmanager
-    def held(self, *folders: InodeNumber) -> Iterator[None]:
-        """Hold folders within the block; whoever listens hears when nobody holds one any more."""
-        self._counts.update(folders)
-        try:
-            yield
-        finally:
-            for folder in folders:
-                self._release(folder)
+    def held(self, *folders: InodeNumber) -> AbstractContextManager[None]:
+        """Hold folders within the block; whoever listens hears when nobody holds one any more.
 
-    def _release(self, folder: InodeNumber) -> None:
+        A block that is never left, since the mount ends before, releases nothing, at whatever moment it is
+        collected.
+        """
+        return _Held(self, folders)
+
+    def hold(self, folder: InodeNumber) -> None:
+        """Hold a folder once more."""
+        self._counts[folder] += 1
+
+    def release(self, folder: InodeNumber) -> None:
+        """Hold a folder once less."""
         self._counts[folder] -= 1
         if self._counts[folder] == 0:
             del self._counts[folder]
             for tell in self.on_release:
                 tell(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(AbstractContextManager[None]):
+    """Folders that are held within a block."""
+
+    holds: Holds
+    folders: tuple[InodeNumber, ...]
+
+    def __enter__(self) -> None:
+        for folder in self.folders:
+            self.holds.hold(folder)
+
+    def __exit__(self, *_: object) -> None:
+        for folder in self.folders:
+            self.holds.release(folder)
