@@ -74,14 +74,16 @@ class Changes:
 
     def make_folder(self, place: str) -> None:
         """Make one folder. Raises NameExists, NoSuchName where there is none to make it in."""
+        may_be_ours = False
         for pause_s in (*_BUSY_PAUSES_S, None):
             try:
                 self._asking.create_folder(place)
                 return
             except Conflict as conflict:
+                may_be_ours = may_be_ours or conflict.is_repeated
                 there = self._asking.stat(place)
-                if there is not None and there.is_folder and conflict.is_repeated:
-                    return  # our own first attempt made it
+                if there is not None and there.is_folder and may_be_ours:
+                    return  # our own first attempt made it, which a replica may show late
                 if there is not None:
                     raise NameExists(f"{place} is there already") from conflict
                 if pause_s is None:
