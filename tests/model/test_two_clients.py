@@ -40,6 +40,7 @@ pytestmark = [
     pytest.mark.expect_log(
         "is not on Orion yet|offline: |stays on Orion|no answer within|Orion told less|something else has"
         "|: as scripted|was changed elsewhere meanwhile|it was not made here|to write a dataset: "
+        "|Orion lost the uploaded item"
     ),
 ]
 
