@@ -93,7 +93,7 @@ class Clients:
         self.may_be_removed: set[Entity] = set()
         self.contents: dict[int, bytes] = {}  # inode number -> bytes saved here last
         # What was saved here under a path, and whatever else was saved there before: it may go unseen.
-        self._saved: dict[str, bytes] = {}
+        self._saved: dict[str, set[bytes]] = {}
         self.superseded: set[bytes] = set()
         self._numbers = itertools.count(1)
         self._running = 0
@@ -172,15 +172,15 @@ class Clients:
 
     async def save(self, path: str) -> None:
         data = b"own %d" % next(self._numbers)
-        self.superseded |= {self._saved[path]} if path in self._saved else set()
-        self._saved[path] = data
         is_done, _ = await self._removing(path, partial(self._save, TOP + path, data))
+        self._saved.setdefault(path, set()).add(data)
         if is_done:
             await self._look(path)
 
     async def _removing(self, path: str, call: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
         """The call may take away what has this name when it begins or before it ends."""
         self.may_be_removed |= self.contract.that_may_be(path)
+        self.superseded |= self._saved.get(path, set())
         done = await self.tried(call)
         self.may_be_removed |= self.contract.that_may_be(path)
         return done
@@ -211,6 +211,9 @@ class Clients:
     async def rename(self, old: str, new: str, *, may_replace: bool = True) -> None:
         call = partial(self.kernel.rename, TOP + old, TOP + new, may_replace=may_replace)
         is_done, _ = await self._removing(new, call)
+        for path, contents in list(self._saved.items()):  # it may have moved, even if that was not told
+            if path == old or path.startswith(f"{old}/"):
+                self._saved.setdefault(new + path.removeprefix(old), set()).update(contents)
         if is_done:
             await self._look(old)
             await self._look(new)
