@@ -329,9 +329,10 @@ class Beliefs:
                 return
             item = None
         _check_still_there(parent)
-        told = self._remote.recent.with_true_tags((item,), asked_at_s) if item is not None else ()
-        self.changes.learn_tags(parent.number, {name: told[0]} if told else {})
-        self._cache.put_single(parent.number, name, Single(told[0] if told else None, asked_at_s))
+        if item is not None:
+            (item,) = self._remote.recent.with_true_tags((item,), asked_at_s)
+            self.changes.learn_tags(parent.number, {name: item})
+        self._cache.put_single(parent.number, name, Single(item, asked_at_s))
 
     def _is_listed_only(self, folder: Inode) -> bool:
         """True for a collection whose shards this session can't ask for one by one: no path leads there."""

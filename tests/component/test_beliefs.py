@@ -12,7 +12,7 @@ from orionfs.models import Key, Kind
 from orionfs.orion.remote import Health
 from orionfs.tables.freshness import Freshness
 from tests.component.fake_orion import HOME, FakeCalls
-from tests.component.world import mount, outcomes, settle
+from tests.component.world import World, mount, outcomes, settle
 
 pytestmark = pytest.mark.virtual_time
 
@@ -465,6 +465,13 @@ def cut(fake: FakeCalls) -> None:
         fake.fail(verb, "OrionConnectionError", refused=True, nothing_sent=True, times=10**9)
 
 
+async def go_offline(world: World) -> None:
+    """Nobody answers any more, and the mount knows it."""
+    cut(world.fake)
+    await outcomes(partial(world.ls, "team-data"))
+    assert world.remote.health is Health.OFFLINE
+
+
 @pytest.mark.expect_log(OFFLINE)
 async def test_offline_what_is_known_is_served_however_old_and_the_rest_fails_at_once(tmp_path, fake) -> None:
     async with mount(tmp_path, fake) as world:
@@ -531,9 +538,7 @@ async def test_offline_what_this_mount_has_made_and_taken_away_long_ago_is_known
         await world.ls("my-data/f")
         await world.mkdir("my-data/f/sub")
         await world.unlink("my-data/f/a")
-        cut(fake)
-        await outcomes(partial(world.ls, "team-data"))
-        assert world.remote.health is Health.OFFLINE
+        await go_offline(world)
         await trio.sleep(1000)
         for _ in range(2):
             assert await world.ls("my-data/f") == ["b", "c", "sub"]
@@ -569,8 +574,7 @@ async def test_offline_a_name_that_was_asked_for_after_a_listing_means_what_it_m
         assert (await world.inode("my-data/f/a")).item.id == theirs
         await world.unlink("my-data/f/b")
         await trio.sleep(1000)
-        cut(large)
-        await outcomes(partial(world.ls, "team-data"))
+        await go_offline(world)
         assert (await world.inode("my-data/f/a")).item.id == theirs
         assert await world.stat("my-data/f/b") is None
 
